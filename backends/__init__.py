@@ -1,0 +1,1 @@
+"""Mechanism: the built-in backends. Found through the entry-point group `workspaces.backends`, never imported by name."""

@@ -1,0 +1,50 @@
+"""What differs between two trees, as data and as text. No driver of the repository's is run for either."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workspaces.model import Change
+
+from .git import Git, path_text
+
+_STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "type_changed"}
+_OPTIONS = ("-r", "-z", "--find-renames", "--no-ext-diff", "--no-textconv", "--diff-algorithm=histogram")
+
+
+def changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
+    """Return every changed path, renames found, with line counts (git-diff-tree(1), `--raw --numstat -z`)."""
+    words = iter(git.fields("diff-tree", *_OPTIONS, "--raw", "--numstat", "--no-abbrev", old, new))
+    found: dict[bytes, tuple[str, bytes]] = {}
+    counts: dict[bytes, tuple[bytes, bytes]] = {}
+    for word in words:
+        if word.startswith(b":"):
+            kind, path = word.rsplit(b" ", 1)[1].decode()[0], next(words)
+            old_path, path = (path, next(words)) if kind in "RC" else (b"", path)
+            found[path] = (kind, old_path)
+        else:
+            added, removed, path = word.split(b"\t", 2)
+            if not path:
+                path = (next(words), next(words))[1]
+            counts[path] = (added, removed)
+    return tuple(_change(path, kind, old_path, *counts.get(path, (b"-", b"-"))) for path, (kind, old_path) in found.items())
+
+
+def _change(path: bytes, kind: str, old_path: bytes, added: bytes, removed: bytes) -> Change:
+    binary = added == b"-"
+    return Change.model_validate(
+        {
+            "path": path_text(path),
+            "status": _STATUS[kind],
+            "old_path": path_text(old_path),
+            "insertions": 0 if binary else int(added),
+            "deletions": 0 if binary else int(removed),
+            "binary": binary,
+        }
+    )
+
+
+def patch(git: Git, old: str, new: str, paths: Sequence[bytes], limit: int) -> str:
+    """Return the unified diff of these paths (all, when none are named), up to `limit` characters."""
+    out = git.head_of("diff-tree", *_OPTIONS[:1], *_OPTIONS[2:], "-p", old, new, "--", *paths, limit=4 * limit)
+    return out.decode(errors="replace")[:limit]

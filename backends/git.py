@@ -1,0 +1,251 @@
+"""The only door to git: how it is started, with which environment and settings, and what its refusals mean.
+
+Nothing in a repository is executed through this door: hooks, fsmonitor and drivers that the repository's own configuration defines are off.
+Drivers of the system's and the user's configuration (LFS, for example) are that person's own choice and stay.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from git.cmd import Git as Runner
+
+from workspaces.errors import BackendFailed, Busy, Details, NoSpace
+
+_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.splitIndex": "false",
+    "core.safecrlf": "false",
+    "core.quotePath": "false",
+    "core.protectHFS": "true",
+    "core.protectNTFS": "true",
+    "core.fsyncMethod": "batch",
+    "advice.addEmbeddedRepo": "false",
+    "add.ignoreErrors": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "commit.gpgSign": "false",
+    "protocol.allow": "never",
+    "submodule.recurse": "false",
+    "diff.external": "",
+    "diff.renameLimit": "1000",
+    "merge.conflictStyle": "diff3",
+    "merge.renameLimit": "7000",
+    "rerere.enabled": "false",
+    "log.showSignature": "false",
+    "checkout.workers": "2",
+}
+_ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "/bin/false",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+}
+_DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.[^.]+$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What git answered: exit status, standard output, standard error."""
+
+    status: int
+    out: bytes
+    err: str
+
+
+@dataclass(frozen=True)
+class Git:
+    """git, pinned to one repository: it never looks for another one, wherever it runs.
+
+    `work_tree` and `index` default to those of a bare view: commands that need one say which. With `objects`, new objects go there and the
+    repository's own are only read.
+    """
+
+    git_dir: Path
+    common_dir: Path
+    work_tree: Path | None = None
+    index: Path | None = None
+    objects: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def at(self, work_tree: Path | None = None, index: Path | None = None) -> Git:
+        """Return the same door with another work tree or index."""
+        return replace(self, work_tree=work_tree or self.work_tree, index=index or self.index)
+
+    def run(self, *args: str | bytes, stdin: bytes = b"", literal: bool = True) -> bytes:
+        """Run git and return its output. Raises `BackendFailed` (or what the refusal means) for any other exit status than 0."""
+        reply = self.ask(*args, stdin=stdin, literal=literal)
+        if reply.status != 0:
+            raise refusal(args, reply)
+        return reply.out
+
+    def line(self, *args: str | bytes, stdin: bytes = b"") -> str:
+        """Run git and return its one line of output."""
+        return self.run(*args, stdin=stdin).decode().strip()
+
+    def fields(self, *args: str | bytes, stdin: bytes = b"", literal: bool = True) -> list[bytes]:
+        """Run git with `-z` output and return the fields."""
+        return self.run(*args, stdin=stdin, literal=literal).split(b"\0")[:-1]
+
+    def ask(self, *args: str | bytes, stdin: bytes = b"", literal: bool = True) -> Reply:
+        """Run git and return whatever it answers."""
+        environment = self._environment(literal)
+        with tempfile.TemporaryFile() as file:
+            file.write(stdin)
+            file.seek(0)
+            status, out, err = Runner(self._folder).execute(
+                _command(args, environment),
+                istream=file,
+                env=environment,
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+                # The only inheritable descriptors of this process are the locks that it holds, which an orphan of ours must keep.
+                close_fds=False,
+            )
+        return Reply(status, out if isinstance(out, bytes) else b"", err)
+
+    def head_of(self, *args: str | bytes, limit: int) -> bytes:
+        """Run git and return the first `limit` bytes of its output, however much there is."""
+        environment = self._environment(literal=True)
+        process = Runner(self._folder).execute(_command(args, environment), as_process=True, env=environment, close_fds=False)
+        if process.proc is None or process.proc.stdout is None:
+            raise BackendFailed("git could not be started. Nothing was changed.", "Try again.")
+        out: bytes = process.proc.stdout.read(limit)
+        process.proc.kill()
+        process.proc.communicate()
+        return out
+
+    @property
+    def _folder(self) -> str:
+        return str(self.work_tree or self.git_dir)
+
+    def _environment(self, literal: bool) -> dict[str, str]:
+        settings = {**_SETTINGS, "core.fsync": "none" if self.objects else "all", **self.settings}
+        environment = {**_ENVIRONMENT, "GIT_DIR": str(self.git_dir), "GIT_COMMON_DIR": str(self.common_dir)}
+        if not literal:
+            del environment["GIT_LITERAL_PATHSPECS"]
+        if self.work_tree:
+            environment |= {"GIT_WORK_TREE": str(self.work_tree), "GIT_CEILING_DIRECTORIES": str(self.work_tree.parent)}
+        if self.index:
+            environment["GIT_INDEX_FILE"] = str(self.index)
+        if self.objects:
+            environment |= {
+                "GIT_OBJECT_DIRECTORY": str(self.objects),
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.common_dir / "objects"),
+            }
+        environment["GIT_CONFIG_COUNT"] = str(len(settings))
+        for number, (key, value) in enumerate(settings.items()):
+            environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return environment
+
+    def disarmed(self) -> Git:
+        """Return the door with every driver and hook off that the repository's own configuration defines.
+
+        An empty filter passes contents through; a merge driver is replaced by git's own text merge, since an empty one would fail the merge.
+        From git 2.54 on hooks can come from the configuration, where `core.hooksPath` does not reach them.
+        """
+        reply = self.ask("config", "--null", "--show-scope", "--name-only", "--get-regexp", r"^(filter|merge|hook)\.")
+        words = reply.out.split(b"\0")
+        off: dict[str, str] = {}
+        for scope, key in zip(words[::2], words[1::2], strict=False):
+            found = _DRIVER.match(key)
+            if found is None or (scope not in (b"local", b"worktree") and found[1] != b"hook"):
+                continue
+            driver = os.fsdecode(found[1] + b"." + found[2])
+            if found[1] == b"filter":
+                off |= {f"{driver}.clean": "", f"{driver}.smudge": "", f"{driver}.process": "", f"{driver}.required": "false"}
+            elif found[1] == b"merge":
+                off[f"{driver}.driver"] = "git merge-file --marker-size=%L %A %O %B"
+            else:
+                off[f"{driver}.enabled"] = "false"
+        return replace(self, settings=off)
+
+    # -- objects
+
+    def blobs(self, ids: Iterable[str], limit: int) -> dict[str, bytes]:
+        """Return the contents of those blobs that are at most `limit` bytes long."""
+        asked = list(dict.fromkeys(ids))
+        sizes = self.run("cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)", stdin="\n".join(asked).encode() + b"\n")
+        small = [row[0] for row in (line.split() for line in sizes.decode().splitlines()) if row[1] == "blob" and int(row[2]) <= limit]
+        if not small:
+            return {}
+        out, found, at = self.run("cat-file", "--batch", stdin="\n".join(small).encode() + b"\n"), dict[str, bytes](), 0
+        for name in small:
+            start = out.index(b"\n", at) + 1
+            size = int(out[at:start].split()[2])
+            found[name], at = out[start : start + size], start + size + 1
+        return found
+
+    def blob(self, contents: bytes) -> str:
+        return self.line("hash-object", "-w", "--stdin", stdin=contents)
+
+    def tree(self, base: str, entries: Sequence[tuple[str, str, bytes]], scratch: Path) -> str:
+        """Write `base` with `(mode, id, path)` entries put in; mode `0` takes the path out, with all below it."""
+        git = self.at(index=scratch / f"index-{os.urandom(6).hex()}")
+        git.run("read-tree", base)
+        gone = [path for mode, _, path in entries if mode == "0"]
+        if gone:
+            git.run(
+                "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=b"\0".join(gone)
+            )
+        there = b"".join(f"{mode} {name}\t".encode() + path + b"\0" for mode, name, path in entries if mode != "0")
+        git.run("update-index", "--replace", "-z", "--index-info", stdin=there)
+        return git.line("write-tree")
+
+
+def _command(args: Sequence[str | bytes], environment: Mapping[str, str]) -> list[str]:
+    """Return the command line, preceded by `env -u` for what git would obey in the caller's environment: GitPython can add, not drop."""
+    leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment]
+    dropped = ["env", *(word for name in leaked for word in ("-u", name))] if leaked else []
+    return [*dropped, "git", "--no-pager", *(os.fsdecode(arg) for arg in args)]
+
+
+def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
+    """Say in our words what git refused, as far as it can be told from its message."""
+    said = readable(" ".join(reply.err.strip().splitlines()[:4])) or f"exit status {reply.status}"
+    details: Details = {"command": os.fsdecode(args[0]), "status": reply.status}
+    if "No space left on device" in reply.err or "Disk quota exceeded" in reply.err:
+        return NoSpace(f"The disk is full: {said}", "Free some space and call again.", **details)
+    if ".lock': File exists" in reply.err:
+        return Busy(
+            f"Another git process is at work in this repository: {said}",
+            "Call again when it is done; a stale lock file must be removed by hand.",
+            **details,
+        )
+    return BackendFailed(f"git {os.fsdecode(args[0])} failed: {said}", "workspaces doctor looks closer.", **details)
+
+
+# -- names as text: UTF-8 as it is, anything else as git quotes it ------------------------------------------------------------------------
+
+
+def path_text(path: bytes) -> str:
+    """Return a path as text without loss: itself when it is UTF-8, else C-quoted as git prints it (`"caf\\351"`)."""
+    try:
+        text = path.decode()
+    except UnicodeDecodeError:
+        text = '"'
+    if not text.startswith('"'):
+        return text
+    return '"' + "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}" for byte in path) + '"'
+
+
+def path_bytes(text: str) -> bytes:
+    """Return the path that `path_text` gave as text."""
+    if not (len(text) > 1 and text.startswith('"') and text.endswith('"')):
+        return text.encode()
+    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), text[1:-1].encode())
+
+
+def readable(text: str) -> str:
+    """Return text with control characters escaped, fit for a message."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,118 @@
+"""Making a linked worktree without `git worktree add`, which is not safe beside another one, or beside a fetch.
+
+The tree and its git directory are prepared aside and each appears by one rename, complete. The git directory comes first and is locked
+(git-worktree(1), LOCK), so that no prune takes it for a dead one in between.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from workspaces.errors import Exists, NotAllowed
+from workspaces.model import Snapshot, Workspace
+
+from . import tree
+from .git import Git, path_text
+from .repository import Repository
+
+INCLUDE = ".worktreeinclude"
+REASON = "in use as a workspace; remove it with: workspaces delete"
+
+
+def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: Git) -> tuple[str, ...]:
+    """Make the clone's worktree with the snapshot's files. Its head is the snapshot's; what that lacks is uncommitted, or staged as it was."""
+    location, admin = Path(clone.location), repository.admin_dir(clone)
+    staged_tree, staged_admin = staging(repository, clone)
+    _prepare_folder(location.parent)
+    if os.path.lexists(location):
+        raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
+    git = _prepare_admin(repository, staged_admin, location, snapshot.head).at(work_tree=staged_tree)
+    staged_tree.mkdir()
+    (staged_tree / ".git").write_text(f"gitdir: {admin}\n")
+    git.run("read-tree", "-u", "--reset", snapshot.contents)
+    own = snapshot.staged or snapshot.head + "^{tree}"
+    git.run("read-tree", "-m", git.line("rev-parse", own))
+    warnings = _carry(source, staged_tree)
+    _register(staged_admin, admin)
+    staged_tree.rename(location)
+    tree.sync(location.parent)
+    return warnings
+
+
+def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
+    """Return where a clone's tree and git directory are prepared."""
+    return Path(clone.location).parent / f".new-{clone.uid}", repository.home / "new" / clone.uid
+
+
+def _prepare_folder(folder: Path) -> None:
+    """Make the folder of the workspaces, which ignores itself; a link in its place could lead anywhere and is refused."""
+    with suppress(FileExistsError):
+        folder.mkdir()
+    if folder.is_symlink() or not folder.is_dir():
+        raise NotAllowed(
+            f"{folder} is not a folder, so workspaces could come to lie elsewhere. Nothing was made.", "Remove it and call again."
+        )
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        draft = folder / f".gitignore-{os.urandom(4).hex()}"
+        draft.write_text("*\n")
+        draft.rename(ignore)
+
+
+def _prepare_admin(repository: Repository, admin: Path, location: Path, head: str) -> Git:
+    admin.mkdir(parents=True)
+    for name, text in (("HEAD", head), ("commondir", "../.."), ("gitdir", f"{location}/.git"), ("locked", REASON)):
+        (admin / name).write_text(text + "\n")
+    return replace(repository.git(), git_dir=admin, index=None)
+
+
+def _register(staged: Path, admin: Path) -> None:
+    for name in ("HEAD", "index"):
+        tree.sync_file(staged / name)
+    tree.sync(staged)
+    appear(staged, admin)
+
+
+def appear(staged: Path, admin: Path) -> None:
+    """Move a git directory to its place among the worktrees. git removes their folder when the last one goes, so it may be missing."""
+    for _ in range(5):
+        admin.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            staged.rename(admin)
+            break
+    else:
+        staged.rename(admin)
+    tree.sync(admin.parent)
+
+
+def _carry(source: Git, target: Path) -> tuple[str, ...]:
+    """Copy the ignored files that the source's `.worktreeinclude` names (gitignore syntax; only ignored files count)."""
+    root = source.work_tree or Path()
+    include = root / INCLUDE
+    if include.is_symlink() or not include.is_file():
+        return ()
+    named = source.fields("ls-files", "-z", "--others", "--ignored", f"--exclude-from={include}")
+    # check-ignore refuses GIT_LITERAL_PATHSPECS; "./" keeps a name that begins with a colon from being magic.
+    reply = source.ask("check-ignore", "-z", "--stdin", stdin=b"".join(b"./" + path + b"\0" for path in named), literal=False)
+    ignored = [path[2:] for path in reply.out.split(b"\0")[:-1] if not path.startswith(b"./.workspaces/")]
+    return _copied(root, target, ignored)
+
+
+def _copied(root: Path, target: Path, paths: Sequence[bytes]) -> tuple[str, ...]:
+    warnings: list[str] = []
+    for path in paths:
+        if path.endswith(b"/"):
+            warnings.append(f"{path_text(path)} was not carried: it is a repository of its own")
+            continue
+        try:
+            if not tree.copy(root, target, path):
+                warnings.append(f"{path_text(path)} was not carried: it is neither a file nor a link")
+        except FileNotFoundError:
+            warnings.append(f"{path_text(path)} was not carried: it vanished meanwhile")
+        except FileExistsError:
+            warnings.append(f"{path_text(path)} was not carried: the clone has it from the snapshot")
+    return tuple(warnings)

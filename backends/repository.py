@@ -1,0 +1,150 @@
+"""Where a git repository's parts lie, found without asking git: what a workspace contains must not decide which repository is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workspaces.errors import NotAProject
+from workspaces.model import Workspace
+
+from .git import Git
+
+WORKSPACES = ".workspaces"
+"""The folder in a project that holds its workspaces, each of them a worktree."""
+
+
+@dataclass
+class Repository:
+    """One checkout of a git repository: its work tree, its git directory, and the directory that all checkouts share."""
+
+    root: Path
+    git_dir: Path
+    common_dir: Path
+    _armour: dict[tuple[int, ...], Git] = field(default_factory=dict[tuple[int, ...], Git])
+
+    @property
+    def home(self) -> Path:
+        return self.common_dir / "workspaces"
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what lives as long as one call."""
+        return self.home / "tmp"
+
+    def admin_dir(self, workspace: Workspace) -> Path:
+        """Return the git directory of a workspace, whatever the `.git` file inside of it says."""
+        return self.git_dir if workspace.is_main else self.common_dir / "worktrees" / f"{workspace.name}-{workspace.uid}"
+
+    def git(self) -> Git:
+        """Return the door to this repository, without a work tree. The repository's own drivers are off."""
+        files = [self.common_dir / "config", self.git_dir / "config.worktree"]
+        stamp = tuple(number for file in files for number in _stamp(file))
+        if stamp not in self._armour:
+            self._armour.clear()
+            self._armour[stamp] = Git(self.git_dir, self.common_dir).disarmed()
+        return self._armour[stamp]
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return (0,)
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+
+
+def find(path: Path) -> Repository | None:
+    """Return the checkout that `path` is in; from inside of a workspace, the checkout of its project."""
+    for folder in (path, *path.parents):
+        if folder.parent.name == WORKSPACES:
+            continue
+        if (git_dir := _git_dir(folder)) is not None:
+            common = git_dir / "commondir"
+            shared = (git_dir / common.read_text().strip()).resolve() if common.exists() else git_dir
+            return _fit(Repository(folder, git_dir, shared))
+        if all((folder / part).exists() for part in ("HEAD", "objects", "refs")):
+            inside = folder.name == ".git"
+            what = "is a git directory" if inside else "is a bare repository, which has no files to work on"
+            raise NotAProject(
+                f"{folder} {what}. Nothing was changed.",
+                "Name the checkout itself." if inside else "Make a checkout: git worktree add ../checkout",
+            )
+    return None
+
+
+def _git_dir(folder: Path) -> Path | None:
+    entry = folder / ".git"
+    if entry.is_dir():
+        return entry.resolve() if (entry / "HEAD").exists() else None
+    with suppress(OSError):
+        pointer = entry.read_bytes()[:4096]
+        if pointer.startswith(b"gitdir: "):
+            found = (folder / os.fsdecode(pointer[8:].strip())).resolve()
+            return found if (found / "HEAD").exists() else None
+    return None
+
+
+def _fit(found: Repository) -> Repository:
+    git = Git(found.git_dir, found.common_dir)
+    if found.git_dir == found.common_dir and git.ask("config", "--type=bool", "core.bare").out.strip() == b"true":
+        raise NotAProject(
+            f"{found.root} is a bare repository, which has no files to work on. Nothing was changed.",
+            "Make a checkout: git worktree add ../checkout",
+        )
+    if git.ask("rev-parse", "--verify", "-q", "HEAD^{commit}").status != 0:
+        raise NotAProject(
+            f"{found.root} has no commit yet, so there is nothing to clone. Nothing was changed.",
+            "Make a first commit (git commit --allow-empty -m start), then call again.",
+        )
+    return found
+
+
+_UNDER_WAY = {
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "sequencer": "a cherry-pick or revert",
+    "BISECT_START": "a bisect",
+}
+
+
+def under_way(repository: Repository, git_dir: Path) -> str:
+    """Return what is going on in the checkout of `git_dir`, or elsewhere with the branch that it is on; nothing if it is free to move."""
+    for name, what in _UNDER_WAY.items():
+        if (git_dir / name).exists():
+            return f"{what} is under way"
+    head = (git_dir / "HEAD").read_text().strip()
+    if not head.startswith("ref: "):
+        return ""
+    branch = head.removeprefix("ref: ")
+    for other in _checkouts(repository):
+        if other != git_dir and branch in _claimed(other):
+            return f"{branch.removeprefix('refs/heads/')} is also in use by {_where(other)}"
+    return ""
+
+
+def _checkouts(repository: Repository) -> Iterator[Path]:
+    yield repository.common_dir
+    with suppress(FileNotFoundError):
+        yield from (Path(entry.path) for entry in os.scandir(repository.common_dir / "worktrees") if entry.is_dir())
+
+
+def _claimed(git_dir: Path) -> set[str]:
+    """Return the branches that a checkout has, or will come back to after what is under way in it."""
+    claimed: set[str] = set()
+    for name in ("HEAD", "rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START"):
+        with suppress(OSError, UnicodeDecodeError):
+            text = (git_dir / name).read_text().strip().removeprefix("ref: ")
+            claimed.add(text if text.startswith("refs/") else f"refs/heads/{text}")
+    return claimed
+
+
+def _where(git_dir: Path) -> str:
+    pointer = git_dir / "gitdir"
+    return str(Path(pointer.read_text().strip()).parent) if pointer.exists() else str(git_dir.parent)

@@ -1,0 +1,124 @@
+"""Setting a worktree aside whole, and bringing it back: two renames each, and a ref that keeps what git would forget meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from workspaces.errors import Exists, NotFound
+from workspaces.model import Snapshot, Workspace
+
+from . import registration, tree
+from .git import Git
+from .repository import Repository
+from .snapshot import IDENTITY, write_commit
+
+_ID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
+
+
+def retire(repository: Repository, workspace: Workspace, git: Git | None, snapshot: Snapshot | None) -> None:
+    """Move the worktree into the trash. Twice changes nothing; a half-done move is finished. `git` is at it, if it is still whole."""
+    location, admin = Path(workspace.location), repository.admin_dir(workspace)
+    home, beside = _places(repository, workspace)
+    if admin.exists():
+        _keep(repository, workspace, git, snapshot)
+    if os.path.lexists(location):
+        _away(location, home / "tree", beside / "tree")
+    if admin.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        admin.rename(home / "admin")
+        tree.sync(admin.parent)
+        tree.sync(home)
+
+
+def revive(repository: Repository, workspace: Workspace) -> None:
+    """Move it back, as it was. Twice changes nothing."""
+    location, admin = Path(workspace.location), repository.admin_dir(workspace)
+    home, beside = _places(repository, workspace)
+    kept = next((place for place in (home / "tree", beside / "tree") if place.exists()), None)
+    if kept is None and not location.exists():
+        raise NotFound(
+            f"Nothing is left of {workspace.id} in the trash: its folder was removed by other means.",
+            "Its last contents are in the restore points that workspaces log shows.",
+        )
+    if kept is not None:
+        if os.path.lexists(location):
+            raise Exists(f"{location} is in the way, so {workspace.id} stays in the trash.", "Move it away and call again.")
+        location.parent.mkdir(exist_ok=True)
+        if (home / "admin").exists():
+            registration.appear(home / "admin", admin)
+        kept.rename(location)
+        tree.sync(location.parent)
+    for place in (home, beside):
+        with suppress(OSError):
+            place.rmdir()
+
+
+def purge(repository: Repository, workspace: Workspace) -> None:
+    """Remove the worktree for good, wherever it is: half made, in its place, or in the trash."""
+    for place in (*registration.staging(repository, workspace), *_places(repository, workspace)):
+        tree.remove(place)
+    admin = repository.admin_dir(workspace)
+    if admin.exists():
+        tree.remove(Path(workspace.location))
+        tree.remove(admin)
+    git = repository.git()
+    refs = git.run("for-each-ref", "--format=delete %(refname)", prefix(workspace))
+    if refs:
+        git.run("update-ref", "--stdin", stdin=refs)
+
+
+def prefix(workspace: Workspace) -> str:
+    """Return where the refs of a workspace lie."""
+    return f"refs/workspaces/{workspace.project}/{workspace.uid}/"
+
+
+def _places(repository: Repository, workspace: Workspace) -> tuple[Path, Path]:
+    """Return the workspace's place in the trash, and the one to use where that is on another file system."""
+    return repository.home / "trash" / workspace.uid, Path(workspace.location).parent / ".trash" / workspace.uid
+
+
+def _away(location: Path, first: Path, second: Path) -> None:
+    for place in (first, second):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            location.rename(place)
+        except OSError as error:
+            if error.errno != errno.EXDEV or place == second:
+                raise
+            place.parent.rmdir()
+            continue
+        tree.sync(place.parent)
+        return tree.sync(location.parent)
+
+
+def _keep(repository: Repository, workspace: Workspace, git: Git | None, snapshot: Snapshot | None) -> None:
+    """Keep all that only the worktree's git directory names: its heads, their history of moves, what is staged, and the snapshot."""
+    door = repository.git()
+    names = sorted({name for text in _notes(repository.admin_dir(workspace)) for name in _ID.findall(text)} - {"0" * 40, "0" * 64})
+    asked = "".join(f"{name}\n" for name in names).encode()
+    known = [
+        line.split()[0].decode() for line in door.run("cat-file", "--batch-check", stdin=asked).splitlines() if line.split()[1] == b"commit"
+    ]
+    parents = [*known, *([snapshot.id] if snapshot else [])]
+    who = f"{IDENTITY} 0 +0000"
+    kept = write_commit(door, _staged(door, git), parents, f"kept for {workspace.id} while it is deleted", who, who)
+    door.run("update-ref", prefix(workspace) + "deleted", kept)
+
+
+def _notes(admin: Path) -> Iterator[str]:
+    for file in (*admin.glob("*"), *admin.glob("logs/**/*"), *admin.glob("refs/**/*")):
+        if file.name != "index" and file.is_file() and not file.is_symlink():
+            yield file.read_text(errors="replace")
+
+
+def _staged(door: Git, git: Git | None) -> str:
+    """Return a tree of all blobs that the worktree's index names, those of an unfinished merge too."""
+    rows = git.fields("ls-files", "-z", "--stage") if git else []
+    abouts = dict.fromkeys(row.split(b"\t", 1)[0].rsplit(b" ", 1)[0] for row in rows)
+    blobs = dict.fromkeys(about.split(b" ")[1] for about in abouts if not about.startswith(b"160000"))
+    return door.line("mktree", "-z", "--missing", stdin=b"".join(b"100644 blob %s\t%s\0" % (blob, blob) for blob in blobs))

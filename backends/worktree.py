@@ -1,0 +1,333 @@
+"""The worktree backend: every workspace is a linked worktree of the project's git repository, with a detached head."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, get_args
+
+from workspaces.errors import InvalidArgument, NotFound
+from workspaces.model import (
+    Capabilities,
+    Change,
+    ConflictKind,
+    Diff,
+    Finding,
+    History,
+    Merge,
+    OnConflict,
+    Snapshot,
+    Workspace,
+)
+
+from . import checkout, mergetree, registration, repository, snapshot, trash, tree
+from .diff import changes, patch
+from .git import Git, path_bytes, path_text, readable, refusal
+
+_GIT_NEEDED = (2, 38)
+
+
+class WorktreeBackend:
+    """See `workspaces.backend.Backend`. Objects are written to the repository, or by an `aside` view to a folder that vanishes with it."""
+
+    name: ClassVar[str] = "worktree"
+
+    def __init__(self, found: repository.Repository, view: Path | None = None) -> None:
+        self._repository, self._view = found, view
+        self.root, self.home = found.root, found.home
+
+    @classmethod
+    def find(cls, path: Path) -> WorktreeBackend | None:
+        found = repository.find(path.resolve())
+        return None if found is None else cls(found)
+
+    def initialize(self) -> None:
+        self._repository.scratch.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        kinds: tuple[ConflictKind, ...] = get_args(ConflictKind)
+        return Capabilities(
+            isolation="worktree", copies_by=tree.copies_by(self._repository.scratch), commits=True, merge_kinds=kinds, max_clones=256
+        )
+
+    # -- where git is pinned
+
+    @property
+    def _git(self) -> Git:
+        return replace(self._repository.git(), objects=self._view / "objects" if self._view else None)
+
+    def _at(self, workspace: Workspace) -> Git:
+        """Return git pinned to a workspace. Raises `NotFound` when its folder or its registration is gone."""
+        location, admin = Path(workspace.location), self._repository.admin_dir(workspace)
+        if not location.is_dir() or location.is_symlink():
+            raise NotFound(
+                f"The folder of {workspace.id} is gone: {location}. What was last snapshotted of it is kept.",
+                "Delete the workspace, or put the folder back.",
+            )
+        if not (admin / "HEAD").exists():
+            raise NotFound(
+                f"git no longer knows {workspace.id}: {admin} is gone. Its files in {location} are untouched.",
+                "Copy what you need, then delete the workspace.",
+            )
+        return replace(self._git, git_dir=admin, work_tree=location)
+
+    # -- views
+
+    @contextmanager
+    def aside(self) -> Iterator[WorktreeBackend]:
+        self.initialize()
+        with tempfile.TemporaryDirectory(prefix="aside-", dir=self._repository.scratch) as folder:
+            (Path(folder) / "objects").mkdir()
+            yield WorktreeBackend(self._repository, Path(folder))
+
+    def keep_all(self) -> None:
+        """Move the objects in: packs before their indexes, so that nobody sees half a pack (as git's own tmp-objdir does)."""
+        if self._view is None:
+            return
+        source, target = self._view / "objects", self._repository.common_dir / "objects"
+        files = [file for file in source.rglob("*") if file.is_file()]
+        for file in sorted(files, key=lambda file: (file.suffix == ".idx", file.name)):
+            place = target / file.relative_to(source)
+            place.parent.mkdir(exist_ok=True)
+            tree.sync_file(file)
+            file.rename(place)
+        for folder in {(target / file.relative_to(source)).parent for file in files}:
+            tree.sync(folder)
+
+    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
+        refs = {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {})
+        lines = [f"update {trash.prefix(workspace)}{name} {value}\n" for name, value in refs.items()]
+        self._repository.git().run("update-ref", "--stdin", stdin="".join(lines).encode())
+
+    # -- freezing and looking
+
+    def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
+        return snapshot.freeze(self._at(workspace), lineage, committed, self._repository.scratch)
+
+    def load(self, snapshot_id: str) -> Snapshot:
+        return snapshot.load(self._git, snapshot_id)
+
+    def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
+        return registration.fork(self._repository, snapshot, clone, self._at(source))
+
+    def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
+        reply = self._git.ask("merge-base", "--all", self._linked(ours, lineage), theirs.id)
+        found = reply.out.decode().split()
+        return snapshot.load(self._git, found[0]) if len(found) == 1 else recorded
+
+    def diff(self, old: Snapshot, new: Snapshot) -> Diff:
+        return Diff(changes=changes(self._git, old.contents, new.contents))
+
+    def patch(self, old: Snapshot, new: Snapshot, paths: Sequence[str], limit: int) -> str:
+        return patch(self._git, old.contents, new.contents, [path_bytes(path) for path in paths], limit)
+
+    def ahead(self, old: Snapshot, new: Snapshot) -> int:
+        return 0 if old.head == new.head else int(self._git.line("rev-list", "--count", new.head, f"^{old.head}"))
+
+    # -- combining
+
+    def restrict(self, base: Snapshot, theirs: Snapshot, paths: Sequence[str]) -> Snapshot:
+        wanted = [path_bytes(path.rstrip("/")) for path in paths]
+        moved = checkout.steps(self._git, base.contents, theirs.contents)
+        kept = [step for step in moved if any(step.path == path or step.path.startswith(path + b"/") for path in wanted)]
+        idle = [path_text(path) for path in wanted if not any(step.path == path or step.path.startswith(path + b"/") for step in kept)]
+        if idle:
+            raise InvalidArgument(
+                f"Not changed there: {', '.join(map(readable, idle))}. Nothing was merged.",
+                "compare with detail='files' lists what it changed.",
+            )
+        put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in kept]
+        contents = self._git.tree(base.contents, put, self._scratch)
+        return self.graft(Snapshot(id="", contents=contents), onto=base.id)
+
+    def graft(self, contents: Snapshot, onto: str) -> Snapshot:
+        made = Snapshot(id="", contents=contents.contents, head=onto)
+        return snapshot.linked(self._git, made, "", [onto], snapshot.date_of(self._git, onto))
+
+    def merge(
+        self,
+        ours: Snapshot,
+        theirs: Snapshot,
+        lineage: Sequence[str] = (),
+        on_conflict: OnConflict = "abort",
+        labels: tuple[str, str] = ("ours", "theirs"),
+    ) -> Merge:
+        git, left = self._git, self._linked(ours, lineage)
+        view = git.at(work_tree=self._attribute_tree(ours.contents))
+        args = ("merge-tree", "--write-tree", "-z", "--messages", "--allow-unrelated-histories", left, theirs.id)
+        reply = view.ask(*args)
+        if reply.status not in (0, 1) or not reply.out:
+            raise refusal(args, reply)
+        outcome = mergetree.parse(reply.out, left, theirs.id)
+        conflicts = mergetree.conflicts(git, outcome) if outcome.clashes else ()
+        result = outcome.tree
+        if outcome.clashes and on_conflict == "markers":
+            result = mergetree.marked(git, outcome, labels, self._scratch)
+        elif outcome.clashes and on_conflict != "abort":
+            result, conflicts = mergetree.settled(git, outcome, on_conflict, self._scratch), ()
+        gained: tuple[Change, ...] = () if result == ours.contents else changes(git, ours.contents, result)
+        return Merge(contents=result, conflicts=conflicts, changes=gained)
+
+    @property
+    def _scratch(self) -> Path:
+        self._repository.scratch.mkdir(parents=True, exist_ok=True)
+        return self._repository.scratch
+
+    def _linked(self, ours: Snapshot, lineage: Sequence[str]) -> str:
+        """Return a commit of `ours` that descends from the lineage too."""
+        extra = [name for name in lineage if name not in (ours.id, ours.head)]
+        if not extra:
+            return ours.id
+        who = f"{snapshot.IDENTITY} {snapshot.date_of(self._git, ours.id)} +0000"
+        return snapshot.write_commit(self._git, ours.contents, [ours.id, *extra], "ours, and what it is known to contain", who, who)
+
+    def _attribute_tree(self, contents: str) -> Path:
+        """Return a work tree that holds the attributes of `contents` and nothing else: git reads them from files, not from the merged trees."""
+        folder = (self._view or self._scratch) / f"attributes-{contents}"
+        if folder.exists():
+            return folder
+        draft = Path(tempfile.mkdtemp(prefix="attributes-", dir=self._scratch))
+        names = {
+            row.split(b"\t", 1)[1]: row.split()[2].decode()
+            for row in self._git.fields("ls-tree", "-r", "-z", contents)
+            if row.endswith(b".gitattributes")
+        }
+        texts = self._git.blobs(names.values(), mergetree.HUNK_LIMIT) if names else {}
+        files = {path: texts.get(blob, b"") for path, blob in names.items() if path.split(b"/")[-1] == b".gitattributes"}
+        files[b".gitattributes"] = b"* conflict-marker-size=%d\n" % mergetree.MARKER + files.get(b".gitattributes", b"")
+        for path, text in files.items():
+            place = draft / os.fsdecode(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(text)
+        with suppress(OSError):
+            draft.rename(folder)
+        return folder
+
+    # -- moving a workspace
+
+    def commit(self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]) -> Snapshot:
+        """See `Backend.commit`. The commit gets what the merge changed on paths where `ours` has no uncommitted work; the rest stays so."""
+        git = self._git
+        if follow and history != "none" and self.has(theirs.head, ours.head):
+            return Snapshot(id="", contents=merge.contents, head=theirs.head)
+        if history == "none" or merge.conflicts or merge.contents == ours.contents:
+            return Snapshot(id="", contents=merge.contents, head=ours.head)
+        committed = git.line("rev-parse", f"{ours.head}^{{tree}}")
+        uncommitted = {step.path for step in checkout.steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
+        moved = [step for step in checkout.steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
+        put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
+        contents = git.tree(committed, put, self._scratch) if uncommitted else merge.contents
+        if contents == committed and history == "squash":
+            return Snapshot(id="", contents=merge.contents, head=ours.head)
+        author = self._identity("AUTHOR")
+        side = [self._side(theirs, lineage, author)] if history == "merge" else []
+        made = snapshot.write_commit(git, contents, [ours.head, *side], message, author, self._identity("COMMITTER"))
+        return Snapshot(id="", contents=merge.contents, head=made)
+
+    def has(self, descendant: str, ancestor: str) -> bool:
+        return descendant == ancestor or self._git.ask("merge-base", "--is-ancestor", ancestor, descendant).status == 0
+
+    def _side(self, theirs: Snapshot, lineage: Sequence[str], author: str) -> str:
+        """Return what a merge commit names as its second parent: their head, or a commit of their uncommitted work on top of it.
+
+        What they only carried along from where they were cloned is not theirs, and stays out of history.
+        """
+        committed = Snapshot(id=theirs.head, contents=self._git.line("rev-parse", f"{theirs.head}^{{tree}}"), head=theirs.head)
+        own = self.merge(committed, theirs, lineage, "source").contents
+        if own == committed.contents:
+            return theirs.head
+        return snapshot.write_commit(self._git, own, [theirs.head], "Uncommitted work", author, author)
+
+    def _identity(self, role: str) -> str:
+        """Return who commits: the user as git knows him, or a name of ours where git knows none."""
+        reply = self._git.ask("var", f"GIT_{role}_IDENT")
+        if reply.status == 0:
+            return reply.out.decode(errors="surrogateescape").strip()
+        reply = replace(
+            self._git, settings={**self._git.settings, "user.name": "mcp-workspaces", "user.email": "workspaces@localhost"}
+        ).ask("var", f"GIT_{role}_IDENT")
+        return reply.out.decode(errors="surrogateescape").strip()
+
+    def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
+        return tuple(map(path_text, checkout.obstacles(self._at(workspace), old, new)))
+
+    def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str) -> None:
+        checkout.move(self._at(workspace), old, new, reason, self._scratch)
+
+    def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str) -> bool:
+        return checkout.settle(self._at(workspace), old, new, reason, self._scratch)
+
+    def occupied(self, workspace: Workspace) -> str:
+        return repository.under_way(self._repository, self._repository.admin_dir(workspace))
+
+    def marked(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
+        root = Path(workspace.location)
+        return tuple(path for path in paths if _has_markers(root / os.fsdecode(path_bytes(path))))
+
+    # -- the trash
+
+    def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
+        try:
+            git: Git | None = self._at(workspace)
+        except NotFound:
+            git = None
+        trash.retire(self._repository, workspace, git, snapshot)
+
+    def revive(self, workspace: Workspace) -> None:
+        trash.revive(self._repository, workspace)
+
+    def purge(self, workspace: Workspace) -> None:
+        trash.purge(self._repository, workspace)
+
+    # -- looking after
+
+    def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
+        version = self._git.line("version").split()[2]
+        fits = tuple(int(part) for part in version.split(".")[:2]) >= _GIT_NEEDED
+        yield Finding(check="git", ok=fits, message=f"git {version}", repair="" if fits else "Install git 2.38 or later.")
+        for workspace in workspaces:
+            yield self._inspect(workspace)
+        lock = self._repository.git_dir / "index.lock"
+        yield Finding(
+            check="index lock",
+            ok=not lock.exists(),
+            message=f"{lock} exists" if lock.exists() else "no index lock in the checkout",
+            repair=f"If no git runs in {self.root}, remove {lock}." if lock.exists() else "",
+        )
+
+    def _inspect(self, workspace: Workspace) -> Finding:
+        try:
+            self._at(workspace)
+        except NotFound as missing:
+            return Finding(check=workspace.id, ok=False, message=missing.message, repair=missing.hint)
+        pointer = Path(workspace.location) / ".git"
+        if not workspace.is_main and not _points_to(pointer, self._repository.admin_dir(workspace)):
+            return Finding(
+                check=workspace.id,
+                ok=False,
+                message=f"{pointer} does not point to its git directory, so git run in there does not work on it.",
+                repair=f"Write this line to it: gitdir: {self._repository.admin_dir(workspace)}",
+            )
+        return Finding(check=workspace.id, ok=True, message=workspace.location)
+
+
+def _points_to(pointer: Path, admin: Path) -> bool:
+    try:
+        return not pointer.is_symlink() and pointer.read_text(errors="replace").strip() == f"gitdir: {admin}"
+    except OSError:
+        return False
+
+
+def _has_markers(file: Path) -> bool:
+    try:
+        text = b"" if file.is_symlink() else file.read_bytes()
+    except OSError:
+        return False
+    lines = text.splitlines()
+    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)

@@ -1,0 +1,179 @@
+"""What a backend is, and how one is found.
+
+A backend freezes, copies, compares and combines immutable snapshots, and puts one back into a workspace. The verbs that users know are
+composed above it, the same for every backend. Backends are installed packages that name a class in the entry-point group
+`workspaces.backends`; the built-in ones come through the same door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+from workspaces.errors import BackendMissing, NotAProject, likely
+from workspaces.model import Capabilities, Diff, Finding, History, Merge, OnConflict, Snapshot, Workspace
+
+GROUP = "workspaces.backends"
+
+
+class Backend(Protocol):
+    """A way to keep isolated copies of one project. Methods block. Each does all of its work, or raises and leaves things as they were.
+
+    The caller holds the locks of the workspaces that it names; a backend takes none. Paths in arguments and results are text in the form of
+    `Change.path`; folders are `Path`.
+    """
+
+    name: ClassVar[str]
+    root: Path
+    """Where the project itself lives: the location of `main`."""
+    home: Path
+    """What is remembered: a folder on which every process agrees. `store.sqlite`, `locks/` and `trash/` lie in it."""
+    capabilities: Capabilities
+
+    @classmethod
+    def find(cls, path: Path) -> Self | None:
+        """Open the project that `path` is in, if it is of this kind. Raises `NotAProject` for one that cannot be worked with as it is."""
+        ...
+
+    def initialize(self) -> None:
+        """Prepare `home`. Twice changes nothing; nothing of the user's changes ever."""
+        ...
+
+    def aside(self) -> AbstractContextManager[Self]:
+        """Open a view whose snapshots and merges vanish at its end, unless `keep_all` was called: looking writes nothing."""
+        ...
+
+    def keep_all(self) -> None:
+        """Make what this view froze and combined permanent. Nothing outside of an `aside` to keep: does nothing."""
+        ...
+
+    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
+        """Hold on to a snapshot under `label` until the workspace is purged, whatever is collected elsewhere."""
+        ...
+
+    def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
+        """Freeze what is there now, uncommitted and untracked included, or with `committed` only what its head has.
+
+        `lineage` are earlier snapshots that this one descends from: so merge bases come out right. The workspace, its index and its stat
+        cache stay as they are.
+        """
+        ...
+
+    def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
+        """Fill the clone's location from the snapshot, and with the ignored files of `source` that the project names. Returns warnings."""
+        ...
+
+    def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
+        """Return the best common ancestor, `recorded` when there are several."""
+        ...
+
+    def load(self, snapshot: str) -> Snapshot:
+        """Read a snapshot back by its id."""
+        ...
+
+    def diff(self, old: Snapshot, new: Snapshot) -> Diff:
+        """Return paths, kinds and counts of all changes."""
+        ...
+
+    def patch(self, old: Snapshot, new: Snapshot, paths: Sequence[str], limit: int) -> str:
+        """Return the changes as text (unified diff), its first `limit` characters."""
+        ...
+
+    def graft(self, contents: Snapshot, onto: str) -> Snapshot:
+        """Return a snapshot with the contents of one that descends from `onto` alone."""
+        ...
+
+    def restrict(self, base: Snapshot, theirs: Snapshot, paths: Sequence[str]) -> Snapshot:
+        """Return `base` with only these paths (files, or folders with all in them) as `theirs` has them."""
+        ...
+
+    def merge(
+        self,
+        ours: Snapshot,
+        theirs: Snapshot,
+        lineage: Sequence[str] = (),
+        on_conflict: OnConflict = "abort",
+        labels: tuple[str, str] = ("ours", "theirs"),
+    ) -> Merge:
+        """Combine in memory, in an `aside` view: touches no workspace. `lineage` are snapshots that `ours` is known to contain. A conflict is a value."""
+        ...
+
+    def commit(self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]) -> Snapshot:
+        """Return what `ours` becomes with the merge in it: its commit is made, nothing has moved yet.
+
+        With `follow` (a clone is brought up to date) the head of theirs is taken over when it has all of ours. A merge with conflicts is
+        never committed.
+        """
+        ...
+
+    def has(self, descendant: str, ancestor: str) -> bool:
+        """Return whether one head descends from another, or is it."""
+        ...
+
+    def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
+        """Return the paths that differ between the snapshots and hold work which is in neither: uncommitted, untracked or ignored."""
+        ...
+
+    def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str) -> None:
+        """Bring the workspace from `old` to `new`: files, index and head. Raises `TargetMoved` when it is not at `old`, changing nothing."""
+        ...
+
+    def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str) -> bool:
+        """End a `checkout` that a crash interrupted: True when the workspace is now at `new`, False when it is at `old`."""
+        ...
+
+    def occupied(self, workspace: Workspace) -> str:
+        """Return the unfinished operation (rebase, merge, bisect …) that makes the workspace unfit as a target, or nothing."""
+        ...
+
+    def ahead(self, old: Snapshot, new: Snapshot) -> int:
+        """Return how many commits `new` has that `old` has not."""
+        ...
+
+    def marked(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return which of the paths still hold conflict markers."""
+        ...
+
+    def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
+        """Move the workspace into the trash, whole. Twice changes nothing."""
+        ...
+
+    def revive(self, workspace: Workspace) -> None:
+        """Move it back out of the trash, whole. Twice changes nothing. Raises `Exists` when something is in its place."""
+        ...
+
+    def purge(self, workspace: Workspace) -> None:
+        """Remove all that was ever kept for it, a half-made clone included. Purging again changes nothing."""
+        ...
+
+    def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
+        """Look whether each of the workspaces is whole, and what else stands in the way of work."""
+        ...
+
+
+@cache
+def installed() -> dict[str, type[Backend]]:
+    """Return the installed backends by name."""
+    return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def find(path: Path, wanted: str = "auto") -> Backend:
+    """Open the project that `path` is in. Raises `BackendMissing` for an unknown name, `NotAProject` when no backend knows the path."""
+    backends = installed()
+    if wanted != "auto" and wanted not in backends:
+        raise BackendMissing(
+            f"No backend '{wanted}' is installed. Installed: {', '.join(backends) or 'none'}.{likely(wanted, backends)}",
+            "Leave `backend` out, or install it.",
+        )
+    if not path.is_dir():
+        raise NotAProject(f"{path} is not a folder. Nothing was changed.", "Name an existing folder inside of a git repository.")
+    for name, kind in backends.items():
+        if wanted in ("auto", name) and (found := kind.find(path)) is not None:
+            return found
+    raise NotAProject(
+        f"{path} is not inside of a git repository. Nothing was changed.", "Run git init and make a first commit, or name another path."
+    )

@@ -1,0 +1,311 @@
+"""Many attempts side by side: what each changed, whether it merges, and which of them cannot be had together.
+
+Compare is a merge that is not carried out: its verdicts come from the same call as the merge, in a view whose objects vanish with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from workspaces.backend import Backend
+from workspaces.core import Core, Progress, silent
+from workspaces.errors import InvalidArgument, NotFound
+from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
+from workspaces.wording import bounded, counted, listed
+
+Detail = Literal["summary", "files", "diff"]
+MAX_CHARS = 200_000
+MAX_WORKSPACES = 256
+_AT_ONCE = 2
+_EXACT = 20
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One workspace, frozen, beside what it is compared with."""
+
+    workspace: Workspace
+    snapshot: Snapshot
+    against: Snapshot
+    base: Snapshot
+    diff: Diff
+    merge: Merge
+    behind: int = 0
+
+
+def compare(
+    core: Core,
+    names: Sequence[str],
+    base: str = "",
+    detail: Detail = "summary",
+    paths: Sequence[str] = (),
+    cursor: str = "",
+    max_chars: int = 20_000,
+    progress: Progress = silent,
+) -> Comparison:
+    """Say what each workspace changed and whether it merges, and of several, which conflict with each other. Changes nothing."""
+    if not names or len(names) > MAX_WORKSPACES:
+        raise InvalidArgument(f"{len(names)} workspaces were named.", f"Name 1 to {MAX_WORKSPACES}; status lists them.")
+    if not 500 <= max_chars <= MAX_CHARS:
+        raise InvalidArgument(f"max_chars is {max_chars}.", f"It goes from 500 to {MAX_CHARS}.")
+    workspaces = list({found.id: found for found in map(core.find, names)}.values())
+    with core.backend.aside() as view:
+        attempts = _freeze_all(core, view, workspaces, base, progress)
+        pairs = _pairs(view, attempts, progress) if len(attempts) > 1 and not base else []
+        groups = _groups(attempts)
+        result = Comparison(
+            summary="",
+            base=attempts[0].against.id if len({attempt.against.id for attempt in attempts}) == 1 else "",
+            workspaces=tuple(_compared(core, attempt, groups) for attempt in attempts),
+            pairs=tuple(pairs),
+            groups=tuple(group for group in groups if len(group) > 1),
+            compatible=_compatible(attempts, pairs) if len(attempts) > 1 and not base else (),
+            warnings=_trimmed(attempts),
+        )
+        result = result.model_copy(update={"summary": _summary(result, attempts), "next": _next(attempts, base)})
+        return result if detail == "summary" else _page(view, result, attempts, detail, paths, cursor, max_chars)
+
+
+# -- freezing -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: str, progress: Progress) -> list[Attempt]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        attempts: list[Attempt] = []
+        for attempt in pool.map(lambda workspace: _attempt(core, view, workspace, base), workspaces):
+            attempts.append(attempt)
+            progress(len(attempts), len(workspaces), f"looked at {attempt.workspace.name}")
+    return attempts
+
+
+def _attempt(core: Core, view: Backend, workspace: Workspace, base: str) -> Attempt:
+    """Freeze a workspace and work out its merge into its parent, or into what was named instead."""
+    if base:
+        return _against(core, view, workspace, base)
+    if workspace.is_main:
+        return _main(core, view, workspace)
+    parent = core.parent(workspace)
+    with core.reading(workspace, parent):
+        snapshot = view.snapshot(workspace, core.lineage(workspace))
+        against = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
+    lineage, agreed = core.contained(parent, workspace), core.agreed(workspace)
+    ancestor = view.base(against, snapshot, lineage, view.load(agreed.snapshot))
+    merged = view.merge(against, snapshot, lineage, labels=(parent.name, workspace.name))
+    return Attempt(workspace, snapshot, against, ancestor, view.diff(ancestor, snapshot), merged, core.behind(view, agreed, against))
+
+
+def _against(core: Core, view: Backend, workspace: Workspace, base: str) -> Attempt:
+    """Compare with another workspace or a restore point: all that differs between the two, and whether one merges into the other."""
+    name, _, number = base.partition("@")
+    other = core.find(name)
+    with core.reading(workspace, other):
+        snapshot = view.snapshot(workspace, [*core.lineage(workspace), *core.contained(workspace, other)])
+        against = _restore_point(core, other, base) if number else view.snapshot(other, core.lineage(other))
+    merged = view.merge(against, snapshot, core.contained(other, workspace), labels=(base, workspace.name))
+    return Attempt(workspace, snapshot, against, against, view.diff(against, snapshot), merged)
+
+
+def _restore_point(core: Core, workspace: Workspace, name: str) -> Snapshot:
+    points = [point for point, _ in core.store.restore_points(workspace.uid)]
+    found = next((point for point in points if point.name == name.removeprefix(f"{core.row.name}/")), None)
+    if found is None:
+        known = ", ".join(point.name for point in points[:5]) or "none"
+        raise NotFound(f"No restore point {name!r}. Of {workspace.name} there are: {known}.", "workspaces log lists what was done.")
+    return found.snapshot
+
+
+def _main(core: Core, view: Backend, workspace: Workspace) -> Attempt:
+    """Show main's uncommitted work; it has no parent to merge into."""
+    with core.reading(workspace):
+        snapshot, committed = view.snapshot(workspace), view.snapshot(workspace, committed=True)
+    return Attempt(workspace, snapshot, committed, committed, view.diff(committed, snapshot), Merge(contents=committed.contents))
+
+
+def _compared(core: Core, attempt: Attempt, groups: list[tuple[str, ...]]) -> Compared:
+    seen = core.observed(attempt.workspace, attempt.snapshot, attempt.base, attempt.diff)
+    group = next((number for number, ids in enumerate(groups, 1) if seen.id in ids and len(ids) > 1), 0)
+    conflicts, _ = bounded(attempt.merge.conflicts)
+    fields = {name: getattr(seen, name) for name in Workspace.model_fields}
+    return Compared.model_validate(
+        fields | {"snapshot": attempt.snapshot.id, "merge": _verdict(attempt), "conflicts": conflicts, "group": group, "behind": attempt.behind}
+    )
+
+
+def _verdict(attempt: Attempt) -> MergeVerdict:
+    if attempt.merge.conflicts:
+        return "conflicts"
+    return "up_to_date" if attempt.merge.contents == attempt.against.contents else "clean"
+
+
+# -- across -------------------------------------------------------------------------------------------------------------------------------
+
+
+def _pairs(view: Backend, attempts: Sequence[Attempt], progress: Progress) -> list[Pair]:
+    """Return the pairs that conflict. Two attempts whose paths do not meet cannot, unless one of them renames."""
+    close = [(a, b) for a, b in combinations(attempts, 2) if a.snapshot.contents != b.snapshot.contents and _may_clash(a.diff, b.diff)]
+    pairs: list[Pair] = []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        merges = pool.map(
+            lambda pair: view.merge(pair[0].snapshot, pair[1].snapshot, labels=(pair[0].workspace.name, pair[1].workspace.name)), close
+        )
+        for number, ((a, b), merged) in enumerate(zip(close, merges, strict=True)):
+            if merged.conflicts:
+                pairs.append(
+                    Pair(a=a.workspace.id, b=b.workspace.id, conflicts=tuple(c.model_copy(update={"hunks": ()}) for c in merged.conflicts))
+                )
+            progress(number + 1, len(close), "comparing pairs")
+    return pairs
+
+
+def _may_clash(a: Diff, b: Diff) -> bool:
+    if any(change.status in ("renamed", "copied") for change in (*a.changes, *b.changes)):
+        return bool(a.changes and b.changes)
+    if a.paths & b.paths:
+        return True
+    return bool(a.paths & _folders(b.paths) or b.paths & _folders(a.paths))
+
+
+def _folders(paths: frozenset[str]) -> set[str]:
+    return {"/".join(parts[:depth]) for parts in (path.split("/") for path in paths) for depth in range(1, len(parts))}
+
+
+def _groups(attempts: Sequence[Attempt]) -> list[tuple[str, ...]]:
+    by_contents: dict[str, list[str]] = {}
+    for attempt in attempts:
+        by_contents.setdefault(attempt.snapshot.contents, []).append(attempt.workspace.id)
+    return [tuple(ids) for ids in by_contents.values()]
+
+
+def _compatible(attempts: Sequence[Attempt], pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Return the largest set without a conflicting pair: exact for twenty attempts, beyond that built from the least conflicting on."""
+    able = [attempt.workspace.id for attempt in attempts if _verdict(attempt) == "clean"]
+    enemies = {name: {pair.b if pair.a == name else pair.a for pair in pairs if name in (pair.a, pair.b)} for name in able}
+    if len(able) > _EXACT:
+        chosen: list[str] = []
+        for name in sorted(able, key=lambda name: len(enemies[name])):
+            if not enemies[name] & set(chosen):
+                chosen.append(name)
+        return tuple(name for name in able if name in chosen)
+    return _largest(able, enemies)
+
+
+def _largest(names: Sequence[str], enemies: dict[str, set[str]]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    first, rest = names[0], names[1:]
+    friends = [name for name in rest if name not in enemies[first]]
+    taken = (first, *_largest(friends, enemies))
+    if len(friends) == len(rest):
+        return taken
+    left = _largest(rest, enemies)
+    return taken if len(taken) >= len(left) else left
+
+
+# -- pages --------------------------------------------------------------------------------------------------------------------------------
+
+
+def _page(
+    view: Backend, result: Comparison, attempts: Sequence[Attempt], detail: Detail, paths: Sequence[str], cursor: str, max_chars: int
+) -> Comparison:
+    """Add one page of files, or of diff text. The cursor names the frozen contents, so that pages never mix two states."""
+    seal = hashlib.sha256(
+        "\n".join([detail, *paths, *(f"{a.base.contents} {a.snapshot.contents}" for a in attempts)]).encode()
+    ).hexdigest()[:16]
+    start = _position(cursor, seal)
+    if detail == "files":
+        files = _files(attempts, paths)
+        shown, used = 0, 0
+        for change in files[start:]:
+            used += len(change.model_dump_json(exclude_defaults=True)) + 1
+            if used > max_chars and shown:
+                break
+            shown += 1
+        end, page = start + shown, {"files": files[start : start + shown]}
+        more = end < len(files)
+    else:
+        text = _diff_text(view, attempts, paths, start + max_chars + 1)
+        end, page = start + max_chars, {"diff": text[start : start + max_chars]}
+        more = len(text) > end
+    return result.model_copy(update={**page, "truncated": more, "next_cursor": f"{seal}.{end}" if more else ""})
+
+
+def _position(cursor: str, seal: str) -> int:
+    if not cursor:
+        return 0
+    sealed, _, at = cursor.partition(".")
+    if sealed != seal or not at.isdecimal():
+        raise InvalidArgument(
+            "The cursor belongs to other contents or another question: a workspace changed since.", "Call again without a cursor."
+        )
+    return int(at)
+
+
+def _within(change: Change, paths: Sequence[str]) -> bool:
+    names = [name for name in (change.path, change.old_path) if name]
+    return not paths or any(name == path.rstrip("/") or name.startswith(path.rstrip("/") + "/") for path in paths for name in names)
+
+
+def _files(attempts: Sequence[Attempt], paths: Sequence[str]) -> tuple[Change, ...]:
+    """Return every change once, with all who made it, in order of path."""
+    by: dict[Change, list[str]] = {}
+    for attempt in attempts:
+        for change in attempt.diff.changes:
+            if _within(change, paths):
+                by.setdefault(change, []).append(attempt.workspace.id)
+    ordered = sorted(by, key=lambda change: change.path)
+    return tuple(change.model_copy(update={"by": tuple(by[change])}) for change in ordered)
+
+
+def _diff_text(view: Backend, attempts: Sequence[Attempt], paths: Sequence[str], limit: int) -> str:
+    text = ""
+    for attempt in attempts:
+        if len(text) >= limit:
+            break
+        head = f"# {attempt.workspace.id}\n" if len(attempts) > 1 else ""
+        text += head + view.patch(attempt.base, attempt.snapshot, paths, limit)
+    return text[:limit]
+
+
+# -- what is said of it -------------------------------------------------------------------------------------------------------------------
+
+
+def _summary(result: Comparison, attempts: Sequence[Attempt]) -> str:
+    if len(result.workspaces) == 1:
+        (only,) = result.workspaces
+        size = f"{counted(only.files_changed, 'file')} +{only.insertions} -{only.deletions}"
+        return f"{only.name} changed {size}. {_said(only)}" if only.files_changed else f"{only.name} changed nothing."
+    verdicts = [workspace.merge for workspace in result.workspaces]
+    clean, clashing = verdicts.count("clean"), verdicts.count("conflicts")
+    between = f"{counted(len(result.pairs), 'pair')} conflict{'s' if len(result.pairs) == 1 else ''}" if result.pairs else "no two conflict"
+    same = f" {counted(len(result.groups), 'group')} of identical attempts." if result.groups else ""
+    return f"{counted(len(verdicts), 'workspace')}: {clean} merge cleanly, {clashing} conflict with what they merge into; {between}.{same}"
+
+
+def _said(only: Compared) -> str:
+    if only.merge == "conflicts":
+        return f"It conflicts in {listed(conflict.path for conflict in only.conflicts)}."
+    return "It merges cleanly." if only.merge == "clean" else "All of it is merged already."
+
+
+def _trimmed(attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(warning for attempt in attempts for warning in bounded(attempt.merge.conflicts)[1]))
+
+
+def _next(attempts: Sequence[Attempt], base: str) -> tuple[str, ...]:
+    if base:
+        return ()
+    best = next((attempt for attempt in attempts if _verdict(attempt) == "clean"), None)
+    stuck = next((attempt for attempt in attempts if attempt.merge.conflicts), None)
+    said: list[str] = []
+    if best:
+        said.append(f"merge(source='{best.workspace.name}', delete_source=true)")
+    if stuck:
+        parent = stuck.workspace.parent.split("/")[-1]
+        said.append(f"merge(source='{parent}', target='{stuck.workspace.name}', on_conflict='markers')")
+    said.append(f"compare(workspaces={[a.workspace.name for a in attempts[:3]]}, detail='diff')")
+    return tuple(said)

@@ -1,0 +1,203 @@
+"""What every verb needs: the project's workspaces by name, how they descend from each other, who holds which, and the journal."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from workspaces.backend import Backend
+from workspaces.errors import NotFound, likely
+from workspaces.locks import Locks
+from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
+from workspaces.store import MergeRow, ProjectRow, Store
+
+Progress = Callable[[int, int, str], None]
+"""Told at every safe point how far a call is: steps done, steps in all, what comes. Raises to stop the call there."""
+
+
+def silent(done: int, total: int, message: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A snapshot that a workspace and its parent both contain; `head` is the commit by which the parent got it, if it made one."""
+
+    snapshot: str
+    head: str = ""
+
+
+@dataclass(frozen=True)
+class Core:
+    """One open project. Holds no state that another process could change."""
+
+    row: ProjectRow
+    backend: Backend
+    store: Store
+    locks: Locks
+    actor: str = ""
+    undoing: int = 0
+    """The operation that is being taken back, if one is."""
+
+    # -- names
+
+    def live(self) -> list[Workspace]:
+        """Return `main` and the workspaces that are there, in order of creation."""
+        return self.store.workspaces(self.row.name)
+
+    def find(self, name: str) -> Workspace:
+        """Return the workspace that an id, a bare name or the absolute path of its folder means."""
+        known = self.live()
+        bare = name.removeprefix(f"{self.row.name}/")
+        for workspace in known:
+            if bare.lower() == workspace.name.lower() or (name.startswith("/") and str(Path(name)) == workspace.location):
+                return workspace
+        names = [workspace.name for workspace in known]
+        raise NotFound(
+            f"No workspace {name!r} in {self.row.name}. Open: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}.{likely(bare, names)}",
+            "status lists them all.",
+            workspace=name,
+        )
+
+    def find_deleted(self, name: str) -> Workspace | None:
+        """Return the last deleted workspace of that name."""
+        bare = name.removeprefix(f"{self.row.name}/").lower()
+        gone = self.store.workspaces(self.row.name, ("deleted", "deleting", "restoring"))
+        return next((w for w in reversed(gone) if w.name.lower() == bare or w.location == name), None)
+
+    def main(self) -> Workspace:
+        return self.find(MAIN)
+
+    def parent(self, workspace: Workspace) -> Workspace:
+        """Return the workspace that this one was cloned from. Raises `NotFound` when that was removed by other means."""
+        return self.find(workspace.parent)
+
+    def children(self, workspace: Workspace) -> list[Workspace]:
+        return [child for child in self.live() if child.parent == workspace.id]
+
+    # -- locks
+
+    def key(self, workspace: Workspace) -> str:
+        return f"{self.row.name}.{workspace.name}"
+
+    def changing(self, *workspaces: Workspace, reading: Iterable[Workspace] = ()) -> AbstractContextManager[None]:
+        """Hold workspaces to change them, and others to read them, until the block ends."""
+        return self.locks.change(*map(self.key, workspaces), freeze=map(self.key, reading))
+
+    def reading(self, *workspaces: Workspace) -> AbstractContextManager[None]:
+        return self.locks.freeze(*map(self.key, workspaces))
+
+    # -- descent
+
+    def lineage(self, workspace: Workspace) -> list[str]:
+        """Return the earlier snapshots that a snapshot of this workspace descends from."""
+        if workspace.is_main:
+            return []
+        merged = [row.snapshot for row in self.store.merges(workspace.uid)]
+        return list(dict.fromkeys([workspace.origin, *merged]))
+
+    def contained(self, holder: Workspace, other: Workspace) -> list[str]:
+        """Return the snapshots that `holder` is known to contain and that `other` descends from.
+
+        They are what `holder` was when the clones on the way to `other` were made, and what was merged between the two since; a merge counts
+        as long as its commit is still in the holder's history, so one that a person reset away can be made again.
+        """
+        chain = self._chain(other, holder)
+        found = [workspace.origin for workspace in chain if workspace.parent == holder.id]
+        for row in self.store.merges(holder.uid):
+            if {row.source, row.target} & {workspace.uid for workspace in (*chain, other)} and self._stands(row, holder):
+                found.append(row.snapshot)
+        return list(dict.fromkeys(found))
+
+    def agreed(self, child: Workspace) -> Agreement:
+        """Return where the workspace and its parent last agreed: when it was cloned, or when one was last merged into the other."""
+        parent = self.parent(child)
+        for row in reversed(self.store.merges(child.uid)):
+            if parent.uid in (row.source, row.target) and self._stands(row, parent):
+                return Agreement(row.snapshot, row.head if row.target == parent.uid else "")
+        return Agreement(child.origin)
+
+    def _chain(self, workspace: Workspace, ancestor: Workspace) -> list[Workspace]:
+        """Return the workspace and its ancestors up to the one below `ancestor`; nothing when it does not descend from it."""
+        known = {other.id: other for other in self.live()}
+        chain: list[Workspace] = []
+        here: Workspace | None = workspace
+        while here is not None and here.id != ancestor.id:
+            chain.append(here)
+            here = known.get(here.parent)
+        return chain if here is not None else []
+
+    def _stands(self, row: MergeRow, holder: Workspace) -> bool:
+        """Return whether the holder still has the merge: one that it received may have been reset away."""
+        if row.target != holder.uid or not row.head:
+            return True
+        head = self.backend.snapshot(holder, committed=True).head
+        return self.backend.has(head, row.head)
+
+    def observed(self, workspace: Workspace, snapshot: Snapshot, base: Snapshot, diff: Diff) -> Workspace:
+        """Return the workspace as it is seen now: the size of its change, and a state that its contents have outgrown corrected."""
+        unresolved = self.backend.marked(workspace, workspace.unresolved) if workspace.unresolved else ()
+        state = workspace.state
+        if state == "conflicted" and not unresolved:
+            state = "ready"
+        if state == "merged" and snapshot.contents != base.contents:
+            state = "ready"
+        return workspace.model_copy(
+            update={
+                "state": state,
+                "unresolved": unresolved,
+                "base": base.id,
+                "files_changed": len(diff.changes),
+                "insertions": diff.insertions,
+                "deletions": diff.deletions,
+            }
+        )
+
+    def behind(self, view: Backend, agreed: Agreement, parent: Snapshot) -> int:
+        """Return how many commits the parent has made since the two agreed."""
+        since = view.load(agreed.snapshot)
+        return view.ahead(since.model_copy(update={"head": agreed.head or since.head}), parent)
+
+    # -- journal
+
+    def begin(self, verb: str, *workspaces: Workspace, outcome: dict[str, JsonValue] | None = None, **arguments: JsonValue) -> Operation:
+        """Journal an operation before it acts. `outcome` is what recovery needs to end it."""
+        return self.store.begin(
+            self.row.name,
+            Operation(
+                id=0,
+                verb=verb,
+                actor=self.actor,
+                at=now(),
+                workspaces=tuple(workspace.id for workspace in workspaces),
+                arguments={name: value for name, value in arguments.items() if value} | ({"undoes": self.undoing} if self.undoing else {}),
+                outcome={"uids": [workspace.uid for workspace in workspaces], **(outcome or {})},
+                state="started",
+            ),
+        )
+
+    def point(self, workspace: Workspace, snapshot: Snapshot, cause: str, label: str = "", after: str = "") -> RestorePoint:
+        """Keep a snapshot as the workspace's next restore point. Whoever calls this holds the workspace and writes the point down."""
+        number = self.store.next_number(workspace.uid)
+        self.backend.keep(workspace, f"at/{number}", snapshot)
+        return RestorePoint.model_validate(
+            {
+                "name": f"{workspace.name}@{number}",
+                "workspace": workspace.id,
+                "number": number,
+                "snapshot": snapshot,
+                "after": after,
+                "label": label,
+                "cause": cause,
+                "at": now(),
+            }
+        )
+
+
+def new_uid() -> str:
+    return secrets.token_hex(4)

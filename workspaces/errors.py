@@ -1,0 +1,156 @@
+"""What can go wrong, as the reader of the error needs to hear it.
+
+    WorkspacesError
+    ├── NotFound                a workspace, restore point or path that is not there
+    ├── NoProject               nothing was initialized yet, and none was named
+    ├── NotAProject             the path cannot be a project as it is
+    ├── InvalidName             a name that no workspace may have
+    ├── InvalidArgument         an argument that is unknown, misspelt or out of range
+    ├── Exists                  the name or the place is taken
+    ├── Protected               `main` cannot be deleted
+    ├── UnmergedChanges         the call would set unmerged work aside
+    ├── TargetDirty             the target has uncommitted work in the way
+    ├── TargetMoved             the target changed since it was looked at
+    ├── HasChildren             clones of this workspace exist
+    ├── Busy                    somebody else is at work on it; try again
+    ├── Limit                   more than this server hands out
+    ├── NoSpace                 the disk is full
+    ├── NotAllowed              outside of what this server may touch
+    ├── BackendMissing          no installed backend has that name
+    ├── Unsupported             this backend cannot do that
+    ├── BackendFailed           git (or another engine) said no
+    └── Interrupted             the caller stopped the call; nothing was changed
+
+`message` says what happened and what state things are in, `hint` what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+Details = dict[str, JsonValue]
+
+
+class ErrorBody(BaseModel):
+    """The one envelope in which every face reports a failed call."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    hint: str = ""
+    retryable: bool = False
+    details: Details = Field(default_factory=dict)
+
+
+class WorkspacesError(Exception):
+    """The root of the tree. `exit_status` is what the command line ends with."""
+
+    code: ClassVar[str] = "internal"
+    exit_status: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, hint: str = "", **details: JsonValue) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.details = message, hint, details
+
+    @property
+    def body(self) -> ErrorBody:
+        return ErrorBody(code=self.code, message=self.message, hint=self.hint, retryable=self.retryable, details=self.details)
+
+
+class NotFound(WorkspacesError):
+    code = "not_found"
+    exit_status = 3
+
+
+class NoProject(WorkspacesError):
+    code = "no_project"
+    exit_status = 3
+
+
+class NotAProject(WorkspacesError):
+    code = "not_a_project"
+
+
+class InvalidName(WorkspacesError):
+    code = "invalid_name"
+    exit_status = 2
+
+
+class InvalidArgument(WorkspacesError):
+    code = "invalid_argument"
+    exit_status = 2
+
+
+class Exists(WorkspacesError):
+    code = "exists"
+
+
+class Protected(WorkspacesError):
+    code = "protected"
+    exit_status = 5
+
+
+class UnmergedChanges(WorkspacesError):
+    code = "unmerged_changes"
+    exit_status = 5
+
+
+class TargetDirty(WorkspacesError):
+    code = "target_dirty"
+    exit_status = 5
+
+
+class TargetMoved(WorkspacesError):
+    code = "target_moved"
+    retryable = True
+
+
+class HasChildren(WorkspacesError):
+    code = "has_children"
+    exit_status = 5
+
+
+class Busy(WorkspacesError):
+    code = "busy"
+    exit_status = 6
+    retryable = True
+
+
+class Limit(WorkspacesError):
+    code = "limit"
+
+
+class NoSpace(WorkspacesError):
+    code = "no_space"
+
+
+class NotAllowed(WorkspacesError):
+    code = "not_allowed"
+
+
+class BackendMissing(WorkspacesError):
+    code = "backend_missing"
+
+
+class Unsupported(WorkspacesError):
+    code = "unsupported"
+
+
+class BackendFailed(WorkspacesError):
+    code = "backend_failed"
+
+
+class Interrupted(WorkspacesError):
+    code = "interrupted"
+
+
+def likely(word: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean '…'?` for the known word nearest to `word`, or nothing."""
+    near = get_close_matches(word, list(known), n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,172 @@
+"""Going back: restore points, what brings a workspace back to one, and taking back the last thing that was done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from workspaces.backend import Backend
+from workspaces.core import Core
+from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError
+from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Undone, Workspace
+from workspaces.removal import delete, revive
+from workspaces.wording import counted, listed
+
+_UNDOABLE = ("merge", "delete", "clone", "restore")
+MAX_LABEL = 200
+
+
+def checkpoint(core: Core, name: str, label: str = "") -> Checkpointed:
+    """Keep a workspace as it is now as a restore point."""
+    if len(label) > MAX_LABEL:
+        raise InvalidArgument("The label is too long. Nothing was kept.", f"It has at most {MAX_LABEL} characters.")
+    workspace = core.find(name)
+    with core.changing(workspace):
+        snapshot = core.backend.snapshot(workspace, core.lineage(workspace))
+        point = core.point(workspace, snapshot, "checkpoint", label)
+        operation = core.begin("checkpoint", workspace, label=label)
+        core.store.finish(operation.model_copy(update={"state": "done"}), point=(workspace.uid, point))
+    return Checkpointed(
+        summary=f"Kept {workspace.name} as {point.name}.",
+        restore_point=point.name,
+        next=(f"undo: restore(workspace='{workspace.name}', to='{point.name}')",),
+    )
+
+
+def restore(core: Core, name: str, to: str = "") -> Restored:
+    """Bring a workspace back to a restore point (the last one, when none is named), or a deleted one back from the trash."""
+    try:
+        workspace = core.find(name)
+    except NotFound:
+        if to or (deleted := core.find_deleted(name)) is None:
+            raise
+        return revive(core, deleted)
+    with core.changing(workspace):
+        if under_way := core.backend.occupied(workspace):
+            raise Busy(f"{workspace.name} cannot be restored: {under_way}. Nothing was changed.", "Finish or abort that first.")
+        point, made_by = _point(core, workspace, to)
+        made = _merge_of(core, made_by) if point.cause == "merge" else None
+        with core.backend.aside() as view:
+            old, new = _way_back(view, core, workspace, point, made)
+            _refuse_obstacles(view, workspace, old, new)
+            view.keep_all()
+        kept = _switch(core, workspace, old, new, point)
+        if made is not None:
+            core.store.finish(made.model_copy(update={"state": "undone"}))
+        workspace = _refreshed(core, workspace)
+    return Restored(
+        summary=f"Restored {workspace.name} to {point.name}{f' ({point.label})' if point.label else ''}.",
+        workspace=workspace,
+        restore_point=kept.name,
+        next=(f"undo: restore(workspace='{workspace.name}', to='{kept.name}')",),
+    )
+
+
+def _point(core: Core, workspace: Workspace, to: str) -> tuple[RestorePoint, int]:
+    points = core.store.restore_points(workspace.uid)
+    wanted = to.removeprefix(f"{core.row.name}/")
+    found = next(((point, made_by) for point, made_by in points if not to or wanted in (point.name, str(point.number), point.label)), None)
+    if found is None:
+        known = ", ".join(point.name for point, _ in points[:8]) or "none"
+        raise NotFound(f"{workspace.name} has no restore point {to!r}. There are: {known}. Nothing was changed.", "checkpoint makes one.")
+    return found
+
+
+def _merge_of(core: Core, number: int) -> Operation | None:
+    return next((operation for operation in core.store.operations(core.row.name, limit=10**6) if operation.id == number), None)
+
+
+def _way_back(view: Backend, core: Core, workspace: Workspace, point: RestorePoint, made: Operation | None) -> tuple[Snapshot, Snapshot]:
+    """Return where the workspace is and where it goes. main never loses commits that others made: they are kept, or its branch stays."""
+    if not workspace.is_main:
+        return view.snapshot(workspace, core.lineage(workspace)), point.snapshot
+    if made is None:
+        now = view.snapshot(workspace)
+        return now, now.model_copy(update={"contents": point.snapshot.contents})
+    result = Snapshot.model_validate(made.outcome["new"])
+    committed = result.head != point.snapshot.head
+    now = view.snapshot(workspace, committed=committed)
+    if committed and now.head == point.after:
+        return now, point.snapshot
+    return now, _reverted(view, workspace, point, result, now, committed)
+
+
+def _reverted(view: Backend, workspace: Workspace, point: RestorePoint, result: Snapshot, now: Snapshot, committed: bool) -> Snapshot:
+    """Take a merge back on which others have built: the way from its result to what was before, merged into what is now."""
+    after = view.graft(result, onto=point.snapshot.head)
+    before = view.graft(point.snapshot, onto=after.id)
+    merged = view.merge(now, before, [after.id])
+    if merged.conflicts:
+        raise TargetMoved(
+            f"{workspace.name} was changed since in {listed(conflict.path for conflict in merged.conflicts)}, so the merge cannot be taken back by itself. "
+            "Nothing was changed.",
+            f"Take back what came later first, or undo it by hand in a clone of {workspace.name}.",
+        )
+    return view.commit(now, before, merged, "squash" if committed else "none", f"Undo: {point.label}", follow=False, lineage=[after.id])
+
+
+def _refuse_obstacles(view: Backend, workspace: Workspace, old: Snapshot, new: Snapshot) -> None:
+    if blocking := view.obstacles(workspace, old, new):
+        raise TargetDirty(
+            f"{workspace.name} has uncommitted, untracked or ignored work in {listed(blocking)}, which would be overwritten. Nothing was changed.",
+            "Commit it or move it away, then call again.",
+            paths=list(blocking),
+        )
+
+
+def _switch(core: Core, workspace: Workspace, old: Snapshot, new: Snapshot, point: RestorePoint) -> RestorePoint:
+    reason = f"workspaces: restore {point.name}"
+    kept = core.point(workspace, old, "restore", f"before restoring {point.name}")
+    operation = core.begin(
+        "restore",
+        workspace,
+        outcome={"old": old.model_dump(), "new": new.model_dump(), "reason": reason, "point": kept.model_dump(mode="json")},
+        to=point.name,
+    )
+    try:
+        core.backend.checkout(workspace, old, new, reason)
+    except WorkspacesError:
+        core.store.finish(operation.model_copy(update={"state": "failed"}))
+        raise
+    core.store.finish(operation.model_copy(update={"state": "done"}), point=(workspace.uid, kept))
+    return kept
+
+
+def _refreshed(core: Core, workspace: Workspace) -> Workspace:
+    base = workspace.base if workspace.is_main else core.agreed(workspace).snapshot
+    unresolved = core.backend.marked(workspace, workspace.unresolved)
+    workspace = workspace.model_copy(update={"base": base, "unresolved": unresolved, "state": "conflicted" if unresolved else "ready"})
+    core.store.save(workspace)
+    return workspace
+
+
+# -- the log ------------------------------------------------------------------------------------------------------------------------------
+
+
+def log(core: Core, limit: int = 50) -> Log:
+    """Return what was done in this project, newest first."""
+    operations = tuple(operation.model_copy(update={"outcome": {}}) for operation in core.store.operations(core.row.name, limit))
+    return Log(summary=f"{counted(len(operations), 'operation')}, newest first.", operations=operations)
+
+
+def undo(core: Core) -> Undone:
+    """Take back the last merge, delete, clone or restore that stands. Called again, it takes back the one before."""
+    known = core.store.operations(core.row.name, limit=10**6)
+    last = next((each for each in known if each.state == "done" and each.verb in _UNDOABLE and "undoes" not in each.arguments), None)
+    if last is None:
+        raise NotFound("Nothing is left to take back. Nothing was changed.", "workspaces log shows what was done.")
+    said = _undone(replace(core, undoing=last.id), last)
+    core.store.finish(last.model_copy(update={"state": "undone"}))
+    return Undone(
+        summary=f"Took back: {last.verb} {', '.join(last.workspaces)}. {said}",
+        operation=last.model_copy(update={"outcome": {}, "state": "undone"}),
+    )
+
+
+def _undone(core: Core, last: Operation) -> str:
+    names = [name.split("/", 1)[-1] for name in last.workspaces]
+    if last.verb == "clone":
+        return delete(core, names).summary
+    if last.verb == "delete":
+        return " ".join(revive(core, found).summary for name in names if (found := core.find_deleted(name)) is not None)
+    point = RestorePoint.model_validate(last.outcome["point"])
+    return restore(core, names[-1], point.name).summary

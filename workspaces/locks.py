@@ -1,0 +1,71 @@
+"""Who may act: one `flock` per workspace, so that processes which know nothing of each other take turns.
+
+A lock file is never unlinked. Its descriptor is inheritable and git children are started so that they inherit it (and nothing else): while
+the orphan of a killed process still writes, the lock is still held. A normal release unlocks explicitly, for all who inherited it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from workspaces.errors import Busy
+
+PATIENCE = 30.0
+"""Seconds that a call waits for its turn before it answers `busy`."""
+
+
+class Locks:
+    """The locks of one `home`. `change` and `freeze` take names in any order and lock them in sorted order."""
+
+    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
+        self.folder, self.patience = folder, patience
+
+    @contextmanager
+    def change(self, *names: str, freeze: Iterable[str] = (), patience: float | None = None) -> Iterator[None]:
+        """Hold `names` alone, and `freeze` together with other readers. Raises `Busy` at the deadline, holding nothing."""
+        wanted = dict.fromkeys(freeze, fcntl.LOCK_SH) | dict.fromkeys(names, fcntl.LOCK_EX)
+        deadline = time.monotonic() + (self.patience if patience is None else patience)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            for name in sorted(wanted):
+                held.enter_context(self._hold(name, wanted[name], deadline))
+            yield
+
+    def freeze(self, *names: str) -> AbstractContextManager[None]:
+        """Hold `names` together with other readers, while nobody changes them."""
+        return self.change(freeze=names)
+
+    @contextmanager
+    def _hold(self, name: str, kind: int, deadline: float) -> Iterator[None]:
+        descriptor = os.open(self.folder / f"{name.lower()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _wait(descriptor, kind, deadline, name)
+            os.set_inheritable(descriptor, True)
+            try:
+                yield
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
+
+
+def _wait(descriptor: int, kind: int, deadline: float, name: str) -> None:
+    pause = 0.001
+    while True:
+        try:
+            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise Busy(
+                    f"'{name}' is being changed by another call, which did not end in time. Nothing was changed.",
+                    "Call again in a moment; workspaces doctor shows who holds it.",
+                    workspace=name,
+                ) from None
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads waiters out, keeps no secret
+        pause = min(pause * 1.5, 0.05)

@@ -1,0 +1,281 @@
+"""Bringing one workspace's work into another: worked out aside, looked at whole, then switched with one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workspaces.backend import Backend
+from workspaces.core import Core, Progress, silent
+from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, WorkspacesError
+from workspaces.model import Conflict, History, Merge, MergeResult, OnConflict, Operation, RestorePoint, Snapshot, Workspace
+from workspaces.removal import set_aside
+from workspaces.store import MergeRow
+from workspaces.wording import bounded, counted, listed, sized
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A merge worked out: what the target is, what was brought, what they give, and what the target would become."""
+
+    ours: Snapshot
+    theirs: Snapshot
+    merge: Merge
+    result: Snapshot
+
+    @property
+    def is_idle(self) -> bool:
+        return self.result.contents == self.ours.contents and self.result.head == self.ours.head
+
+
+def merge(
+    core: Core,
+    source: str,
+    target: str = "",
+    on_conflict: OnConflict = "abort",
+    history: History = "squash",
+    message: str = "",
+    paths: Sequence[str] = (),
+    dry_run: bool = False,
+    delete_source: bool = False,
+    if_target: str = "",
+    progress: Progress = silent,
+) -> MergeResult:
+    """Bring the source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result."""
+    bringer, receiver = _both(core, source, target, on_conflict, delete_source)
+    removing = [bringer] if delete_source and not dry_run else []
+    with core.changing(receiver, *removing, reading=[bringer]):
+        bringer, receiver = core.find(bringer.id), core.find(receiver.id)
+        _fit(core, bringer, receiver)
+        progress(0, 3, f"freezing {bringer.name} and {receiver.name}")
+        with core.backend.aside() as view:
+            plan = _plan(core, view, bringer, receiver, on_conflict, history, message, paths, if_target)
+            if plan.merge.conflicts and (on_conflict == "abort" or dry_run):
+                return _refused(bringer, receiver, plan)
+            if plan.is_idle:
+                return _nothing_to_do(core, bringer, receiver, plan, delete_source and not dry_run)
+            if dry_run:
+                return _promised(bringer, receiver, plan)
+            progress(1, 3, f"merging {bringer.name} into {receiver.name}")
+            view.keep_all()
+        done = _carry_out(core, bringer, receiver, plan, message, on_conflict, history, paths)
+        progress(3, 3, "merged")
+        return _with_source_deleted(core, bringer, done) if delete_source else done
+
+
+def _both(core: Core, source: str, target: str, on_conflict: OnConflict, delete_source: bool) -> tuple[Workspace, Workspace]:
+    bringer = core.find(source)
+    if not target and bringer.is_main:
+        raise InvalidArgument(
+            "main has no parent to merge into. Nothing was merged.",
+            "Name a target: merge(source='main', target='…') brings a clone up to date.",
+        )
+    receiver = core.find(target) if target else core.parent(bringer)
+    if bringer.id == receiver.id:
+        raise InvalidArgument(f"{bringer.name} cannot be merged into itself. Nothing was merged.", "Name another target.")
+    if receiver.is_main and on_conflict == "markers":
+        raise InvalidArgument(
+            "Conflict markers are never written into main. Nothing was merged.",
+            f"Resolve in the clone: merge(source='main', target='{bringer.name}', on_conflict='markers'), edit the files, then merge(source='{bringer.name}').",
+        )
+    if delete_source and bringer.is_main:
+        raise InvalidArgument("main cannot be deleted. Nothing was merged.", "Leave delete_source out.")
+    return bringer, receiver
+
+
+def _fit(core: Core, bringer: Workspace, receiver: Workspace) -> None:
+    if under_way := core.backend.occupied(receiver):
+        raise Busy(f"{receiver.name} cannot take a merge: {under_way}. Nothing was changed.", "Finish or abort that first.")
+    for workspace in (bringer, receiver):
+        if left := core.backend.marked(workspace, workspace.unresolved):
+            raise NotAllowed(
+                f"{workspace.name} still has conflict markers in {listed(left)}. Nothing was merged.",
+                f"Edit the files in {workspace.location} until no markers are left, then call again.",
+                paths=list(left),
+            )
+
+
+def _plan(
+    core: Core,
+    view: Backend,
+    bringer: Workspace,
+    receiver: Workspace,
+    on_conflict: OnConflict,
+    history: History,
+    message: str,
+    paths: Sequence[str],
+    if_target: str,
+) -> Plan:
+    ours = view.snapshot(receiver, core.lineage(receiver), committed=receiver.is_main)
+    if if_target and if_target not in (ours.id, ours.contents):
+        raise TargetMoved(
+            f"{receiver.name} is at {ours.id[:12]} now, not at {if_target[:12]}. Nothing was changed.",
+            f"Look at it again with compare(workspaces=['{bringer.name}']), then repeat the call with if_target='{ours.id}'.",
+            snapshot=ours.id,
+        )
+    theirs = view.snapshot(bringer, [*core.lineage(bringer), *core.contained(bringer, receiver)])
+    lineage = core.contained(receiver, bringer)
+    if paths:
+        recorded = view.load(lineage[-1]) if lineage else ours
+        theirs = view.restrict(view.base(ours, theirs, lineage, recorded), theirs, paths)
+    merged = view.merge(ours, theirs, lineage, on_conflict, (receiver.name, bringer.name))
+    moved = Snapshot(id="", contents=merged.contents, head=ours.head)
+    _refuse_obstacles(receiver, merged, view.obstacles(receiver, ours, moved))
+    follow = receiver.parent == bringer.id and not paths
+    return Plan(ours, theirs, merged, view.commit(ours, theirs, merged, history, message or _message(bringer), follow, lineage))
+
+
+def _refuse_obstacles(receiver: Workspace, merged: Merge, obstacles: Sequence[str]) -> None:
+    """A file that is dirty in the target is refused by name; while other paths conflict, only when it is one of those."""
+    conflicting = {conflict.path for conflict in merged.conflicts}
+    blocking = [path for path in obstacles if not conflicting or path in conflicting]
+    if blocking:
+        raise TargetDirty(
+            f"{receiver.name} has uncommitted, untracked or ignored work in {listed(blocking)}, which this merge changes. Nothing was changed.",
+            f"Commit it or move it away, or merge into a clone of {receiver.name}.",
+            paths=list(blocking),
+        )
+
+
+def _message(bringer: Workspace) -> str:
+    return bringer.task.strip().splitlines()[0] if bringer.task.strip() else f"Merge workspace {bringer.name}"
+
+
+def _carry_out(
+    core: Core,
+    bringer: Workspace,
+    receiver: Workspace,
+    plan: Plan,
+    message: str,
+    on_conflict: OnConflict,
+    history: History,
+    paths: Sequence[str],
+) -> MergeResult:
+    reason = f"workspaces: merge {bringer.name}"
+    point = core.point(receiver, plan.ours, "merge", f"before merging {bringer.name}", plan.result.head if receiver.is_main else "")
+    operation = core.begin(
+        "merge",
+        bringer,
+        receiver,
+        outcome={"old": plan.ours.model_dump(), "new": plan.result.model_dump(), "reason": reason, "point": point.model_dump(mode="json")}
+        | {"theirs": plan.theirs.id, "partial": bool(paths)},
+        source=bringer.id,
+        target=receiver.id,
+        on_conflict=on_conflict,
+        history=history,
+        message=message,
+        paths=list(paths),
+    )
+    core.backend.keep(receiver, f"merged/{operation.id}", plan.theirs)
+    if not bringer.is_main:
+        core.backend.keep(bringer, f"merged/{operation.id}", plan.theirs)
+    try:
+        core.backend.checkout(receiver, plan.ours, plan.result, reason)
+    except WorkspacesError:
+        core.store.finish(operation.model_copy(update={"state": "failed"}))
+        raise
+    receiver = record(core, operation, bringer, receiver, [conflict.path for conflict in plan.merge.conflicts])
+    return _merged(core, bringer, receiver, plan, point.name)
+
+
+def record(core: Core, operation: Operation, bringer: Workspace, receiver: Workspace, conflicting: Sequence[str]) -> Workspace:
+    """Write a merge down that the receiver's files and head already have; recovery does the same after a crash."""
+    note = operation.outcome
+    new, point = Snapshot.model_validate(note["new"]), note["point"]
+    theirs, partial = str(note["theirs"]), bool(note["partial"])
+    moved = new.head != Snapshot.model_validate(note["old"]).head
+    marked = core.backend.marked(receiver, conflicting)
+    receiver = receiver.model_copy(update={"state": "conflicted" if marked else "ready", "unresolved": marked})
+    if receiver.parent == bringer.id:
+        receiver = receiver.model_copy(update={"base": theirs})
+    if bringer.parent == receiver.id:
+        bringer = bringer.model_copy(update={"base": theirs, "state": bringer.state if partial else "merged"})
+    core.store.finish(
+        operation.model_copy(update={"state": "done"}),
+        (bringer, "live"),
+        (receiver, "live"),
+        merged=MergeRow(bringer.uid, receiver.uid, theirs, new.head if moved else ""),
+        point=(receiver.uid, RestorePoint.model_validate(point)),
+    )
+    return receiver
+
+
+# -- what is said of it -------------------------------------------------------------------------------------------------------------------
+
+
+def _refused(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResult:
+    conflicts, warnings = bounded(plan.merge.conflicts)
+    resolve = f"merge(source='{receiver.name}', target='{bringer.name}', on_conflict='markers')"
+    return MergeResult(
+        summary=f"Not merged: {counted(len(plan.merge.conflicts), 'conflicting path')}. {receiver.name} is unchanged.",
+        status="conflicts",
+        source=bringer.id,
+        target=receiver.id,
+        conflicts=conflicts,
+        warnings=warnings,
+        next=() if bringer.is_main else (f"{resolve}, edit the files in {bringer.location}, then merge(source='{bringer.name}')",),
+    )
+
+
+def _nothing_to_do(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, delete_source: bool) -> MergeResult:
+    result = MergeResult(
+        summary=f"{receiver.name} has all of {bringer.name} already. Nothing was changed.",
+        status="up_to_date",
+        source=bringer.id,
+        target=receiver.id,
+        snapshot=plan.ours.id,
+    )
+    return _with_source_deleted(core, bringer, result) if delete_source else result
+
+
+def _promised(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResult:
+    return MergeResult(
+        summary=f"{bringer.name} would merge into {receiver.name}: {sized(plan.merge.changes)}. Nothing was changed.",
+        status="would_merge",
+        source=bringer.id,
+        target=receiver.id,
+        snapshot=plan.ours.id,
+        files=plan.merge.changes,
+        next=(f"merge(source='{bringer.name}', target='{receiver.name}', if_target='{plan.ours.id}')",),
+    )
+
+
+def _merged(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, point: str) -> MergeResult:
+    committed = plan.result.head if plan.result.head != plan.ours.head else ""
+    how = f", commit {committed[:9]}" if committed else ", left uncommitted"
+    conflicts, warnings = bounded(plan.merge.conflicts)
+    marked = f" {counted(len(conflicts), 'conflicting path')} to resolve in {receiver.location}." if conflicts else ""
+    return MergeResult(
+        summary=f"Merged {bringer.name} into {receiver.name}: {sized(plan.merge.changes)}{how}.{marked}",
+        status="merged",
+        source=bringer.id,
+        target=receiver.id,
+        snapshot=_snapshot_now(core, receiver),
+        commit=committed,
+        files=plan.merge.changes,
+        conflicts=conflicts,
+        restore_point=point,
+        warnings=(*warnings, *_unmarked(receiver, conflicts)),
+        next=(f"merge(source='{receiver.name}')",) if conflicts else (f"undo: restore(workspace='{receiver.name}')",),
+    )
+
+
+def _snapshot_now(core: Core, receiver: Workspace) -> str:
+    """Return the receiver's snapshot after the merge, or nothing: the merge is done, whatever happens to the files now."""
+    try:
+        return core.backend.snapshot(receiver, core.lineage(receiver), committed=receiver.is_main).id
+    except WorkspacesError:
+        return ""
+
+
+def _unmarked(receiver: Workspace, conflicts: Sequence[Conflict]) -> tuple[str, ...]:
+    plain = [conflict.path for conflict in conflicts if conflict.path not in receiver.unresolved]
+    return (f"No markers could be written for {listed(plain)}: look at each and keep what is right.",) if plain else ()
+
+
+def _with_source_deleted(core: Core, bringer: Workspace, result: MergeResult) -> MergeResult:
+    try:
+        until = set_aside(core, core.find(bringer.id), None)
+    except WorkspacesError as error:
+        return result.model_copy(update={"warnings": (*result.warnings, f"{bringer.name} was not deleted: {error.message}")})
+    return result.model_copy(update={"summary": f"{result.summary} Deleted {bringer.name} (restorable until {until:%d %b %Y})."})

@@ -1,0 +1,316 @@
+"""The nouns: what the core returns, what is stored, and what travels over the wire are these classes and no others.
+
+Absent means none: a field at its default is left out of the wire form (`Noun.wire`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.json_schema import SkipJsonSchema
+
+MAIN = "main"
+"""The name of the workspace that is the project itself."""
+
+State = Literal["ready", "conflicted", "merged", "deleted"]
+MergeVerdict = Literal["clean", "conflicts", "up_to_date"]
+OnConflict = Literal["abort", "source", "target", "markers"]
+History = Literal["squash", "merge", "none"]
+Children = Literal["refuse", "delete", "reparent"]
+ConflictKind = Literal[
+    "content",
+    "add_add",
+    "modify_delete",
+    "rename_rename",
+    "rename_delete",
+    "rename_add",
+    "file_directory",
+    "type",
+    "mode",
+    "binary",
+    "submodule",
+]
+
+
+def now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Noun(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def wire(self) -> dict[str, JsonValue]:
+        """Return the JSON form that MCP clients and `--json` print: set fields only."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class Snapshot(Noun):
+    """Immutable contents of a workspace at a moment. Equal `id` means equal contents."""
+
+    id: str = Field(description="names the snapshot and its place in history")
+    contents: str = Field(description="names the contents alone: equal contents, equal value")
+    head: str = Field(default="", description="the commit that the workspace was on, where the backend has commits")
+    staged: str = Field(default="", description="what was staged, where the backend has an index")
+
+
+class Workspace(Noun):
+    """One isolated copy of a project; `main` is the project itself."""
+
+    uid: SkipJsonSchema[str] = Field(default="", exclude=True)  # never reused; names the refs, the admin directory and the trash
+    origin: SkipJsonSchema[str] = Field(default="", exclude=True)  # the parent's snapshot at cloning
+    id: str = Field(description="project/name")
+    name: str
+    project: str
+    location: str = Field(description="the folder to work in")
+    backend: str
+    isolation: str = Field(description="what keeps it apart from the others; a worktree isolates work, not hostile agents")
+    parent: str = Field(default="", description="id of the workspace it was cloned from")
+    base: str = Field(default="", description="parent's snapshot at cloning, moved forward by each merge between the two")
+    state: State
+    task: str = ""
+    labels: tuple[str, ...] = ()
+    owner: str = ""
+    created: datetime
+    unresolved: tuple[str, ...] = Field(default=(), description="paths that may still hold conflict markers")
+    restorable_until: datetime | SkipJsonSchema[None] = None
+    files_changed: int = Field(default=0, description="against its base")
+    insertions: int = 0
+    deletions: int = 0
+    behind: int = Field(default=0, description="commits that the parent has and it has not")
+
+    @property
+    def is_main(self) -> bool:
+        return self.name == MAIN
+
+
+class Hunk(Noun):
+    """One conflicting region. `start` is the 1-based line in the target's file where it begins; the rest are its texts."""
+
+    start: int
+    ours: str = ""
+    base: str = ""
+    theirs: str = ""
+
+
+class Side(Noun):
+    """What one side of a conflict has at a path. A side that deleted the path is absent."""
+
+    mode: str = Field(description="git file mode: 100644, 100755, 120000 (symlink), 160000 (submodule)")
+    blob: str = Field(description="object id of the contents")
+    path: str = Field(default="", description="where the side has it, when not at the conflict's own path")
+
+
+class Conflict(Noun):
+    """A path on which source (`theirs`) and target (`ours`) cannot both be had."""
+
+    path: str
+    kind: ConflictKind
+    base: Side | SkipJsonSchema[None] = None
+    ours: Side | SkipJsonSchema[None] = None
+    theirs: Side | SkipJsonSchema[None] = None
+    hunks: tuple[Hunk, ...] = ()
+
+
+class Change(Noun):
+    """What happened to one path between two snapshots. Counts are lines; a binary file has none."""
+
+    path: str
+    status: Literal["added", "modified", "deleted", "renamed", "copied", "type_changed"]
+    old_path: str = ""
+    insertions: int = 0
+    deletions: int = 0
+    binary: bool = False
+    by: tuple[str, ...] = Field(default=(), description="ids of the workspaces that made it")
+
+
+class Diff(Noun):
+    """All changes between two snapshots."""
+
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def insertions(self) -> int:
+        return sum(change.insertions for change in self.changes)
+
+    @property
+    def deletions(self) -> int:
+        return sum(change.deletions for change in self.changes)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        return frozenset(path for change in self.changes for path in (change.path, change.old_path) if path)
+
+
+class Merge(Noun):
+    """Two snapshots combined in memory. With conflicts, `contents` holds the marked files."""
+
+    contents: str
+    conflicts: tuple[Conflict, ...] = ()
+    changes: tuple[Change, ...] = Field(default=(), description="what the target gains")
+
+
+class RestorePoint(Noun):
+    """A snapshot kept before something changed a workspace."""
+
+    name: str = Field(description="workspace@number")
+    workspace: str
+    number: int
+    snapshot: Snapshot
+    after: str = Field(default="", description="the head that the workspace had afterwards, when a merge made the point")
+    label: str = ""
+    cause: Literal["checkpoint", "merge", "restore"]
+    at: datetime
+
+
+class Operation(Noun):
+    """One entry of the log: who did what to which workspaces, and whether it was taken back."""
+
+    id: int
+    verb: str
+    actor: str = ""
+    at: datetime
+    workspaces: tuple[str, ...] = ()
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    outcome: dict[str, JsonValue] = Field(default_factory=dict)
+    state: Literal["started", "done", "undone", "failed"]
+
+
+# -- results: `summary` first, then data, then `warnings` and `next` ------------------------------------------------------------------
+
+Summary = Annotated[str, Field(description="one sentence, true alone")]
+Warnings = Annotated[tuple[str, ...], Field(description="what to know besides")]
+Next = Annotated[tuple[str, ...], Field(description="at most three calls that make sense now")]
+
+
+class Capabilities(Noun):
+    """What a backend can, and by which means on this machine."""
+
+    isolation: str
+    copies_by: str = Field(description="how ignored files are carried: reflink, kernel copy or plain copy")
+    commits: bool = Field(description="whether a merge can make commits (`history` squash and merge)")
+    merge_kinds: tuple[ConflictKind, ...] = Field(description="the kinds of conflict that it tells apart")
+    max_clones: int = Field(description="largest `count` of one clone call")
+
+
+class Initialized(Noun):
+    summary: Summary
+    project: str
+    workspace: Workspace
+    backend: str
+    capabilities: Capabilities
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class Cloned(Noun):
+    summary: Summary
+    workspaces: tuple[Workspace, ...] = ()
+    failed: dict[str, str] = Field(default_factory=dict, description="name → reason, for each that could not be made")
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class Compared(Workspace):
+    """A workspace, and what comparing it showed."""
+
+    snapshot: str = Field(description="what was compared")
+    merge: MergeVerdict = Field(description="whether it merges into its parent, or into `base` when one was named")
+    conflicts: tuple[Conflict, ...] = ()
+    group: int = Field(default=0, description="number of its group of identical attempts")
+
+
+class Pair(Noun):
+    """Two workspaces that conflict with each other."""
+
+    a: str
+    b: str
+    conflicts: tuple[Conflict, ...]
+
+
+class Comparison(Noun):
+    summary: Summary
+    base: str = Field(default="", description="the one snapshot that all were compared with; usable as merge's if_target")
+    workspaces: tuple[Compared, ...]
+    files: tuple[Change, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = Field(default=(), description="ids of attempts with identical contents")
+    compatible: tuple[str, ...] = Field(default=(), description="largest set found in which no two conflict, with each other or the parent")
+    diff: str = ""
+    truncated: bool = False
+    next_cursor: str = ""
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class MergeResult(Noun):
+    summary: Summary
+    status: Literal["merged", "up_to_date", "would_merge", "conflicts"]
+    source: str
+    target: str
+    snapshot: str = Field(default="", description="the target's snapshot now; usable as if_target")
+    commit: str = ""
+    files: tuple[Change, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    restore_point: str = ""
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class Deleted(Noun):
+    summary: Summary
+    deleted: tuple[str, ...] = ()
+    kept: dict[str, str] = Field(default_factory=dict, description="id → why it was not deleted")
+    restorable_until: datetime | SkipJsonSchema[None] = None
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class Status(Noun):
+    summary: Summary
+    workspaces: tuple[Workspace, ...]
+    revision: int = Field(description="number of the last operation; grows whenever something changed")
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class Checkpointed(Noun):
+    summary: Summary
+    restore_point: str
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class Restored(Noun):
+    summary: Summary
+    workspace: Workspace
+    restore_point: str = Field(default="", description="what was replaced, kept")
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class Undone(Noun):
+    summary: Summary
+    operation: Operation
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class Log(Noun):
+    summary: Summary
+    operations: tuple[Operation, ...] = ()
+
+
+class Finding(Noun):
+    """One thing that `doctor` looked at."""
+
+    check: str
+    ok: bool
+    message: str
+    repair: str = ""
+
+
+class Diagnosis(Noun):
+    summary: Summary
+    findings: tuple[Finding, ...]

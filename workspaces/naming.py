@@ -1,0 +1,95 @@
+"""Which names a workspace may have, and short readable ones for those who name none."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from workspaces.errors import InvalidName
+from workspaces.model import MAIN
+
+MAX_LENGTH = 63
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
+_RULE = f"Use 1 to {MAX_LENGTH} letters, digits, '-', '_' and '.', beginning with a letter or digit."
+# The folder and ref of a workspace carry its name: gitrevisions and git-check-ref-format(1) forbid these, and Windows the devices.
+_FORBIDDEN = re.compile(r"\.\.|\.lock$|^(?:con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
+
+_FIRST = [
+    "amber",
+    "bold",
+    "brisk",
+    "calm",
+    "clear",
+    "crisp",
+    "deep",
+    "eager",
+    "fair",
+    "fine",
+    "fresh",
+    "gentle",
+    "glad",
+    "keen",
+    "kind",
+    "light",
+    "lucid",
+    "mild",
+    "neat",
+    "noble",
+    "quick",
+    "quiet",
+    "rapid",
+    "sharp",
+]
+_SECOND = [
+    "ant",
+    "bear",
+    "crane",
+    "deer",
+    "dove",
+    "eagle",
+    "elk",
+    "finch",
+    "fox",
+    "hare",
+    "hawk",
+    "heron",
+    "ibis",
+    "jay",
+    "lark",
+    "lynx",
+    "mole",
+    "newt",
+    "otter",
+    "owl",
+    "puma",
+    "robin",
+    "seal",
+    "swan",
+]
+
+
+def checked(name: str) -> str:
+    """Return the name if a workspace may have it, else raise `InvalidName`."""
+    if len(name) > MAX_LENGTH:
+        raise InvalidName(f"The name is {len(name)} characters long. Nothing was made.", _RULE)
+    if name.lower() == MAIN:
+        raise InvalidName("'main' is the project itself. Nothing was made.", "Choose another name.")
+    if not _NAME.fullmatch(name) or _FORBIDDEN.search(name):
+        raise InvalidName(f"{name!r} cannot be the name of a workspace. Nothing was made.", _RULE)
+    return name
+
+
+def invented(task: str) -> str:
+    """Return a name made of the task's first words, or of two words drawn at random."""
+    words = re.findall(r"[a-z0-9]+", task.lower())
+    slug = ""
+    for word in words:
+        if len(slug) + len(word) > 24:
+            break
+        slug = f"{slug}-{word}" if slug else word
+    return slug if slug and slug != MAIN and not _FORBIDDEN.search(slug) else f"{random.choice(_FIRST)}-{random.choice(_SECOND)}"  # noqa: S311 - names, no secrets
+
+
+def project_name(folder: str) -> str:
+    """Return a folder's name in the form that ids and refs can carry."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", folder).strip("-")[:MAX_LENGTH] or "project"

@@ -1,0 +1,135 @@
+"""What there is and how it is: the tree of workspaces with the size of each, and a doctor that looks closer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from workspaces.backend import Backend
+from workspaces.core import Core, Progress, silent
+from workspaces.errors import NotFound, WorkspacesError
+from workspaces.model import Diagnosis, Diff, Finding, Status, Workspace
+from workspaces.wording import counted, listed
+
+StatusDetail = Literal["names", "summary"]
+_AT_ONCE = 2
+
+
+def status(
+    core: Core, names: Sequence[str] = (), detail: StatusDetail = "summary", include_deleted: bool = False, progress: Progress = silent
+) -> Status:
+    """Return the workspaces, parents before their clones. `names` reads what is remembered; `summary` looks at the files too."""
+    revision = core.store.revision()
+    known = core.live()
+    wanted = [core.find(name) for name in names] if names else known
+    gone = core.store.workspaces(core.row.name, ("deleted",)) if include_deleted else []
+    warnings: list[str] = []
+    if detail == "summary":
+        wanted = _measured(core, wanted, warnings, progress)
+    rows = [*_as_tree(wanted), *gone]
+    clones = sum(not workspace.is_main for workspace in wanted)
+    conflicted = sum(workspace.state == "conflicted" for workspace in wanted)
+    return Status(
+        summary=f"{core.row.name} has {counted(clones, 'workspace')} besides main."
+        + (f" {conflicted} with conflicts to resolve." if conflicted else "")
+        + (f" {counted(len(gone), 'deleted one')} restorable." if gone else ""),
+        workspaces=tuple(rows),
+        revision=revision,
+        warnings=tuple(warnings),
+        next=_next(wanted),
+    )
+
+
+def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], progress: Progress) -> list[Workspace]:
+    found: list[Workspace] = []
+    with core.backend.aside() as view, ThreadPoolExecutor(_AT_ONCE) as pool:
+        work = [(workspace, pool.submit(_seen, core, view, workspace)) for workspace in workspaces]
+        for number, (workspace, future) in enumerate(work):
+            try:
+                found.append(future.result())
+            except WorkspacesError as error:
+                warnings.append(error.message)
+                found.append(workspace)
+            progress(number + 1, len(work), f"looked at {workspace.name}")
+    return found
+
+
+def _seen(core: Core, view: Backend, workspace: Workspace) -> Workspace:
+    """Return a workspace with its size of change, and how far its parent has moved on."""
+    if workspace.is_main:
+        with core.reading(workspace):
+            snapshot, committed = view.snapshot(workspace), view.snapshot(workspace, committed=True)
+        return core.observed(workspace, snapshot, committed, view.diff(committed, snapshot))
+    with core.reading(workspace):
+        snapshot = view.snapshot(workspace, core.lineage(workspace))
+    agreed = core.agreed(workspace)
+    base = view.load(agreed.snapshot)
+    diff = Diff() if base.contents == snapshot.contents else view.diff(base, snapshot)
+    parent = view.snapshot(core.parent(workspace), committed=True)
+    return core.observed(workspace, snapshot, base, diff).model_copy(update={"behind": core.behind(view, agreed, parent)})
+
+
+def _as_tree(workspaces: Sequence[Workspace]) -> Iterator[Workspace]:
+    """Yield parents before their clones; one whose parent is not among them stands for itself."""
+    shown = {workspace.id for workspace in workspaces}
+    below: dict[str, list[Workspace]] = {}
+    for workspace in workspaces:
+        below.setdefault(workspace.parent if workspace.parent in shown else "", []).append(workspace)
+    waiting = list(reversed(below.get("", [])))
+    while waiting:
+        here = waiting.pop()
+        yield here
+        waiting += reversed(below.get(here.id, []))
+
+
+def _next(workspaces: Sequence[Workspace]) -> tuple[str, ...]:
+    clones = [workspace.name for workspace in workspaces if not workspace.is_main]
+    return (f"compare(workspaces={clones[:8]})",) if clones else ("clone(count=3, task='…')",)
+
+
+def doctor(core: Core) -> Diagnosis:
+    """Look whether everything remembered is whole, and say what to do about what is not. Changes nothing."""
+    findings = [_store(core), _journal(core), *core.backend.inspect(core.live()), *_orphans(core)]
+    wrong = [finding for finding in findings if not finding.ok]
+    return Diagnosis(
+        summary=f"{counted(len(findings), 'check')}, all well."
+        if not wrong
+        else f"{counted(len(wrong), 'problem')} of {counted(len(findings), 'check')}.",
+        findings=tuple(findings),
+    )
+
+
+def _store(core: Core) -> Finding:
+    said = core.store.check()
+    return Finding(
+        check="store",
+        ok=said == "ok",
+        message=f"{core.store.file}: {said}",
+        repair="" if said == "ok" else "Copy the file away and run workspaces init again.",
+    )
+
+
+def _journal(core: Core) -> Finding:
+    open_ones = core.store.operations(core.row.name, state="started")
+    names = listed(f"{each.verb} of {', '.join(each.workspaces)}" for each in open_ones)
+    return Finding(
+        check="journal",
+        ok=not open_ones,
+        message=f"under way: {names}" if open_ones else "no operation is under way",
+        repair="Wait for it; what a crash left is put right by the next command." if open_ones else "",
+    )
+
+
+def _orphans(core: Core) -> Iterator[Finding]:
+    for workspace in core.live():
+        try:
+            if workspace.parent:
+                core.parent(workspace)
+        except NotFound:
+            yield Finding(
+                check=workspace.id,
+                ok=False,
+                message=f"its parent {workspace.parent} is gone",
+                repair="Restore the parent, or merge with a target.",
+            )

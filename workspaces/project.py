@@ -1,0 +1,207 @@
+"""The verbs that users know, on one open project. Every face calls these and nothing below them.
+
+Verbs block, know no event loop and print nothing. `progress` is told at every safe point how far a call is, and may raise `Interrupted` there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workspaces import backend as backends
+from workspaces import cloning, comparison, history, merging, overview, recovery, removal
+from workspaces.backend import Backend
+from workspaces.core import Core, Progress, silent
+from workspaces.errors import NoProject
+from workspaces.locks import PATIENCE, Locks
+from workspaces.model import (
+    MAIN,
+    Checkpointed,
+    Children,
+    Cloned,
+    Comparison,
+    Deleted,
+    Diagnosis,
+    History,
+    Initialized,
+    Log,
+    MergeResult,
+    OnConflict,
+    Restored,
+    Status,
+    Undone,
+    Workspace,
+    now,
+)
+from workspaces.naming import project_name
+from workspaces.store import ProjectRow, Store
+
+
+class Project:
+    """One project with its workspaces. Any number of processes may have it open at once."""
+
+    def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE) -> None:
+        self._core = Core(row, backend, Store(backend.home / "store.sqlite"), Locks(backend.home / "locks", patience), actor)
+
+    @classmethod
+    def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "") -> Project:
+        """Make the folder that `path` is in a project, or open it if it is one. Changes no file of the user's."""
+        found = backends.find(path, backend)
+        found.initialize()
+        store = Store(found.home / "store.sqlite")
+        row = store.add_project(project_name(name or found.root.name), str(found.root), found.name)
+        project = cls(row, found, actor)
+        project._remember_main(store)
+        recovery.recover(project._core)
+        return project
+
+    @classmethod
+    def open(cls, path: Path, actor: str = "") -> Project:
+        """Open the project that `path` is in. Raises `NoProject` when nobody has initialized it."""
+        found = backends.find(path)
+        row = Store(found.home / "store.sqlite").project_at(str(found.root))
+        if row is None:
+            raise NoProject(f"{found.root} is not a project yet.", "Call initialize (workspaces init) first.")
+        project = cls(row, found, actor)
+        recovery.recover(project._core)
+        return project
+
+    def _remember_main(self, store: Store) -> None:
+        core = self._core
+        if store.workspaces(core.row.name):
+            return
+        main = Workspace(
+            uid=f"{core.row.name}-{MAIN}",
+            id=f"{core.row.name}/{MAIN}",
+            name=MAIN,
+            project=core.row.name,
+            location=core.row.root,
+            backend=core.row.backend,
+            isolation="none",
+            state="ready",
+            created=now(),
+        )
+        with core.locks.change(core.key(main)):
+            if not store.workspaces(core.row.name, ("live", "creating")):
+                store.claim(main)
+            store.save(main)
+
+    @property
+    def name(self) -> str:
+        return self._core.row.name
+
+    @property
+    def root(self) -> Path:
+        return Path(self._core.row.root)
+
+    def described(self) -> Initialized:
+        """Return what `initialize` answers."""
+        core = self._core
+        return Initialized(
+            summary=f"{self.name} is a project at {core.row.root}, kept by the {core.row.backend} backend.",
+            project=self.name,
+            workspace=core.main(),
+            backend=core.row.backend,
+            capabilities=core.backend.capabilities,
+            next=("clone(count=3, task='…')", "status()"),
+        )
+
+    # -- the verbs
+
+    def clone(
+        self,
+        source: str = MAIN,
+        count: int = 1,
+        name: str = "",
+        task: str = "",
+        labels: Sequence[str] = (),
+        include_uncommitted: bool = True,
+        progress: Progress = silent,
+    ) -> Cloned:
+        """Make private snapshots of a workspace. See `cloning.clone`."""
+        return cloning.clone(self._ready(), source, count, name, task, labels, include_uncommitted, progress)
+
+    def compare(
+        self,
+        workspaces: Sequence[str],
+        base: str = "",
+        detail: comparison.Detail = "summary",
+        paths: Sequence[str] = (),
+        cursor: str = "",
+        max_chars: int = 20_000,
+        progress: Progress = silent,
+    ) -> Comparison:
+        """Say what each workspace changed and what conflicts with what. See `comparison.compare`."""
+        return comparison.compare(self._ready(), workspaces, base, detail, paths, cursor, max_chars, progress)
+
+    def merge(
+        self,
+        source: str,
+        target: str = "",
+        on_conflict: OnConflict = "abort",
+        history: History = "squash",
+        message: str = "",
+        paths: Sequence[str] = (),
+        dry_run: bool = False,
+        delete_source: bool = False,
+        if_target: str = "",
+        progress: Progress = silent,
+    ) -> MergeResult:
+        """Bring one workspace's changes into another. See `merging.merge`."""
+        return merging.merge(
+            self._ready(), source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, progress
+        )
+
+    def delete(
+        self, workspaces: Sequence[str], discard_unmerged: bool = False, children: Children = "refuse", progress: Progress = silent
+    ) -> Deleted:
+        """Set workspaces aside, restorable. See `removal.delete`."""
+        return removal.delete(self._ready(), workspaces, discard_unmerged, children, progress)
+
+    def status(
+        self,
+        workspaces: Sequence[str] = (),
+        detail: overview.StatusDetail = "summary",
+        include_deleted: bool = False,
+        progress: Progress = silent,
+    ) -> Status:
+        """Return the tree of workspaces. See `overview.status`."""
+        return overview.status(self._ready(), workspaces, detail, include_deleted, progress)
+
+    def checkpoint(self, workspace: str, label: str = "") -> Checkpointed:
+        """Keep a workspace as it is now. See `history.checkpoint`."""
+        return history.checkpoint(self._ready(), workspace, label)
+
+    def restore(self, workspace: str, to: str = "") -> Restored:
+        """Bring a workspace back. See `history.restore`."""
+        return history.restore(self._ready(), workspace, to)
+
+    def undo(self) -> Undone:
+        """Take back the last operation that stands. See `history.undo`."""
+        return history.undo(self._ready())
+
+    def log(self, limit: int = 50) -> Log:
+        """Return what was done, newest first."""
+        return history.log(self._core, limit)
+
+    def doctor(self) -> Diagnosis:
+        """Look whether everything is whole. See `overview.doctor`."""
+        return overview.doctor(self._ready())
+
+    def find(self, workspace: str) -> Workspace:
+        """Return the workspace that an id, a name or a path means."""
+        return self._core.find(workspace)
+
+    def holds(self, workspace: str) -> bool:
+        """Return whether an id, name or path means a workspace of this project, live or deleted."""
+        known = [*self._core.live(), *self._core.store.workspaces(self.name, ("deleted",))]
+        bare = workspace.removeprefix(f"{self.name}/").lower()
+        return any(bare == each.name.lower() or workspace == each.location for each in known)
+
+    def revision(self) -> int:
+        """Return a number that grows with everything that is written about this project."""
+        return self._core.store.revision()
+
+    def _ready(self) -> Core:
+        recovery.recover(self._core)
+        return self._core

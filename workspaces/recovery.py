@@ -1,0 +1,106 @@
+"""What a crash left behind, put right: a clone is rolled back, a delete or restore from the trash forward, a merge whichever way is nearer.
+
+Whoever holds the locks of an unfinished operation knows that nobody of it lives, for its git children hold them too. Every step may itself be
+interrupted and done again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from workspaces.core import Core
+from workspaces.errors import Busy, WorkspacesError
+from workspaces.merging import record
+from workspaces.model import Operation, RestorePoint, Snapshot, Workspace
+
+logger = logging.getLogger(__name__)
+
+
+def recover(core: Core) -> None:
+    """End every operation of the project that was begun by a process that is gone. One that cannot be ended now is left for later."""
+    for operation in core.store.operations(core.row.name, limit=10**6, state="started"):
+        try:
+            with core.locks.change(*(name.replace("/", ".", 1) for name in operation.workspaces), patience=0):
+                if operation.id in {each.id for each in core.store.operations(core.row.name, limit=10**6, state="started")}:
+                    _END[operation.verb](core, operation)
+        except Busy:
+            continue
+        except WorkspacesError as error:
+            logger.warning("%s %d cannot be ended yet: %s", operation.verb, operation.id, error.message)
+
+
+def _known(core: Core, operation: Operation) -> list[Workspace]:
+    uids = operation.outcome["uids"]
+    found = [core.store.workspace(str(uid)) for uid in uids] if isinstance(uids, list) else []
+    return [workspace for workspace in found if workspace is not None]
+
+
+def _end(
+    core: Core, operation: Operation, *saved: tuple[Workspace, str], state: str = "done", point: tuple[str, RestorePoint] | None = None
+) -> None:
+    core.store.finish(operation.model_copy(update={"state": state}), *saved, point=point)
+
+
+def _clone(core: Core, operation: Operation) -> None:
+    half_made = {workspace.uid for workspace in core.store.workspaces(core.row.name, ("creating",))}
+    known = _known(core, operation)
+    for workspace in known:
+        if workspace.uid in half_made:
+            core.backend.purge(workspace)
+            core.store.forget(workspace.uid)
+    whole = [workspace.id for workspace in known if workspace.uid not in half_made]
+    _end(core, operation.model_copy(update={"workspaces": tuple(whole)}), state="done" if whole else "failed")
+
+
+def _delete(core: Core, operation: Operation) -> None:
+    (workspace,) = _known(core, operation)
+    if workspace.state != "deleted":
+        return _end(core, operation, state="failed")
+    core.backend.retire(workspace, None)
+    _end(core, operation, (workspace, "deleted"))
+
+
+def _revive(core: Core, operation: Operation) -> None:
+    (workspace,) = _known(core, operation)
+    if workspace.state == "deleted":
+        return _end(core, operation, state="failed")
+    core.backend.revive(workspace)
+    _end(core, operation, (workspace, "live"))
+
+
+def _move(core: Core, operation: Operation, workspace: Workspace) -> bool:
+    note = operation.outcome
+    old, new = Snapshot.model_validate(note["old"]), Snapshot.model_validate(note["new"])
+    return core.backend.settle(workspace, old, new, str(note["reason"]))
+
+
+def _merge(core: Core, operation: Operation) -> None:
+    bringer, receiver = _known(core, operation)
+    if _move(core, operation, receiver):
+        record(core, operation, bringer, receiver, ())
+    else:
+        _end(core, operation, state="failed")
+
+
+def _restore(core: Core, operation: Operation) -> None:
+    (workspace,) = _known(core, operation)
+    point = (workspace.uid, RestorePoint.model_validate(operation.outcome["point"]))
+    if _move(core, operation, workspace):
+        _end(core, operation, (workspace, "live"), point=point)
+    else:
+        _end(core, operation, state="failed")
+
+
+def _checkpoint(core: Core, operation: Operation) -> None:
+    _end(core, operation, state="failed")
+
+
+_END: dict[str, Callable[[Core, Operation], None]] = {
+    "clone": _clone,
+    "delete": _delete,
+    "revive": _revive,
+    "merge": _merge,
+    "restore": _restore,
+    "checkpoint": _checkpoint,
+}

@@ -1,0 +1,38 @@
+"""Saying counts, paths and sizes the same way everywhere, and within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from workspaces.model import Change, Conflict
+
+HUNK_BUDGET = 20_000
+"""Characters of conflicting text in one answer; beyond it, conflicts come without their hunks."""
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(paths: Iterable[str], most: int = 5) -> str:
+    """Return paths as a short list for a sentence, control characters escaped."""
+    names = [name if name.isprintable() else ascii(name) for name in paths]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def sized(changes: Sequence[Change]) -> str:
+    added, removed = sum(change.insertions for change in changes), sum(change.deletions for change in changes)
+    return f"{counted(len(changes), 'file')} +{added} -{removed}"
+
+
+def bounded(conflicts: Sequence[Conflict], budget: int = HUNK_BUDGET) -> tuple[tuple[Conflict, ...], tuple[str, ...]]:
+    """Return the conflicts with as many hunks as fit into the budget, and a warning when some were left out."""
+    kept: list[Conflict] = []
+    bare = 0
+    for conflict in conflicts:
+        cost = sum(len(hunk.ours) + len(hunk.base) + len(hunk.theirs) for hunk in conflict.hunks)
+        budget -= cost
+        bare += budget < 0 and bool(conflict.hunks)
+        kept.append(conflict if budget >= 0 else conflict.model_copy(update={"hunks": ()}))
+    warnings = (f"{counted(bare, 'conflict')} without hunks, to keep the answer short.",) if bare else ()
+    return tuple(kept), warnings
