@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,17 +113,16 @@ class Git:
                 # The only inheritable descriptors of this process are the locks that it holds, which an orphan of ours must keep.
                 close_fds=False,
             )
-        return Reply(status, out if isinstance(out, bytes) else b"", err)
+        return Reply(status, out, err)
 
     def head_of(self, *args: str | bytes, limit: int) -> bytes:
         """Run git and return the first `limit` bytes of its output, however much there is."""
+        # GitPython would read the output to its end, however far that is.
         environment = self._environment(literal=True)
-        process = Runner(self._folder).execute(_command(args, environment), as_process=True, env=environment, close_fds=False)
-        if process.proc is None or process.proc.stdout is None:
-            raise BackendFailed("git could not be started. Nothing was changed.", "Try again.")
-        out: bytes = process.proc.stdout.read(limit)
-        process.proc.kill()
-        process.proc.communicate()
+        command, everything = _command(args, environment), {**os.environ, **environment}
+        with subprocess.Popen(command, cwd=self._folder, env=everything, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            out = process.stdout.read(limit) if process.stdout else b""
+            process.kill()
         return out
 
     @property

@@ -202,7 +202,7 @@ def _regions(text: bytes, outcome: Outcome) -> Iterator[bytes | Region]:
     into, number, start = "", 1, 0
     for line in text.splitlines(keepends=True):
         if opening.match(line):
-            parts, into, start = {"ours": [], "base": [], "theirs": []}, "ours", number
+            parts, into, start = {side: list[bytes]() for side in ("ours", "base", "theirs")}, "ours", number
         elif into == "ours" and middle.match(line):
             into = "base"
         elif into in ("ours", "base") and divider.match(line):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def load(git: Git, name: str) -> Snapshot:
 
 
 @contextmanager
-def copied(git: Git, scratch: Path) -> Iterator[Git]:
+def copied(git: Git, scratch: Path) -> Generator[Git]:
     """Open a view on the checkout with a copy of its index."""
     scratch.mkdir(parents=True, exist_ok=True)
     index = scratch / f"index-{os.urandom(6).hex()}"
@@ -96,7 +96,7 @@ def copied(git: Git, scratch: Path) -> Iterator[Git]:
 
 
 @contextmanager
-def everything(git: Git, scratch: Path) -> Iterator[tuple[Git, str]]:
+def everything(git: Git, scratch: Path) -> Generator[tuple[Git, str]]:
     """Open a view whose index holds all files that are there but the ignored ones, and the tree that was staged.
 
     Staged is empty while the index is unmerged, which no tree can express.

@@ -93,7 +93,8 @@ def _away(location: Path, first: Path, second: Path) -> None:
             place.parent.rmdir()
             continue
         tree.sync(place.parent)
-        return tree.sync(location.parent)
+        tree.sync(location.parent)
+        return
 
 
 def _keep(repository: Repository, workspace: Workspace, git: Git | None, snapshot: Snapshot | None) -> None:

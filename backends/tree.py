@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def _fill(source: int, target: int) -> str:
 
 
 @contextmanager
-def _descended(root: Path, folders: list[bytes], make: bool) -> Iterator[int]:
+def _descended(root: Path, folders: list[bytes], make: bool) -> Generator[int]:
     descriptor = os.open(root, _FOLDER)
     try:
         for folder in folders:
@@ -99,7 +99,7 @@ def _descended(root: Path, folders: list[bytes], make: bool) -> Iterator[int]:
 
 
 @contextmanager
-def _opened(folder: Path, flags: int, name: str) -> Iterator[int]:
+def _opened(folder: Path, flags: int, name: str) -> Generator[int]:
     descriptor = os.open(folder / name, flags | os.O_CLOEXEC, 0o600)
     try:
         yield descriptor

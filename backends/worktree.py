@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -80,7 +80,7 @@ class WorktreeBackend:
     # -- views
 
     @contextmanager
-    def aside(self) -> Iterator[WorktreeBackend]:
+    def aside(self) -> Generator[WorktreeBackend]:
         self.initialize()
         with tempfile.TemporaryDirectory(prefix="aside-", dir=self._repository.scratch) as folder:
             (Path(folder) / "objects").mkdir()
@@ -211,7 +211,9 @@ class WorktreeBackend:
 
     # -- moving a workspace
 
-    def commit(self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]) -> Snapshot:
+    def commit(
+        self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]
+    ) -> Snapshot:
         """See `Backend.commit`. The commit gets what the merge changed on paths where `ours` has no uncommitted work; the rest stays so."""
         git = self._git
         if follow and history != "none" and self.has(theirs.head, ours.head):

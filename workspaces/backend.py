@@ -102,7 +102,9 @@ class Backend(Protocol):
         """Combine in memory, in an `aside` view: touches no workspace. `lineage` are snapshots that `ours` is known to contain. A conflict is a value."""
         ...
 
-    def commit(self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]) -> Snapshot:
+    def commit(
+        self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]
+    ) -> Snapshot:
         """Return what `ours` becomes with the merge in it: its commit is made, nothing has moved yet.
 
         With `follow` (a clone is brought up to date) the head of theirs is taken over when it has all of ours. A merge with conflicts is

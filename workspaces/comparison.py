@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Literal
 
@@ -77,13 +78,13 @@ def compare(
 def _freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: str, progress: Progress) -> list[Attempt]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         attempts: list[Attempt] = []
-        for attempt in pool.map(lambda workspace: _attempt(core, view, workspace, base), workspaces):
+        for attempt in pool.map(partial(_attempt, core, view, base), workspaces):
             attempts.append(attempt)
             progress(len(attempts), len(workspaces), f"looked at {attempt.workspace.name}")
     return attempts
 
 
-def _attempt(core: Core, view: Backend, workspace: Workspace, base: str) -> Attempt:
+def _attempt(core: Core, view: Backend, base: str, workspace: Workspace) -> Attempt:
     """Freeze a workspace and work out its merge into its parent, or into what was named instead."""
     if base:
         return _against(core, view, workspace, base)
@@ -132,7 +133,8 @@ def _compared(core: Core, attempt: Attempt, groups: list[tuple[str, ...]]) -> Co
     conflicts, _ = bounded(attempt.merge.conflicts)
     fields = {name: getattr(seen, name) for name in Workspace.model_fields}
     return Compared.model_validate(
-        fields | {"snapshot": attempt.snapshot.id, "merge": _verdict(attempt), "conflicts": conflicts, "group": group, "behind": attempt.behind}
+        fields
+        | {"snapshot": attempt.snapshot.id, "merge": _verdict(attempt), "conflicts": conflicts, "group": group, "behind": attempt.behind}
     )
 
 
@@ -150,16 +152,17 @@ def _pairs(view: Backend, attempts: Sequence[Attempt], progress: Progress) -> li
     close = [(a, b) for a, b in combinations(attempts, 2) if a.snapshot.contents != b.snapshot.contents and _may_clash(a.diff, b.diff)]
     pairs: list[Pair] = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        merges = pool.map(
-            lambda pair: view.merge(pair[0].snapshot, pair[1].snapshot, labels=(pair[0].workspace.name, pair[1].workspace.name)), close
-        )
-        for number, ((a, b), merged) in enumerate(zip(close, merges, strict=True)):
+        for number, ((a, b), merged) in enumerate(zip(close, pool.map(partial(_tried, view), close), strict=True)):
             if merged.conflicts:
-                pairs.append(
-                    Pair(a=a.workspace.id, b=b.workspace.id, conflicts=tuple(c.model_copy(update={"hunks": ()}) for c in merged.conflicts))
-                )
+                bare = tuple(conflict.model_copy(update={"hunks": ()}) for conflict in merged.conflicts)
+                pairs.append(Pair(a=a.workspace.id, b=b.workspace.id, conflicts=bare))
             progress(number + 1, len(close), "comparing pairs")
     return pairs
+
+
+def _tried(view: Backend, pair: tuple[Attempt, Attempt]) -> Merge:
+    a, b = pair
+    return view.merge(a.snapshot, b.snapshot, labels=(a.workspace.name, b.workspace.name))
 
 
 def _may_clash(a: Diff, b: Diff) -> bool:

@@ -41,8 +41,10 @@ class Core:
     store: Store
     locks: Locks
     actor: str = ""
-    undoing: int = 0
-    """The operation that is being taken back, if one is."""
+    call: str = ""
+    """Names the call that is being served."""
+    undoing: str = ""
+    """The call that is being taken back, if one is."""
 
     # -- names
 
@@ -108,11 +110,10 @@ class Core:
         as long as its commit is still in the holder's history, so one that a person reset away can be made again.
         """
         chain = self._chain(other, holder)
-        found = [workspace.origin for workspace in chain if workspace.parent == holder.id]
-        for row in self.store.merges(holder.uid):
-            if {row.source, row.target} & {workspace.uid for workspace in (*chain, other)} and self._stands(row, holder):
-                found.append(row.snapshot)
-        return list(dict.fromkeys(found))
+        origins = [workspace.origin for workspace in chain if workspace.parent == holder.id]
+        uids = {workspace.uid for workspace in (*chain, other)}
+        merges = [row for row in self.store.merges(holder.uid) if uids & {row.source, row.target} and self._stands(row, holder)]
+        return list(dict.fromkeys([*origins, *(row.snapshot for row in merges)]))
 
     def agreed(self, child: Workspace) -> Agreement:
         """Return where the workspace and its parent last agreed: when it was cloned, or when one was last merged into the other."""
@@ -167,15 +168,19 @@ class Core:
 
     def begin(self, verb: str, *workspaces: Workspace, outcome: dict[str, JsonValue] | None = None, **arguments: JsonValue) -> Operation:
         """Journal an operation before it acts. `outcome` is what recovery needs to end it."""
+        noted: dict[str, JsonValue] = {name: value for name, value in arguments.items() if value}
+        if self.undoing:
+            noted["undoes"] = self.undoing
         return self.store.begin(
             self.row.name,
             Operation(
                 id=0,
+                call=self.call,
                 verb=verb,
                 actor=self.actor,
                 at=now(),
                 workspaces=tuple(workspace.id for workspace in workspaces),
-                arguments={name: value for name, value in arguments.items() if value} | ({"undoes": self.undoing} if self.undoing else {}),
+                arguments=noted,
                 outcome={"uids": [workspace.uid for workspace in workspaces], **(outcome or {})},
                 state="started",
             ),

@@ -149,17 +149,18 @@ def log(core: Core, limit: int = 50) -> Log:
 
 
 def undo(core: Core) -> Undone:
-    """Take back the last merge, delete, clone or restore that stands. Called again, it takes back the one before."""
+    """Take back all that the last merge, delete, clone or restore call did which stands. Called again, it takes back the one before."""
     known = core.store.operations(core.row.name, limit=10**6)
-    last = next((each for each in known if each.state == "done" and each.verb in _UNDOABLE and "undoes" not in each.arguments), None)
-    if last is None:
+    standing = [each for each in known if each.state == "done" and each.verb in _UNDOABLE and "undoes" not in each.arguments]
+    if not standing:
         raise NotFound("Nothing is left to take back. Nothing was changed.", "workspaces log shows what was done.")
-    said = _undone(replace(core, undoing=last.id), last)
-    core.store.finish(last.model_copy(update={"state": "undone"}))
-    return Undone(
-        summary=f"Took back: {last.verb} {', '.join(last.workspaces)}. {said}",
-        operation=last.model_copy(update={"outcome": {}, "state": "undone"}),
-    )
+    together = [each for each in standing if each.call == standing[0].call]
+    said: list[str] = []
+    for last in together:
+        said.append(_undone(replace(core, undoing=last.call), last))
+        core.store.finish(last.model_copy(update={"state": "undone"}))
+    shown = tuple(each.model_copy(update={"outcome": {}, "state": "undone"}) for each in together)
+    return Undone(summary=" ".join(said), operations=shown)
 
 
 def _undone(core: Core, last: Operation) -> str:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Locks:
         self.folder, self.patience = folder, patience
 
     @contextmanager
-    def change(self, *names: str, freeze: Iterable[str] = (), patience: float | None = None) -> Iterator[None]:
+    def change(self, *names: str, freeze: Iterable[str] = (), patience: float | None = None) -> Generator[None]:
         """Hold `names` alone, and `freeze` together with other readers. Raises `Busy` at the deadline, holding nothing."""
         wanted = dict.fromkeys(freeze, fcntl.LOCK_SH) | dict.fromkeys(names, fcntl.LOCK_EX)
         deadline = time.monotonic() + (self.patience if patience is None else patience)
@@ -42,7 +42,7 @@ class Locks:
         return self.change(freeze=names)
 
     @contextmanager
-    def _hold(self, name: str, kind: int, deadline: float) -> Iterator[None]:
+    def _hold(self, name: str, kind: int, deadline: float) -> Generator[None]:
         descriptor = os.open(self.folder / f"{name.lower()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             _wait(descriptor, kind, deadline, name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, WorkspacesError
@@ -153,12 +155,19 @@ def _carry_out(
 ) -> MergeResult:
     reason = f"workspaces: merge {bringer.name}"
     point = core.point(receiver, plan.ours, "merge", f"before merging {bringer.name}", plan.result.head if receiver.is_main else "")
+    notes: dict[str, JsonValue] = {
+        "old": plan.ours.model_dump(),
+        "new": plan.result.model_dump(),
+        "reason": reason,
+        "point": point.model_dump(mode="json"),
+        "theirs": plan.theirs.id,
+        "partial": bool(paths),
+    }
     operation = core.begin(
         "merge",
         bringer,
         receiver,
-        outcome={"old": plan.ours.model_dump(), "new": plan.result.model_dump(), "reason": reason, "point": point.model_dump(mode="json")}
-        | {"theirs": plan.theirs.id, "partial": bool(paths)},
+        outcome=notes,
         source=bringer.id,
         target=receiver.id,
         on_conflict=on_conflict,

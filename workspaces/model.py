@@ -39,7 +39,7 @@ def now() -> datetime:
 
 
 class Noun(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     def wire(self) -> dict[str, JsonValue]:
         """Return the JSON form that MCP clients and `--json` print: set fields only."""
@@ -168,6 +168,7 @@ class Operation(Noun):
     """One entry of the log: who did what to which workspaces, and whether it was taken back."""
 
     id: int
+    call: str = Field(default="", description="the same for all that one call did")
     verb: str
     actor: str = ""
     at: datetime
@@ -292,7 +293,7 @@ class Restored(Noun):
 
 class Undone(Noun):
     summary: Summary
-    operation: Operation
+    operations: tuple[Operation, ...]
     warnings: Warnings = ()
     next: Next = ()
 

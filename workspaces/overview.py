@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Literal
 
 from workspaces.backend import Backend
@@ -74,13 +76,19 @@ def _as_tree(workspaces: Sequence[Workspace]) -> Iterator[Workspace]:
     """Yield parents before their clones; one whose parent is not among them stands for itself."""
     shown = {workspace.id for workspace in workspaces}
     below: dict[str, list[Workspace]] = {}
-    for workspace in workspaces:
+    for workspace in sorted(workspaces, key=_age_then_name):
         below.setdefault(workspace.parent if workspace.parent in shown else "", []).append(workspace)
     waiting = list(reversed(below.get("", [])))
     while waiting:
         here = waiting.pop()
         yield here
         waiting += reversed(below.get(here.id, []))
+
+
+def _age_then_name(workspace: Workspace) -> tuple[bool, datetime, list[tuple[int, str]]]:
+    """Return what sorts main first, then the oldest, and those of one call by name, name-2 before name-10."""
+    parts = re.findall(r"\d+|\D+", workspace.name)
+    return not workspace.is_main, workspace.created, [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 def _next(workspaces: Sequence[Workspace]) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ Verbs block, know no event loop and print nothing. `progress` is told at every s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from workspaces import backend as backends
 from workspaces import cloning, comparison, history, merging, overview, recovery, removal
 from workspaces.backend import Backend
-from workspaces.core import Core, Progress, silent
+from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import NoProject
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
@@ -204,4 +205,4 @@ class Project:
 
     def _ready(self) -> Core:
         recovery.recover(self._core)
-        return self._core
+        return replace(self._core, call=new_uid())

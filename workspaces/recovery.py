@@ -55,18 +55,20 @@ def _clone(core: Core, operation: Operation) -> None:
 
 def _delete(core: Core, operation: Operation) -> None:
     (workspace,) = _known(core, operation)
-    if workspace.state != "deleted":
-        return _end(core, operation, state="failed")
-    core.backend.retire(workspace, None)
-    _end(core, operation, (workspace, "deleted"))
+    if workspace.state == "deleted":
+        core.backend.retire(workspace, None)
+        _end(core, operation, (workspace, "deleted"))
+    else:
+        _end(core, operation, state="failed")
 
 
 def _revive(core: Core, operation: Operation) -> None:
     (workspace,) = _known(core, operation)
     if workspace.state == "deleted":
-        return _end(core, operation, state="failed")
-    core.backend.revive(workspace)
-    _end(core, operation, (workspace, "live"))
+        _end(core, operation, state="failed")
+    else:
+        core.backend.revive(workspace)
+        _end(core, operation, (workspace, "live"))
 
 
 def _move(core: Core, operation: Operation, workspace: Workspace) -> bool:

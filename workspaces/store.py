@@ -7,7 +7,7 @@ its name: two processes that want the same one meet at the unique index, and the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +218,7 @@ class Store:
     # -- the file
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _write(self) -> Generator[sqlite3.Connection]:
         with self._read() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -230,7 +230,7 @@ class Store:
             db.execute("COMMIT")
 
     @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
+    def _read(self) -> Generator[sqlite3.Connection]:
         fresh = not self.file.exists()
         if fresh:
             self.file.parent.mkdir(parents=True, exist_ok=True)

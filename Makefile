@@ -1,0 +1,34 @@
+# Each target does all its own set-up: a virtual environment in the checkout, with the locked dependencies.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test lint bench lock clean
+
+demo: $(STAMP)  ## sixteen agents on a copy of a repository (REPO=/path, default: this one)
+	$(BIN)/python examples/fan_out.py $(if $(REPO),--repo "$(REPO)")
+
+test: $(STAMP)  ## the whole test suite
+	$(BIN)/pytest
+
+lint: $(STAMP)  ## style and types, of source, tests, examples and benchmarks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright --warnings
+
+bench: $(STAMP)  ## beside plain git, in one run (REPO=/path for a real repository)
+	$(BIN)/python benchmarks/bench.py $(if $(REPO),--repo "$(REPO)")
+
+lock:  ## resolve the dependencies anew, for every platform at once
+	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)

@@ -1,0 +1,620 @@
+"""The terminal: one call on the project per command. Answers go to stdout, narration to stderr; nothing here decides about workspaces."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import wraps
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from workspaces.core import Progress
+    from workspaces.model import Comparison, Conflict, Log, MergeResult, Noun, Status, Workspace
+    from workspaces.project import Project
+
+P = ParamSpec("P")
+_CONFLICTS = 4
+_AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_LOOP = """Private copies of one git repository for parallel work: clone, compare, merge, delete.
+
+The loop: [bold]workspaces clone -n 3 --task "Fix the login race"[/], let one agent work in each, [bold]workspaces compare[/], \
+[bold]workspaces merge NAME -d[/], [bold]workspaces delete --all[/]. Whatever was deleted or merged comes back with [bold]workspaces undo[/].
+
+Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 conflicts, 5 refused to lose work, 6 busy."""
+
+app = typer.Typer(
+    help=_LOOP, rich_markup_mode="rich", pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+def _names(incomplete: str) -> Iterable[str]:
+    """Complete the names of workspaces."""
+    try:
+        return [each.name for each in _project().status(detail="names").workspaces if each.name.startswith(incomplete)]
+    except Exception:
+        return []
+
+
+Name = Annotated[str, typer.Argument(help="A workspace: its name, id (project/name) or folder.", autocompletion=_names)]
+Names = Annotated[list[str] | None, typer.Argument(help="Workspaces, by name, id or folder.", autocompletion=_names)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, the same as the MCP tool returns.")]
+
+
+# -- plumbing: the project, errors, progress ----------------------------------------------------------------------------------------------
+
+
+class _Chosen:
+    project = ""
+
+
+def _project() -> Project:
+    from workspaces.project import Project
+
+    return Project.open(_folder(), actor=_actor())
+
+
+def _folder() -> Path:
+    return Path(_Chosen.project or os.environ.get("WORKSPACES_PROJECT") or ".").absolute()
+
+
+def _actor() -> str:
+    return os.environ.get("WORKSPACES_ACTOR") or os.environ.get("USER") or ""
+
+
+def _told(command: Callable[P, None]) -> Callable[P, None]:
+    """Let a command's errors end as a message for a person, or as JSON, with the exit status of the contract; never as a traceback."""
+
+    @wraps(command)
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        from workspaces.errors import ErrorBody, WorkspacesError
+
+        try:
+            command(*args, **kwargs)
+        except typer.Exit:
+            raise
+        except WorkspacesError as error:
+            _fail(error.body, error.exit_status, bool(kwargs.get("json")))
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+        except Exception as error:
+            if os.environ.get("WORKSPACES_DEBUG"):
+                raise
+            hint = "Run it again with WORKSPACES_DEBUG=1 and report what it prints; workspaces doctor says whether all is whole."
+            _fail(ErrorBody(code="internal", message=f"This is a bug ({type(error).__name__}).", hint=hint), 1, bool(kwargs.get("json")))
+
+    return told
+
+
+def _fail(error: Noun | object, status: int, json: bool) -> NoReturn:
+    from workspaces.errors import ErrorBody
+
+    if isinstance(error, ErrorBody):
+        if json:
+            typer.echo(f'{{"error":{error.model_dump_json()}}}')
+        else:
+            _say(f"✗ {error.message}", "red")
+            if error.hint:
+                _say(f"  {error.hint}")
+    raise typer.Exit(status)
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _say(line: str, style: str = "") -> None:
+    """Narrate to stderr."""
+    _console(stderr=True).print(_safe(line), style=style or None)
+
+
+def _safe(text: str) -> str:
+    """Return text that cannot steer a terminal: control characters become visible escapes."""
+    return "".join(char if char in "\n\t" or char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _answer(result: Noun, json: bool) -> bool:
+    """Print the result as JSON if that was asked for; say whether it was."""
+    if json:
+        from pydantic_core import to_json
+
+        typer.echo(to_json(result.wire()).decode())
+    return json
+
+
+@contextmanager
+def _progress() -> Generator[Progress]:
+    """Show a bar on a terminal for whatever takes longer than a second."""
+    from workspaces.core import silent
+
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=_console(stderr=True), transient=True)
+    task, began = bar.add_task(""), time.monotonic()
+
+    def report(done: int, total: int, message: str) -> None:
+        if time.monotonic() - began > 1 and not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=done, total=total, description=_safe(message))
+
+    try:
+        yield report
+    finally:
+        bar.stop()
+
+
+# -- commands -----------------------------------------------------------------------------------------------------------------------------
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
+    project: Annotated[
+        str, typer.Option("--project", "-C", metavar="PATH", help="The repository to work on (default: WORKSPACES_PROJECT, or here).")
+    ] = "",
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if show_version:
+        typer.echo(version("mcp-workspaces"))
+        raise typer.Exit
+    _Chosen.project = project
+    if context.invoked_subcommand is None:
+        list_()
+
+
+@app.command()
+@_told
+def init(
+    path: Annotated[str, typer.Argument(help="A folder in a git repository.")] = ".",
+    name: Annotated[str, typer.Option(help="Name of the project (default: its folder's).")] = "",
+    json: Json = False,
+) -> None:
+    """Make a git repository a project. Changes none of its files; doing it again changes nothing."""
+    from workspaces.project import Project
+
+    result = Project.initialize(_folder() / path, name=name, actor=_actor()).described()
+    if not _answer(result, json):
+        _say(f"✓ {result.summary}", "green")
+        _say("  next: workspaces clone -n 3 --task '…'")
+
+
+@app.command()
+@_told
+def clone(
+    source: Annotated[str, typer.Argument(help="What to copy: main, or another workspace.", autocompletion=_names)] = "main",
+    count: Annotated[int, typer.Option("-n", "--count", help="How many.", min=1, max=256)] = 1,
+    name: Annotated[str, typer.Option(help="Name; with -n name-1 … name-N (default: made from the task).")] = "",
+    task: Annotated[str, typer.Option(help="What the work is for; becomes the commit's subject when merged.")] = "",
+    label: Annotated[list[str] | None, typer.Option(help="A free tag; may be repeated.")] = None,
+    committed: Annotated[bool, typer.Option("--committed", help="Leave uncommitted and untracked files behind.")] = False,
+    json: Json = False,
+) -> None:
+    """Make private copies of a workspace, uncommitted work included. Edit only in their folders."""
+    from workspaces.project import Project
+
+    began = time.monotonic()
+    with _progress() as progress:
+        made = Project.initialize(_folder(), actor=_actor()).clone(source, count, name, task, label or [], not committed, progress)
+    if not _answer(made, json):
+        width = max((len(each.name) for each in made.workspaces), default=0)
+        for each in made.workspaces:
+            _say(f"✓ {each.name:<{width}}  {_near(each.location)}", "green")
+        for failed, reason in made.failed.items():
+            _say(f"✗ {failed}  {reason}", "red")
+        _warn(made.warnings)
+        _say(f"  {time.monotonic() - began:.1f} s. next: workspaces compare")
+    if made.failed:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+@_told
+def list_(
+    deleted: Annotated[bool, typer.Option("--deleted", help="Also those that restore can bring back.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the tree of workspaces. The same as workspaces alone."""
+    _show_status(None, deleted, json)
+
+
+@app.command()
+@_told
+def status(
+    names: Names = None, deleted: Annotated[bool, typer.Option("--deleted", help="Also the deleted ones.")] = False, json: Json = False
+) -> None:
+    """Show workspaces: state, size of change, how far behind, where they are."""
+    _show_status(names, deleted, json)
+
+
+def _show_status(names: Sequence[str] | None, deleted: bool, json: bool) -> None:
+    with _progress() as progress:
+        result = _project().status(names or [], include_deleted=deleted, progress=progress)
+    if not _answer(result, json):
+        _print_tree(result)
+        _warn(result.warnings)
+
+
+@app.command()
+@_told
+def compare(
+    names: Names = None,
+    base: Annotated[
+        str, typer.Option(help="Compare with this workspace or restore point instead of the parent.", autocompletion=_names)
+    ] = "",
+    files: Annotated[bool, typer.Option("--files", help="List the changed files too.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what workspaces (default: all) changed, whether they merge, and which conflict with each other."""
+    project = _project()
+    wanted = names or [each.name for each in project.status(detail="names").workspaces if not each.is_main]
+    if not wanted:
+        return _say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
+    with _progress() as progress:
+        result = project.compare(wanted, base, "files" if files else "summary", progress=progress)
+    if not _answer(result, json):
+        _print_comparison(result)
+    return None
+
+
+@app.command()
+@_told
+def diff(
+    name: Name,
+    other: Annotated[
+        str, typer.Argument(help="Compare with this workspace or restore point instead of the parent.", autocompletion=_names)
+    ] = "",
+    path: Annotated[list[str] | None, typer.Option("--path", "-p", help="Only this file or folder; may be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Show a workspace's change as a diff: since its base, or against another workspace."""
+    project, cursor = _project(), ""
+    while True:
+        page = project.compare([name], other, "diff", path or [], cursor, max_chars=200_000)
+        if not _answer(page, json):
+            _print_diff(page.diff)
+        cursor = page.next_cursor
+        if not cursor or json:
+            return
+
+
+@app.command()
+@_told
+def merge(
+    source: Name,
+    target: Annotated[str, typer.Argument(help="Where to (default: its parent).", autocompletion=_names)] = "",
+    on_conflict: Annotated[
+        Literal["abort", "source", "target", "markers"], typer.Option(help="What to do where both changed the same.")
+    ] = "abort",
+    history: Annotated[
+        Literal["squash", "merge", "none"], typer.Option(help="One commit, a merge commit, or uncommitted changes.")
+    ] = "squash",
+    message: Annotated[str, typer.Option("-m", "--message", help="Commit message (default: the task).")] = "",
+    path: Annotated[list[str] | None, typer.Option("--path", "-p", help="Only this file or folder; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")] = False,
+    delete_source: Annotated[bool, typer.Option("-d", "--delete", help="Delete the source when merged (restorable).")] = False,
+    if_target: Annotated[str, typer.Option(help="Snapshot that the target must still have.")] = "",
+    json: Json = False,
+) -> None:
+    """Bring a workspace's changes into its parent, or from the parent into it: all of them, or nothing."""
+    with _progress() as progress:
+        result = _project().merge(source, target, on_conflict, history, message, path or [], dry_run, delete_source, if_target, progress)
+    if not _answer(result, json):
+        _print_merge(result)
+    if result.status == "conflicts":
+        raise typer.Exit(_CONFLICTS)
+
+
+@app.command()
+@_told
+def delete(
+    names: Names = None,
+    all_: Annotated[bool, typer.Option("--all", help="All workspaces but main.")] = False,
+    discard_unmerged: Annotated[bool, typer.Option("--discard-unmerged", help="Also those with work that is not merged.")] = False,
+    children: Annotated[Literal["refuse", "delete", "reparent"], typer.Option(help="What happens to their clones.")] = "refuse",
+    json: Json = False,
+) -> None:
+    """Remove workspaces. What was there stays restorable; unmerged work is refused unless it may go."""
+    from workspaces.errors import InvalidArgument
+
+    project = _project()
+    wanted = [each.name for each in reversed(project.status(detail="names").workspaces) if not each.is_main] if all_ else names or []
+    if not wanted and not all_:
+        raise InvalidArgument("No workspace was named. Nothing was deleted.", "Name workspaces, or use --all.")
+    with _progress() as progress:
+        result = project.delete(wanted, discard_unmerged, children, progress)
+    if not _answer(result, json):
+        _say(f"{'✓' if not result.kept else '!'} {result.summary}", "yellow" if result.kept else "green")
+        for kept, why in result.kept.items():
+            _say(f"  {kept}: {why}")
+        if result.deleted:
+            _say("  ↳ workspaces undo")
+    if result.kept:
+        raise typer.Exit(5)
+
+
+@app.command()
+@_told
+def restore(
+    name: Name,
+    to: Annotated[str, typer.Argument(help="A restore point, name@N (default: the last one).")] = "",
+    json: Json = False,
+) -> None:
+    """Undo the last merge into a workspace, go back to a restore point, or bring a deleted workspace back."""
+    result = _project().restore(name, to)
+    if not _answer(result, json):
+        _say(f"✓ {result.summary}", "green")
+        if result.restore_point:
+            _say(f"  ↳ workspaces restore {name} {result.restore_point}")
+
+
+@app.command()
+@_told
+def checkpoint(name: Name, label: Annotated[str, typer.Option("-l", "--label", help="What to call it.")] = "", json: Json = False) -> None:
+    """Keep a workspace as it is now as a restore point."""
+    result = _project().checkpoint(name, label)
+    if not _answer(result, json):
+        _say(f"✓ {result.summary}", "green")
+        _say(f"  ↳ workspaces restore {name} {result.restore_point}")
+
+
+@app.command()
+@_told
+def undo(json: Json = False) -> None:
+    """Take back the last merge, delete, clone or restore; again for the one before."""
+    result = _project().undo()
+    if not _answer(result, json):
+        _say(f"✓ {result.summary}", "green")
+
+
+@app.command()
+@_told
+def log(limit: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 30, json: Json = False) -> None:
+    """Show what was done, newest first."""
+    result = _project().log(limit)
+    if not _answer(result, json):
+        _print_log(result)
+
+
+@app.command()
+@_told
+def path(name: Name, json: Json = False) -> None:
+    """Print a workspace's folder."""
+    found = _project().find(name)
+    if not _answer(found, json):
+        typer.echo(found.location)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_told
+def run(name: Name, command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="-- CMD...")]) -> None:
+    """Run a command in a workspace and end with its exit status."""
+    from workspaces.errors import NotFound
+
+    found = _project().find(name)
+    command = command[command[0] == "--" :]
+    # A missing .git in there must not let git walk up and work on the project itself.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    environment |= {"WORKSPACE": found.id, "WORKSPACE_PATH": found.location, "PWD": found.location}
+    environment |= {} if found.is_main else {"GIT_CEILING_DIRECTORIES": str(Path(found.location).parent)}
+    sys.stdout.flush()
+    try:
+        os.chdir(found.location)
+        os.execvpe(command[0], command, environment)  # noqa: S606 - running it is what was asked for
+    except FileNotFoundError:
+        raise NotFound(f"{command[0]} was not found, or the folder {found.location} is gone.", "workspaces doctor looks closer.") from None
+    except PermissionError:
+        raise NotFound(f"{command[0]} may not be run.", "Is it executable?") from None
+
+
+@app.command()
+@_told
+def serve(
+    http: Annotated[str, typer.Option(metavar="[HOST:]PORT", help="Speak Streamable HTTP at /mcp instead of stdio.")] = "",
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="A folder that may be touched; may be repeated (default: the project).")
+    ] = None,
+) -> None:
+    """Run the MCP server, on stdio or HTTP. Clients start it as: workspaces serve"""
+    from workspaces.server import app as server
+
+    server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor()))
+
+
+@app.command()
+@_told
+def doctor(json: Json = False) -> None:
+    """Look whether everything remembered is whole, and say what to do about what is not. Changes nothing."""
+    result = _project().doctor()
+    if not _answer(result, json):
+        for finding in result.findings:
+            _say(f"{'✓' if finding.ok else '✗'} {finding.check}: {finding.message}", "green" if finding.ok else "red")
+            if finding.repair:
+                _say(f"  {finding.repair}")
+        _say(result.summary)
+    if not all(finding.ok for finding in result.findings):
+        raise typer.Exit(1)
+
+
+# -- how results look -----------------------------------------------------------------------------------------------------------------------
+
+
+def _near(location: str) -> str:
+    here = Path.cwd()
+    return os.path.relpath(location, here) if Path(location).is_relative_to(here) else location
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        _say(f"! {warning}", "yellow")
+
+
+def _age(since: datetime) -> str:
+    seconds = int((datetime.now(since.tzinfo) - since).total_seconds())
+    return next((f"{seconds // unit}{letter}" for unit, letter in _AGES if seconds >= unit), "now")
+
+
+def _size(each: Workspace) -> str:
+    return f"{each.files_changed} +{each.insertions} -{each.deletions}" if each.files_changed else ""
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> None:
+    """Print rows of (text, style)."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column != "Task", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_safe(text), style=style) for text, style in row))
+    _console().print(table, soft_wrap=False)
+
+
+_STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "deleted": "dim"}
+
+
+def _print_tree(result: Status) -> None:
+    rows: list[list[tuple[str, str]]] = []
+    shown = {each.id for each in result.workspaces}
+    for each, lead in _branches(result.workspaces, shown):
+        state = "clean" if each.is_main and not each.files_changed else "uncommitted" if each.is_main else each.state
+        task = "your checkout" if each.is_main else each.task
+        rows.append(
+            [
+                (f"{lead}{each.name}", "bold" if each.is_main else ""),
+                (state, _STATE_STYLE.get(each.state, "")),
+                (_size(each), ""),
+                (f"↓{each.behind}" if each.behind else "", "yellow"),
+                (_age(each.created), "dim"),
+                (task.splitlines()[0] if task else "", ""),
+            ]
+        )
+    _print_table(("Workspace", "State", "Changes", "Base", "Age", "Task"), rows)
+
+
+def _branches(workspaces: Sequence[Workspace], shown: set[str]) -> Iterator[tuple[Workspace, str]]:
+    """Yield the workspaces with the lines of the tree that lead to them."""
+
+    def below(parent: str) -> list[Workspace]:
+        return [each for each in workspaces if (each.parent if each.parent in shown else "") == parent and each.id != parent]
+
+    def walk(siblings: list[Workspace], indent: str) -> Iterator[tuple[Workspace, str]]:
+        for number, each in enumerate(siblings):
+            last = number == len(siblings) - 1
+            yield each, f"{indent}{'└─' if last else '├─'} "
+            yield from walk(below(each.id), indent + ("   " if last else "│  "))
+
+    for root in below(""):
+        yield root, "@ " if root.is_main else ""
+        yield from walk(below(root.id), "")
+
+
+_VERDICTS = {"clean": ("✓ merges", "green"), "conflicts": ("✗ conflicts", "red"), "up_to_date": ("= merged", "dim")}
+
+
+def _print_comparison(result: Comparison) -> None:
+    rows = [
+        [
+            (each.name, ""),
+            (_size(each) or "no change", ""),
+            _VERDICTS[each.merge],
+            (f"↓{each.behind}" if each.behind else "", "yellow"),
+            (f"={each.group}" if each.group else "", "cyan"),
+            (each.task.splitlines()[0] if each.task else "", ""),
+        ]
+        for each in result.workspaces
+    ]
+    _print_table(("Workspace", "Changes", "Merge", "Base", "Same", "Task"), rows)
+    if result.files:
+        _print_table(
+            ("File", "Change", "Lines", "By"),
+            [
+                [
+                    (each.path, ""),
+                    (each.status, ""),
+                    ("binary" if each.binary else f"+{each.insertions} -{each.deletions}", ""),
+                    (", ".join(name.split("/")[-1] for name in each.by), "dim"),
+                ]
+                for each in result.files
+            ],
+        )
+    for pair in result.pairs:
+        paths = ", ".join(conflict.path for conflict in pair.conflicts[:5])
+        _say(f"✗ {pair.a.split('/')[-1]} and {pair.b.split('/')[-1]} conflict in {paths}", "red")
+    _warn(result.warnings)
+    _say(result.summary)
+
+
+def _print_diff(text: str) -> None:
+    console = _console()
+    if not console.is_terminal:
+        sys.stdout.write(text)
+        return
+    from rich.text import Text
+
+    styles = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
+    for line in _safe(text).splitlines():
+        console.print(Text(line, style="bold" if line.startswith(("+++", "---")) else styles.get(line[:1], "")))
+
+
+def _print_merge(result: MergeResult) -> None:
+    mark, style = {"conflicts": ("✗", "red"), "up_to_date": ("=", ""), "would_merge": ("→", "")}.get(result.status, ("✓", "green"))
+    _say(f"{mark} {result.summary}", style)
+    _print_conflicts(result.conflicts)
+    _warn(result.warnings)
+    if result.restore_point:
+        _say(f"  ↳ workspaces undo   (restore point {result.restore_point})")
+    elif result.status == "conflicts":
+        child, parent = result.source.split("/")[-1], result.target.split("/")[-1]
+        _say(f"  resolve: workspaces merge {parent} {child} --on-conflict markers, edit the files, workspaces merge {child}")
+
+
+def _print_conflicts(conflicts: Sequence[Conflict]) -> None:
+    for conflict in conflicts:
+        _say(f"  {conflict.path}  {conflict.kind.replace('_', '/')}", "red")
+        for hunk in conflict.hunks[:3]:
+            for mark, text in (("<", hunk.ours), (">", hunk.theirs)):
+                for line in text.splitlines()[:6]:
+                    _say(f"    {hunk.start:>5} {mark} {line}", "dim")
+
+
+def _print_log(result: Log) -> None:
+    rows = [
+        [
+            (str(each.id), "dim"),
+            (_age(each.at), "dim"),
+            (each.actor, "dim"),
+            (each.verb, "bold"),
+            (", ".join(name.split("/")[-1] for name in each.workspaces), ""),
+            ("" if each.state == "done" else each.state, "yellow"),
+        ]
+        for each in result.operations
+    ]
+    _print_table(("No", "Age", "Who", "What", "Workspaces", ""), rows)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The MCP face: the tools, and the two transports that carry them."""

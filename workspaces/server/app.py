@@ -1,0 +1,178 @@
+"""The MCP server: what it says of itself, how it refuses what it does not know, and how it is started on stdio or HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import anyio
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, Tool
+from pydantic import JsonValue, ValidationError
+
+from workspaces.errors import InvalidArgument, WorkspacesError, likely
+from workspaces.server import transports
+from workspaces.server.calls import refused
+from workspaces.server.desk import Desk
+from workspaces.server.tools import Tools
+
+INSTRUCTIONS = """\
+Private workspaces for parallel work on one git repository. Each is a full copy (a git worktree) with its own folder; agents never share a \
+working tree, and `main`, the user's checkout, changes only by merge.
+
+The loop:
+1. clone(count=3, task="Fix the login race") makes login-1 … login-3. Give each agent one `location`; it edits only there, with any tool, and \
+need not commit. Uncommitted and untracked files are carried along.
+2. compare(workspaces=[…]) says what each changed, whether it merges, and which pairs conflict. detail="files" or "diff" shows more; large \
+answers come in pages (next_cursor).
+3. merge(source="login-1", delete_source=true) brings the winner into its parent as one commit, all or nothing.
+4. delete(workspaces=[…], discard_unmerged=true) removes the rest; restore brings one back for 14 days.
+
+Conflicts are a result, not an error, and change nothing. Resolve in the copy: merge(source="main", target="login-2", on_conflict="markers"), \
+edit the files there until no markers are left, then merge(source="login-2"). The same call without markers brings a copy up to date.
+
+Safety: dry_run and if_target (a snapshot id) make a merge sure; every merge keeps a restore point, and restore(workspace="main") undoes the \
+last one. A file that is dirty in main and that a merge would change is refused by name.
+
+Workspaces are named by id (project/name), name or path, stay until deleted, and can be cloned again. Every result has `summary` and `next`; \
+every error says what to do. A worktree isolates work, not hostile programs.
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server is started. `project` is a folder; `allowed` the folders that it may touch."""
+
+    project: Path | None
+    allowed: tuple[Path, ...]
+    http: str = ""
+    actor: str = ""
+
+
+class Server(MCPServer[object]):
+    """The server. A call that it does not understand is refused with what was likely meant."""
+
+    async def list_tools(self) -> list[Tool]:
+        """Return the tools, their schemas without what pydantic adds and no reader needs."""
+        return [
+            tool.model_copy(update={"input_schema": _terse(tool.input_schema), "output_schema": _terse(tool.output_schema)})
+            for tool in await super().list_tools()
+        ]
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[object, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        known = {tool.name: tool for tool in await self.list_tools()}
+        if name not in known:
+            raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {name}.{likely(name, known)}")
+        try:
+            properties = known[name].input_schema["properties"]
+            _refuse_unknown(name, arguments, list(properties))
+            return await super().call_tool(name, arguments, context)
+        except WorkspacesError as error:
+            return refused(error.body)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                return refused(_misfit(name, error.__cause__).body)
+            raise
+
+
+def _terse(schema: JsonValue) -> JsonValue:
+    """Return a JSON schema without titles made from names, and without defaults that mean absence."""
+    if isinstance(schema, list):
+        return [_terse(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        key: value for key, value in schema.items() if not (key == "title" and isinstance(value, str)) and (key, value) != ("default", None)
+    }
+    return {
+        key: {name: _terse(part) for name, part in value.items()} if _is_named(key, value) else _terse(value) for key, value in kept.items()
+    }
+
+
+def _is_named(key: str, value: JsonValue) -> TypeGuard[dict[str, JsonValue]]:
+    """Return whether the keys of a schema's part are names of ours, not words of JSON Schema."""
+    return key in ("properties", "$defs") and isinstance(value, dict)
+
+
+def _refuse_unknown(tool: str, arguments: dict[str, Any], known: Sequence[str]) -> None:
+    for argument in arguments:
+        if argument not in known:
+            raise InvalidArgument(
+                f"{tool} has no argument '{argument[:100]}'.{likely(argument, known)} Nothing was done.",
+                f"It takes: {', '.join(known) or 'none'}.",
+            )
+
+
+def _misfit(tool: str, error: ValidationError) -> InvalidArgument:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return InvalidArgument(f"{tool}: {where}: {first['msg']}. Nothing was done.", "See the tool's input schema.", argument=where)
+
+
+def create(settings: Settings) -> Server:
+    """Return the server with all its tools, ready to run on any transport."""
+    server = Server(
+        name="workspaces",
+        title="Workspaces",
+        description="Private snapshots of one repository for parallel agents: clone, compare, merge, delete",
+        instructions=INSTRUCTIONS,
+        version=version("mcp-workspaces"),
+        log_level="WARNING",
+    )
+    Tools(Desk(settings.project, settings.allowed, settings.actor)).register(server)
+    return server
+
+
+def serve(settings: Settings) -> None:
+    """Run until the client hangs up (stdio) or a signal comes. stdout carries nothing but the protocol; everything else goes to stderr."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
+    server = create(settings)
+    if settings.http:
+        anyio.run(transports.http, server, settings.http)
+    else:
+        anyio.run(transports.stdio, server)
+
+
+def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str = "") -> Settings:
+    """Work out the settings: the project is what was asked for, else what the environment names, else the working directory."""
+    asked = project or os.environ.get("WORKSPACES_PROJECT") or os.environ.get("CLAUDE_PROJECT_DIR") or ""
+    folder = Path(asked or ".").resolve()
+    found = _root(folder)
+    if asked and found is None:
+        raise InvalidArgument(f"{folder} is not inside of a git repository.", "Name one with --project, or start the server in one.")
+    allowed = tuple(Path(path).resolve() for path in allow) or (found or folder,)
+    return Settings(found, allowed, http, actor)
+
+
+def _root(folder: Path) -> Path | None:
+    from workspaces.backend import find
+
+    try:
+        return find(folder).root
+    except WorkspacesError:
+        return None
+
+
+def main() -> None:
+    """Start the server: `mcp-workspaces` is `workspaces serve`."""
+    parser = argparse.ArgumentParser(prog="mcp-workspaces", description="Workspaces as an MCP server, on stdio or HTTP.")
+    parser.add_argument("--project", default="", help="the repository to work on (default: WORKSPACES_PROJECT, CLAUDE_PROJECT_DIR, here)")
+    parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a folder that may be touched (default: the project)")
+    parser.add_argument("--http", default="", metavar="[HOST:]PORT", help="speak Streamable HTTP at /mcp instead of stdio")
+    parser.add_argument("--version", action="version", version=version("mcp-workspaces"))
+    asked = parser.parse_args()
+    try:
+        serve(settings_from(asked.project, asked.allow, asked.http))
+    except WorkspacesError as error:
+        sys.exit(f"mcp-workspaces: {error.message} {error.hint}")

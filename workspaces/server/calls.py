@@ -1,0 +1,79 @@
+"""How a tool runs on the blocking core: in a worker thread, with progress and cancellation at safe points, and one envelope for what it answers."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import pydantic_core
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent
+from pydantic import JsonValue
+
+from workspaces.errors import ErrorBody, WorkspacesError
+from workspaces.model import Noun
+
+logger = logging.getLogger(__name__)
+Reporter = Callable[[int, int, str], None]
+T = TypeVar("T")
+
+_THREADS = 64
+_PAUSE = 0.2
+_limiter: anyio.CapacityLimiter | None = None
+
+
+async def answer(ctx: Context[object, object], call: Callable[[Reporter], Noun]) -> CallToolResult:
+    """Run a call and return its result, or its error, in the form in which every tool answers."""
+    try:
+        return wrapped((await in_thread(lambda: call(_reporter(ctx)))).wire())
+    except WorkspacesError as error:
+        return refused(error.body)
+    except Exception:
+        reference = secrets.token_hex(4)
+        logger.exception("internal error %s", reference)
+        hint = f"Report it with the server's log around reference {reference}; workspaces doctor says whether all is whole."
+        return refused(
+            ErrorBody(code="internal", message="The server failed in an unforeseen way.", hint=hint, details={"reference": reference})
+        )
+
+
+def wrapped(data: dict[str, JsonValue]) -> CallToolResult:
+    """Return data as structured content, and as compact JSON text for clients that read only that."""
+    text = pydantic_core.to_json(data).decode()
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
+
+
+def refused(error: ErrorBody) -> CallToolResult:
+    """Return an error in its envelope; the text alone says all that a model needs."""
+    line = " ".join(f"{error.message} {error.hint}".split())
+    return CallToolResult(
+        content=[TextContent(type="text", text=line)], structured_content={"error": error.model_dump(mode="json")}, is_error=True
+    )
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Run blocking code in a thread of its own pool. A cancelled call is waited for: it stops at its next safe point."""
+    global _limiter
+    if _limiter is None:
+        _limiter = anyio.CapacityLimiter(_THREADS)
+    return await anyio.to_thread.run_sync(call, limiter=_limiter)
+
+
+def _reporter(ctx: Context[object, object]) -> Reporter:
+    """Return what the core calls at safe points: it stops a cancelled call there, and reports progress a few times a second."""
+    last = 0.0
+
+    def report(done: int, total: int, message: str) -> None:
+        nonlocal last
+        anyio.from_thread.check_cancelled()
+        if done == total or time.monotonic() - last > _PAUSE:
+            last = time.monotonic()
+            anyio.from_thread.run(ctx.report_progress, float(done), float(total), message)
+
+    return report

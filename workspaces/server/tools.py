@@ -1,0 +1,189 @@
+"""The tools: what a model reads of each, and the one call on the core that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import anyio
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import Field
+
+from workspaces.model import (
+    MAIN,
+    Checkpointed,
+    Children,
+    Cloned,
+    Comparison,
+    Deleted,
+    History,
+    Initialized,
+    MergeResult,
+    OnConflict,
+    Restored,
+    Status,
+)
+from workspaces.project import Project
+from workspaces.server.calls import Reporter, answer, in_thread
+from workspaces.server.desk import Desk
+
+Ctx = Context[object, object]
+Name = Annotated[str, Field(description="id, bare name or absolute path of a workspace", max_length=4096)]
+Names = Annotated[list[Name], Field(description="ids or names", min_length=1, max_length=256)]
+Paths = Annotated[list[str], Field(description="files or folders, relative to the workspace", max_length=1000)]
+Text = Annotated[str, Field(max_length=10_000)]
+
+_ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
+_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_CHANGES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
+_MAKES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_REMOVES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+
+
+class Tools:
+    """The tools of one server, over the projects on its desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def register(self, server: MCPServer[object]) -> None:
+        """Offer the tools in the order in which they are used."""
+        offered: list[tuple[Callable[..., object], str, ToolAnnotations]] = [
+            (self.initialize, "Make a folder a project", _MAKES),
+            (self.clone, "Clone private workspaces", _ADDS),
+            (self.compare, "Compare workspaces", _READS),
+            (self.merge, "Merge a workspace", _CHANGES),
+            (self.delete, "Delete workspaces", _REMOVES),
+            (self.status, "Show the workspaces", _READS),
+            (self.checkpoint, "Keep a restore point", _ADDS),
+            (self.restore, "Restore a workspace", _CHANGES),
+        ]
+        for tool, title, hints in offered:
+            server.add_tool(tool, title=title, description=" ".join((tool.__doc__ or "").split()), annotations=hints)
+
+    async def initialize(
+        self,
+        ctx: Ctx,
+        path: Annotated[
+            str, Field(description="folder inside of a git repository; relative to the server's project", max_length=4096)
+        ] = ".",
+        backend: Annotated[str, Field(description="auto, or an installed backend", max_length=100)] = "auto",
+        name: Annotated[str, Field(description="name of the project; default: its folder's", max_length=100)] = "",
+    ) -> Annotated[CallToolResult, Initialized]:
+        """Make a git repository a project and return its main workspace. Changes no file; calling it again returns the same project.
+        Needed only for another repository than the one that the server was started for."""
+        return await answer(ctx, lambda report: self._desk.initialize(path, backend, name).described())
+
+    async def clone(
+        self,
+        ctx: Ctx,
+        source: Annotated[Name, Field(description="workspace to copy: main, or any other")] = MAIN,
+        count: Annotated[int, Field(description="how many", ge=1, le=256)] = 1,
+        name: Annotated[str, Field(description="name; with count > 1 name-1 … name-N; default: made from the task", max_length=100)] = "",
+        task: Annotated[str, Field(description="what the work is for; becomes the commit's subject when merged", max_length=2000)] = "",
+        labels: Annotated[list[str], Field(description="free tags", max_length=20)] = [],  # noqa: B006 - never changed; a schema default
+        include_uncommitted: Annotated[bool, Field(description="take along what is uncommitted and untracked")] = True,
+    ) -> Annotated[CallToolResult, Cloned]:
+        """Make private copies of a workspace, one for each agent or attempt. Edit only inside of the returned `location`; no commit is
+        needed. Uncommitted and untracked files are carried along, and the ignored ones that .worktreeinclude names. A workspace is kept
+        until it is deleted; its id stays valid across sessions."""
+        return await self._run(ctx, lambda at, report: at.clone(source, count, name, task, labels, include_uncommitted, report), source)
+
+    async def compare(
+        self,
+        ctx: Ctx,
+        workspaces: Names,
+        base: Annotated[Name, Field(description="compare with this workspace or restore point (name@N) instead of the parent")] = "",
+        detail: Annotated[Literal["summary", "files", "diff"], Field(description="summary first; then files, then diff")] = "summary",
+        paths: Annotated[Paths, Field(description="only these files or folders, for files and diff")] = [],  # noqa: B006
+        cursor: Annotated[str, Field(description="next_cursor of the page before", max_length=100)] = "",
+        max_chars: Annotated[int, Field(description="size of a page", ge=500, le=200_000)] = 20_000,
+    ) -> Annotated[CallToolResult, Comparison]:
+        """Show what workspaces changed since their base and whether each merges into its parent; of several, also which pairs conflict,
+        which are identical and which go together. Reads only: files, index and history stay as they are. A against B is
+        compare(workspaces=[A], base=B)."""
+        return await self._run(ctx, lambda at, report: at.compare(workspaces, base, detail, paths, cursor, max_chars, report), *workspaces)
+
+    async def merge(
+        self,
+        ctx: Ctx,
+        source: Annotated[Name, Field(description="workspace whose changes are brought")],
+        target: Annotated[Name, Field(description="workspace that receives them; default: the source's parent")] = "",
+        on_conflict: Annotated[
+            OnConflict,
+            Field(description="abort: report and change nothing; source or target: that side wins; markers: write them, not into main"),
+        ] = "abort",
+        history: Annotated[History, Field(description="squash: one commit; merge: a merge commit; none: leave uncommitted")] = "squash",
+        message: Annotated[Text, Field(description="commit message; default: the source's task")] = "",
+        paths: Annotated[Paths, Field(description="bring only these files or folders")] = [],  # noqa: B006
+        dry_run: Annotated[bool, Field(description="only tell what would happen")] = False,
+        delete_source: Annotated[bool, Field(description="delete the source when merged (restorable)")] = False,
+        if_target: Annotated[str, Field(description="snapshot id that the target must still have", max_length=100)] = "",
+    ) -> Annotated[CallToolResult, MergeResult]:
+        """Bring a workspace's changes, committed and uncommitted, into its parent or another target: all of them or nothing. Conflicts are
+        a result (status "conflicts"), with hunks. To resolve: merge(source=parent, target=workspace, on_conflict="markers"), edit the
+        files there, merge again. The same call parent into child brings a workspace up to date. Undo with restore."""
+        return await self._run(
+            ctx,
+            lambda at, report: at.merge(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, report),
+            source,
+            *([target] if target else []),
+        )
+
+    async def delete(
+        self,
+        ctx: Ctx,
+        workspaces: Names,
+        discard_unmerged: Annotated[bool, Field(description="also those with work that is not merged")] = False,
+        children: Annotated[Children, Field(description="what happens to clones of a deleted workspace")] = "refuse",
+    ) -> Annotated[CallToolResult, Deleted]:
+        """Remove workspaces. Unmerged work is refused unless discard_unmerged is true. Whatever was there, ignored files included, can be
+        brought back with restore until the date in the answer."""
+        return await self._run(ctx, lambda at, report: at.delete(workspaces, discard_unmerged, children, report), *workspaces)
+
+    async def status(
+        self,
+        ctx: Ctx,
+        workspaces: Annotated[list[Name], Field(description="only these; default: all", max_length=256)] = [],  # noqa: B006
+        detail: Annotated[
+            Literal["names", "summary"], Field(description="names: what is remembered, at once; summary: sizes too")
+        ] = "summary",
+        include_deleted: Annotated[bool, Field(description="also those that restore can bring back")] = False,
+        wait_seconds: Annotated[
+            float, Field(description="wait so long for a change, and answer earlier when there is one", ge=0, le=50)
+        ] = 0,
+    ) -> Annotated[CallToolResult, Status]:
+        """Show the tree of workspaces: state, location, task, size of change, how far behind the parent."""
+        if wait_seconds:
+            await self._changed(wait_seconds)
+        return await self._run(ctx, lambda at, report: at.status(workspaces, detail, include_deleted, report), *workspaces)
+
+    async def checkpoint(
+        self, ctx: Ctx, workspace: Name, label: Annotated[str, Field(description="what to call it", max_length=200)] = ""
+    ) -> Annotated[CallToolResult, Checkpointed]:
+        """Keep a workspace as it is now as a restore point, named workspace@N."""
+        return await self._run(ctx, lambda at, report: at.checkpoint(workspace, label), workspace)
+
+    async def restore(
+        self,
+        ctx: Ctx,
+        workspace: Name,
+        to: Annotated[str, Field(description="restore point name@N; default: the last one", max_length=300)] = "",
+    ) -> Annotated[CallToolResult, Restored]:
+        """Undo the last merge into a workspace, bring it back to a restore point, or bring a deleted workspace back. What is replaced
+        becomes a restore point itself."""
+        return await self._run(ctx, lambda at, report: at.restore(workspace, to), workspace)
+
+    async def _run(self, ctx: Ctx, call: Callable[[Project, Reporter], Result], *names: str) -> CallToolResult:
+        return await answer(ctx, lambda report: call(self._desk.project(*names), report))
+
+    async def _changed(self, seconds: float) -> None:
+        """Wait until something is written about the project, at most so long; no thread is held meanwhile."""
+        with anyio.move_on_after(seconds):
+            before = await in_thread(lambda: self._desk.project().revision())
+            while await in_thread(lambda: self._desk.project().revision()) == before:
+                await anyio.sleep(0.2)
+
+
+Result = Initialized | Cloned | Comparison | MergeResult | Deleted | Status | Checkpointed | Restored

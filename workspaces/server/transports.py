@@ -1,0 +1,69 @@
+"""Carrying the protocol: one agent on stdio, or many on Streamable HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from ipaddress import ip_address
+
+import anyio
+import uvicorn
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+
+from workspaces.errors import InvalidArgument, NotAllowed
+
+_GRACE = 5
+
+
+async def stdio(server: MCPServer[object]) -> None:
+    """Serve until the client closes stdin, or a signal comes. What a signal interrupts is put right by the next call on the project."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_end_on_signal)
+        await server.run_stdio_async()
+        tasks.cancel_scope.cancel()
+
+
+async def _end_on_signal() -> None:
+    """End at once: a thread that reads stdin cannot be woken, and every operation of ours survives a kill."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            sys.stderr.flush()
+            os._exit(128 + number)
+
+
+async def http(server: MCPServer[object], address: str) -> None:
+    """Serve at http://HOST:PORT/mcp until a signal comes; port 0 takes a free one. The address is printed on stderr once it is open."""
+    host, port = _parsed(address)
+    with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512) as listener:
+        bound = listener.getsockname()[1]
+        names = [f"{name}:{bound}" for name in ("127.0.0.1", "localhost", "[::1]")]
+        security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
+        app = server.streamable_http_app(transport_security=security, host=host)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, lifespan="on")
+        shown = f"[{host}]" if ":" in host else host
+        print(f"Serving on http://{shown}:{bound}/mcp", file=sys.stderr, flush=True)  # noqa: T201 - stderr is this program's narration
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    """Return host and port of `[HOST:]PORT`. Without tokens nobody but this machine may connect, so only loopback is bound."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdecimal() or int(port) > 65535:
+        raise InvalidArgument(f"{address!r} is no address to serve on.", "Use [HOST:]PORT, for example 127.0.0.1:8765.")
+    if host != "localhost" and not _is_loopback(host):
+        raise NotAllowed(
+            f"{host} is not a loopback address, and this server has no way yet to tell who connects.",
+            "Use 127.0.0.1, and a tunnel for other machines.",
+        )
+    return ("127.0.0.1" if host == "localhost" else host), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
