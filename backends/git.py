@@ -36,7 +36,7 @@ _SETTINGS = {
     "submodule.recurse": "false",
     "diff.external": "",
     "diff.renameLimit": "1000",
-    "merge.conflictStyle": "diff3",
+    "merge.conflictStyle": "zdiff3",
     "merge.renameLimit": "7000",
     "rerere.enabled": "false",
     "log.showSignature": "false",
@@ -175,6 +175,8 @@ class Git:
     def blobs(self, ids: Iterable[str], limit: int) -> dict[str, bytes]:
         """Return the contents of those blobs that are at most `limit` bytes long."""
         asked = list(dict.fromkeys(ids))
+        if not asked:
+            return {}
         sizes = self.run("cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)", stdin="\n".join(asked).encode() + b"\n")
         small = [row[0] for row in (line.split() for line in sizes.decode().splitlines()) if row[1] == "blob" and int(row[2]) <= limit]
         if not small:

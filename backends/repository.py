@@ -132,7 +132,7 @@ def under_way(repository: Repository, git_dir: Path) -> str:
 def _checkouts(repository: Repository) -> Iterator[Path]:
     yield repository.common_dir
     with suppress(FileNotFoundError):
-        yield from (Path(entry.path) for entry in os.scandir(repository.common_dir / "worktrees") if entry.is_dir())
+        yield from (repository.common_dir / "worktrees").iterdir()
 
 
 def _claimed(git_dir: Path) -> set[str]:

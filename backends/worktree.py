@@ -192,7 +192,7 @@ class WorktreeBackend:
         folder = (self._view or self._scratch) / f"attributes-{contents}"
         if folder.exists():
             return folder
-        draft = Path(tempfile.mkdtemp(prefix="attributes-", dir=self._scratch))
+        draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
         names = {
             row.split(b"\t", 1)[1]: row.split()[2].decode()
             for row in self._git.fields("ls-tree", "-r", "-z", contents)

@@ -84,7 +84,7 @@ def invented(task: str) -> str:
     words = re.findall(r"[a-z0-9]+", task.lower())
     slug = ""
     for word in words:
-        if len(slug) + len(word) > 24:
+        if len(slug) + 1 + len(word) > 24:
             break
         slug = f"{slug}-{word}" if slug else word
     return slug if slug and slug != MAIN and not _FORBIDDEN.search(slug) else f"{random.choice(_FIRST)}-{random.choice(_SECOND)}"  # noqa: S311 - names, no secrets

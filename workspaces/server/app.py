@@ -96,11 +96,11 @@ def _terse(schema: JsonValue) -> JsonValue:
         key: value for key, value in schema.items() if not (key == "title" and isinstance(value, str)) and (key, value) != ("default", None)
     }
     return {
-        key: {name: _terse(part) for name, part in value.items()} if _is_named(key, value) else _terse(value) for key, value in kept.items()
+        key: {name: _terse(part) for name, part in value.items()} if _is_named(value, key) else _terse(value) for key, value in kept.items()
     }
 
 
-def _is_named(key: str, value: JsonValue) -> TypeGuard[dict[str, JsonValue]]:
+def _is_named(value: JsonValue, key: str) -> TypeGuard[dict[str, JsonValue]]:
     """Return whether the keys of a schema's part are names of ours, not words of JSON Schema."""
     return key in ("properties", "$defs") and isinstance(value, dict)
 

@@ -1,0 +1,40 @@
+"""What every test stands on: an empty home, and real git repositories in a temporary folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support import Repo
+from workspaces import Project
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the person's own configuration out, and give git an identity."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.com\n[init]\n\tdefaultBranch = trunk\n")
+    for name in ("XDG_CONFIG_HOME", "WORKSPACES_PROJECT", "CLAUDE_PROJECT_DIR", "WORKSPACES_ACTOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return folder
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    """A repository with a few files and one commit."""
+    made = Repo.create(tmp_path / "shop")
+    made.write("cart.py", "".join(f"line {number}\n" for number in range(1, 21)))
+    made.write("auth/api.py", "def login():\n    return True\n")
+    made.write("notes.md", "# Notes\n")
+    made.write(".gitignore", ".env\n*.log\nbuild/\n")
+    made.commit("start")
+    return made
+
+
+@pytest.fixture
+def project(repo: Repo) -> Project:
+    return Project.initialize(repo.path)

@@ -1,0 +1,87 @@
+"""Doing with git and files what people and agents do."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from workspaces import Project
+from workspaces.model import Workspace
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A checkout to act on, as a person would."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, *options: str) -> Repo:
+        path.mkdir(parents=True)
+        made = cls(path)
+        made.git("init", "-q", *options)
+        return made
+
+    def git(self, *args: str, check: bool = True) -> str:
+        done = subprocess.run(["git", *args], cwd=self.path, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"git {args}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    def read(self, name: str) -> str:
+        return (self.path / name).read_bytes().decode()
+
+    def commit(self, message: str) -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+    def status(self) -> list[str]:
+        done = subprocess.run(["git", "status", "--porcelain"], cwd=self.path, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    @property
+    def head(self) -> str:
+        return self.git("rev-parse", "HEAD")
+
+
+def at(workspace: Workspace) -> Repo:
+    """Return a workspace's folder, to act in."""
+    return Repo(Path(workspace.location))
+
+
+def clone(project: Project, name: str, source: str = "main") -> Repo:
+    """Make a workspace and return its folder, to act in."""
+    (made,) = project.clone(source, name=name).workspaces
+    return at(made)
+
+
+def fingerprint(repo: Repo) -> dict[str, str]:
+    """Return all that is the user's: every file of the checkout and of its git directory but what is ours, with modes and link targets.
+
+    Objects may be added (they are what git keeps, not what it says), so they are left out.
+    """
+    ours = (".workspaces/", ".git/workspaces/", ".git/worktrees/", ".git/objects/", ".git/refs/workspaces/")
+    found: dict[str, str] = {}
+    for folder, folders, files in os.walk(repo.path):
+        for name in [*files, *folders]:
+            path = Path(folder, name)
+            place = str(path.relative_to(repo.path))
+            if f"{place}/".startswith(ours):
+                continue
+            if path.is_symlink():
+                found[place] = f"-> {path.readlink()}"
+            elif path.is_file():
+                found[place] = f"{path.stat().st_mode:o} {path.stat().st_mtime_ns} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+            else:
+                found[place] = f"{path.stat().st_mode:o}"
+    found[".git/refs"] = repo.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags", "refs/stash", "refs/remotes")
+    return {place: what for place, what in found.items() if place not in (".git/workspaces", ".git/worktrees", ".workspaces", ".git/objects")}

@@ -1,0 +1,179 @@
+"""Comparing: what each attempt changed, what merges, and which cannot be had together."""
+
+from __future__ import annotations
+
+import pytest
+
+from support import Repo, clone, fingerprint
+from workspaces import Project
+from workspaces.errors import InvalidArgument, NotFound
+
+
+def test_one_workspace_against_its_base(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", fix.read("cart.py") + "one\ntwo\n")
+    fix.write("new.py", "new\n")
+    (fix.path / "notes.md").unlink()
+    found = project.compare(["fix"], detail="files")
+    (seen,) = found.workspaces
+    assert (seen.files_changed, seen.insertions, seen.deletions, seen.merge) == (3, 3, 1, "clean")
+    assert [(change.path, change.status) for change in found.files] == [("cart.py", "modified"), ("new.py", "added"), ("notes.md", "deleted")]
+    assert "fix changed 3 files +3 -1. It merges cleanly." in found.summary
+
+
+def test_carried_work_is_not_the_clones_change(project: Project, repo: Repo) -> None:
+    repo.write("cart.py", "dirty\n")
+    repo.write("untracked.py", "new\n")
+    fix = clone(project, "fix")
+    assert project.compare(["fix"]).workspaces[0].files_changed == 0
+    fix.write("notes.md", "# Other\n")
+    (seen,) = project.compare(["fix"], detail="files").workspaces
+    assert (seen.files_changed, seen.merge) == (1, "clean")
+
+
+def test_commits_count_like_uncommitted_work(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "committed\n")
+    fix.commit("mine")
+    fix.write("notes.md", "uncommitted\n")
+    assert project.compare(["fix"]).workspaces[0].files_changed == 2
+
+
+def test_what_the_parent_did_is_not_the_clones_change(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("notes.md", "mine\n")
+    repo.write("cart.py", "theirs\n")
+    repo.commit("on main")
+    fix.git("add", "-A")
+    fix.git("commit", "-q", "-m", "mine")
+    fix.git("merge", "-q", "trunk")
+    found = project.compare(["fix"], detail="files")
+    assert [change.path for change in found.files] == ["notes.md"]
+
+
+def test_how_far_the_parent_moved_is_told(project: Project, repo: Repo) -> None:
+    clone(project, "fix")
+    for number in range(3):
+        repo.write("cart.py", f"{number}\n")
+        repo.commit(f"{number}")
+    assert project.compare(["fix"]).workspaces[0].behind == 3
+    assert {w.name: w.behind for w in project.status().workspaces} == {"main": 0, "fix": 3}
+
+
+def test_several_with_their_conflicts_and_what_goes_together(project: Project) -> None:
+    for name, path, text in [("a", "cart.py", "A\n"), ("b", "cart.py", "B\n"), ("c", "notes.md", "C\n"), ("d", "cart.py", "A\n")]:
+        clone(project, name).write(path, text)
+    found = project.compare(["a", "b", "c", "d"])
+    assert {(pair.a, pair.b) for pair in found.pairs} == {("shop/a", "shop/b"), ("shop/b", "shop/d")}
+    assert found.pairs[0].conflicts[0].path == "cart.py"
+    assert found.groups == (("shop/a", "shop/d"),)
+    assert set(found.compatible) == {"shop/a", "shop/c", "shop/d"}
+    assert found.workspaces[0].group == found.workspaces[3].group == 1
+    assert found.base == project.status().workspaces[0].base
+
+
+def test_a_file_where_another_makes_a_folder_conflicts(project: Project) -> None:
+    clone(project, "file").write("thing", "a file\n")
+    clone(project, "folder").write("thing/inside.txt", "in a folder\n")
+    (pair,) = project.compare(["file", "folder"]).pairs
+    assert (pair.conflicts[0].path, pair.conflicts[0].kind) == ("thing", "file_directory")
+
+
+def test_an_edit_meets_a_rename_by_another(project: Project) -> None:
+    clone(project, "mover").git("mv", "cart.py", "basket.py")
+    edit = clone(project, "editor")
+    edit.write("cart.py", edit.read("cart.py").replace("line 3\n", "line three\n"))
+    assert project.compare(["mover", "editor"]).pairs == ()
+
+
+def test_one_against_another(project: Project) -> None:
+    clone(project, "a").write("cart.py", "A\n")
+    clone(project, "b").write("cart.py", "B\n")
+    found = project.compare(["a"], base="b", detail="diff")
+    assert found.workspaces[0].merge == "conflicts"
+    assert "-B\n+A\n" in found.diff
+
+
+def test_against_a_restore_point(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("notes.md", "one\n")
+    point = project.checkpoint("fix").restore_point
+    fix.write("notes.md", "two\n")
+    assert "-one\n+two\n" in project.compare(["fix"], base=point, detail="diff").diff
+    with pytest.raises(NotFound, match="restore point"):
+        project.compare(["fix"], base="fix@99")
+
+
+def test_main_shows_what_is_uncommitted(project: Project, repo: Repo) -> None:
+    repo.write("cart.py", "dirty\n")
+    assert project.compare(["main"]).workspaces[0].files_changed == 1
+
+
+def test_pages_join_to_the_whole_and_never_shift(project: Project) -> None:
+    fix = clone(project, "fix")
+    for number in range(120):
+        fix.write(f"many/file-{number:03}.txt", f"{number}\n")
+    for detail in ("files", "diff"):
+        whole = project.compare(["fix"], detail=detail, max_chars=200_000)
+        page = project.compare(["fix"], detail=detail, max_chars=3000)
+        files, text, rounds = list(page.files), page.diff, 0
+        while page.next_cursor:
+            page = project.compare(["fix"], detail=detail, max_chars=3000, cursor=page.next_cursor)
+            files, text, rounds = [*files, *page.files], text + page.diff, rounds + 1
+        assert rounds > 1
+        assert (tuple(files), text) == (whole.files, whole.diff)
+    cursor = project.compare(["fix"], detail="files", max_chars=3000).next_cursor
+    fix.write("many/file-000.txt", "changed\n")
+    with pytest.raises(InvalidArgument, match="cursor"):
+        project.compare(["fix"], detail="files", max_chars=3000, cursor=cursor)
+
+
+def test_paths_choose_what_is_shown(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("auth/api.py", "x\n")
+    fix.write("auth/more/deep.py", "x\n")
+    fix.write("cart.py", "x\n")
+    assert [change.path for change in project.compare(["fix"], detail="files", paths=["auth"]).files] == ["auth/api.py", "auth/more/deep.py"]
+    assert "cart.py" not in project.compare(["fix"], detail="diff", paths=["auth/"]).diff
+
+
+def test_looking_writes_nothing(project: Project, repo: Repo) -> None:
+    for name in ("a", "b"):
+        clone(project, name).write("cart.py", f"{name}\n")
+    before, objects = fingerprint(repo), repo.git("count-objects", "-v")
+    project.compare(["a", "b"], detail="diff")
+    project.status()
+    assert repo.git("count-objects", "-v") == objects
+    assert fingerprint(repo) == before
+    assert list((repo.path / ".git" / "workspaces" / "tmp").iterdir()) == []
+
+
+def test_names_that_are_not_utf8_and_names_that_look_like_options(project: Project) -> None:
+    fix = clone(project, "fix")
+    (fix.path / b"caf\xe9.txt".decode(errors="surrogateescape")).write_text("x\n")
+    fix.write("new\nline\x1b[31m.txt", "x\n")
+    fix.write("--output=pwned", "x\n")
+    found = project.compare(["fix"], detail="files")
+    assert {change.path for change in found.files} == {'"caf\\351.txt"', "new\nline\x1b[31m.txt", "--output=pwned"}
+    assert found.model_dump_json()
+    assert "caf" in project.compare(["fix"], detail="diff", paths=['"caf\\351.txt"']).diff
+    merged = project.merge("fix", paths=['"caf\\351.txt"'])
+    assert [change.path for change in merged.files] == ['"caf\\351.txt"']
+
+
+def test_a_rename_is_one_change(project: Project) -> None:
+    clone(project, "fix").git("mv", "cart.py", "basket.py")
+    (change,) = project.compare(["fix"], detail="files").files
+    assert (change.status, change.old_path, change.path) == ("renamed", "cart.py", "basket.py")
+
+
+def test_a_binary_file_has_no_line_counts(project: Project) -> None:
+    clone(project, "fix").write("logo.png", b"\x89PNG\0\0\0")
+    (change,) = project.compare(["fix"], detail="files").files
+    assert (change.binary, change.insertions) == (True, 0)
+
+
+@pytest.mark.parametrize("arguments", [{"workspaces": []}, {"workspaces": ["main"] * 300}, {"workspaces": ["main"], "max_chars": 1}])
+def test_arguments_out_of_range(project: Project, arguments: dict[str, list[str]]) -> None:
+    with pytest.raises(InvalidArgument):
+        project.compare(**arguments)  # pyright: ignore[reportArgumentType]

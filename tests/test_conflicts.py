@@ -1,0 +1,209 @@
+"""Conflicts: values with kinds, sides and hunks; each way to decide them; and a target that is never half merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from support import Repo, clone, fingerprint
+from workspaces import Project
+from workspaces.errors import NotAllowed
+from workspaces.model import ConflictKind
+
+Act = Callable[[Repo], object]
+
+
+def _move(old: str, new: str) -> Act:
+    return lambda repo: repo.git("mv", old, new)
+
+
+def _write(path: str, text: str | bytes) -> Act:
+    return lambda repo: repo.write(path, text)
+
+
+def _edit(repo: Repo) -> None:
+    repo.write("cart.py", repo.read("cart.py").replace("line 9\n", "line nine\n"))
+
+
+def _remove(path: str) -> Act:
+    return lambda repo: (repo.path / path).unlink()
+
+
+def _link(path: str, target: str) -> Act:
+    def act(repo: Repo) -> None:
+        (repo.path / path).unlink(missing_ok=True)
+        (repo.path / path).symlink_to(target)
+
+    return act
+
+
+def _executable(path: str, text: str, mode: int) -> Act:
+    return lambda repo: repo.write(path, text).chmod(mode)
+
+
+KINDS: list[tuple[ConflictKind, str, Act, Act]] = [
+    ("content", "cart.py", _write("cart.py", "theirs\n"), _write("cart.py", "ours\n")),
+    ("add_add", "new.py", _write("new.py", "theirs\n"), _write("new.py", "ours\n")),
+    ("modify_delete", "cart.py", _edit, _remove("cart.py")),
+    ("modify_delete", "cart.py", _remove("cart.py"), _edit),
+    ("rename_delete", "basket.py", _move("cart.py", "basket.py"), _remove("cart.py")),
+    ("rename_rename", "basket.py", _move("cart.py", "basket.py"), _move("cart.py", "trolley.py")),
+    ("file_directory", "thing", _write("thing", "a file\n"), _write("thing/inside.txt", "in a folder\n")),
+    ("file_directory", "thing", _write("thing/inside.txt", "in a folder\n"), _write("thing", "a file\n")),
+    ("type", "cart.py", _link("cart.py", "notes.md"), _edit),
+    ("add_add", "link", _link("link", "notes.md"), _link("link", "cart.py")),
+    ("mode", "tool.sh", _executable("tool.sh", "#!/bin/sh\n", 0o755), _executable("tool.sh", "#!/bin/sh\n", 0o644)),
+    ("binary", "logo.png", _write("logo.png", b"\0theirs"), _write("logo.png", b"\0ours")),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "theirs", "ours"), KINDS)
+def test_each_kind_is_a_value_and_touches_nothing(project: Project, repo: Repo, kind: ConflictKind, path: str, theirs: Act, ours: Act) -> None:
+    fix = clone(project, "fix")
+    theirs(fix)
+    ours(repo)
+    repo.commit("ours")
+    before = fingerprint(repo)
+    result = project.merge("fix")
+    assert result.status == "conflicts"
+    assert kind in [conflict.kind for conflict in result.conflicts if conflict.path == path]
+    assert project.compare(["fix"]).workspaces[0].conflicts == result.conflicts
+    assert fingerprint(repo) == before
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize(("kind", "path", "theirs", "ours"), KINDS)
+def test_a_side_can_be_given_the_last_word(
+    project: Project, repo: Repo, kind: ConflictKind, path: str, theirs: Act, ours: Act, side: Literal["source", "target"]
+) -> None:
+    fix = clone(project, "fix")
+    theirs(fix)
+    fix.write("auth/api.py", "also changed\n")
+    ours(repo)
+    repo.commit("ours")
+    result = project.merge("fix", on_conflict=side)
+    assert (result.status, result.conflicts) == ("merged", ())
+    assert repo.status() == []
+    assert repo.read("auth/api.py") == "also changed\n"
+    winner = fix if side == "source" else Repo(repo.path)
+    if side == "target":
+        repo.git("checkout", "-q", "HEAD~1", "--detach")
+    here = _shape(winner.path / path)
+    repo.git("checkout", "-q", "trunk")
+    assert _shape(repo.path / path) == here
+
+
+def _shape(path: Path) -> tuple[str, bytes, bool]:
+    if path.is_symlink():
+        return "link", str(path.readlink()).encode(), False
+    if path.is_dir():
+        return "folder", b"", False
+    return ("file", path.read_bytes(), bool(path.stat().st_mode & 0o111)) if path.exists() else ("none", b"", False)
+
+
+def test_a_content_conflict_has_its_sides_and_hunks(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", repo.read("cart.py").replace("line 4\n", "theirs 4\n").replace("line 12\n", "theirs 12\n"))
+    repo.write("cart.py", repo.read("cart.py").replace("line 4\n", "ours 4\nours 4b\n").replace("line 12\n", "ours 12\n"))
+    repo.commit("ours")
+    (conflict,) = project.merge("fix").conflicts
+    first, second = conflict.hunks
+    assert (first.start, first.ours, first.base, first.theirs) == (4, "ours 4\nours 4b\n", "line 4\n", "theirs 4\n")
+    assert (second.start, second.ours, second.base, second.theirs) == (13, "ours 12\n", "line 12\n", "theirs 12\n")
+    assert conflict.base and conflict.ours and conflict.theirs
+    assert repo.git("cat-file", "blob", conflict.ours.blob) == repo.read("cart.py").strip()
+
+
+@pytest.mark.parametrize("text", ["=======\n", "<<<<<<< HEAD\n", "||||||| base\n", ">>>>>>> main\n"])
+def test_text_that_looks_like_markers_is_text(project: Project, repo: Repo, text: str) -> None:
+    fix = clone(project, "fix")
+    fix.write("doc.rst", f"Theirs\n{text}end\n")
+    repo.write("doc.rst", f"Ours\n{text}end\n")
+    repo.commit("ours")
+    (conflict,) = project.merge("fix").conflicts
+    assert (conflict.hunks[0].ours, conflict.hunks[0].theirs) == ("Ours\n", "Theirs\n")
+    project.merge("fix", on_conflict="source")
+    assert repo.read("doc.rst") == f"Theirs\n{text}end\n"
+
+
+def test_the_last_line_may_lack_its_end(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("new.txt", "theirs")
+    repo.write("new.txt", "ours")
+    repo.commit("ours")
+    project.merge("fix", on_conflict="source")
+    assert repo.read("new.txt") == "theirs"
+
+
+def test_conflicts_are_resolved_in_the_clone(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "theirs\n")
+    fix.write("new.py", "new\n")
+    repo.write("cart.py", "ours\n")
+    repo.write("notes.md", "# Ours\n")
+    repo.commit("ours")
+    result = project.merge("main", "fix", on_conflict="markers")
+    assert (result.status, [conflict.path for conflict in result.conflicts]) == ("merged", ["cart.py"])
+    text = fix.read("cart.py")
+    assert text.startswith("<<<<<<< fix\ntheirs\n||||||| base\n")
+    assert text.endswith("=======\nours\n>>>>>>> main\n")
+    assert project.status(["fix"]).workspaces[0].state == "conflicted"
+    before = fingerprint(repo)
+    with pytest.raises(NotAllowed, match="markers in cart.py"):
+        project.merge("fix")
+    assert fingerprint(repo) == before
+    fix.write("cart.py", "both\n")
+    assert project.status(["fix"]).workspaces[0].state == "ready"
+    merged = project.merge("fix")
+    assert {change.path for change in merged.files} == {"cart.py", "new.py"}
+    assert (repo.read("cart.py"), repo.read("notes.md")) == ("both\n", "# Ours\n")
+
+
+def test_markers_are_never_committed(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "theirs\n")
+    mine = fix.commit("mine")
+    repo.write("cart.py", "ours\n")
+    repo.commit("ours")
+    project.merge("main", "fix", on_conflict="markers")
+    assert fix.head == mine
+    assert fix.status() == [" M cart.py"]
+
+
+def test_what_markers_replaced_can_be_restored(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "theirs\n")
+    repo.write("cart.py", "ours\n")
+    repo.commit("ours")
+    project.merge("main", "fix", on_conflict="markers")
+    project.restore("fix")
+    assert (fix.read("cart.py"), project.status(["fix"]).workspaces[0].state) == ("theirs\n", "ready")
+    assert project.compare(["fix"]).workspaces[0].behind == 1
+
+
+def test_long_conflicts_do_not_flood_the_answer(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    for number in range(5):
+        fix.write(f"big-{number}.txt", f"theirs {number}\n" * 1000)
+        repo.write(f"big-{number}.txt", f"ours {number}\n" * 1000)
+    repo.commit("ours")
+    result = project.merge("fix")
+    assert len(result.conflicts) == 5
+    assert len(result.model_dump_json()) < 30_000
+    assert "without hunks" in result.warnings[0]
+
+
+def test_crlf_files_keep_their_line_ends(project: Project, repo: Repo) -> None:
+    repo.write("win.txt", b"one\r\ntwo\r\nthree\r\n")
+    repo.commit("crlf")
+    fix = clone(project, "fix")
+    fix.write("win.txt", b"one\r\ntheirs\r\nthree\r\n")
+    repo.write("win.txt", b"one\r\nours\r\nthree\r\n")
+    repo.commit("ours")
+    (conflict,) = project.merge("fix").conflicts
+    assert conflict.hunks[0].theirs == "theirs\r\n"
+    project.merge("fix", on_conflict="source")
+    assert (repo.path / "win.txt").read_bytes() == b"one\r\ntheirs\r\nthree\r\n"
