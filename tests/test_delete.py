@@ -1,0 +1,202 @@
+"""Deleting is setting aside: refused where work would go unasked, and whole when it comes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support import Repo, clone, fingerprint
+from workspaces import Project
+from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges
+
+
+def test_unmerged_work_is_refused_and_nothing_changes(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    with pytest.raises(UnmergedChanges, match=r"1 file \+1 -20"):
+        project.delete(["fix"])
+    assert fix.read("cart.py") == "mine\n"
+    assert "restorable until" in project.delete(["fix"], discard_unmerged=True).summary
+    assert not fix.path.exists()
+
+
+def test_what_is_merged_or_empty_goes_without_asking(project: Project, repo: Repo) -> None:
+    repo.write("notes.md", "carried\n")
+    clone(project, "empty")
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    project.merge("fix")
+    same = clone(project, "same")
+    same.write("auth/api.py", "same as main will have\n")
+    repo.write("auth/api.py", "same as main will have\n")
+    repo.git("commit", "-q", "-m", "on main", "auth/api.py")
+    assert project.delete(["empty", "fix", "same"]).kept == {}
+
+
+def test_each_by_itself_and_refusals_named(project: Project) -> None:
+    clone(project, "a")
+    clone(project, "b").write("cart.py", "mine\n")
+    done = project.delete(["a", "b"])
+    assert (done.deleted, list(done.kept)) == (("shop/a",), ["shop/b"])
+    again = project.delete(["a"])
+    assert (again.deleted, again.summary) == ((), "1 workspace had been deleted before.")
+
+
+def test_main_and_strangers_are_not_deleted(project: Project, repo: Repo) -> None:
+    before = fingerprint(repo)
+    with pytest.raises(Protected):
+        project.delete(["main"], discard_unmerged=True)
+    with pytest.raises(NotFound):
+        project.delete(["nope"])
+    assert fingerprint(repo) == before
+
+
+def test_everything_comes_back_as_it_was(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("lost.txt", "committed, then reset away\n")
+    lost = fix.commit("lost")
+    fix.git("reset", "-q", "--hard", "HEAD~1")
+    fix.write("cart.py", "committed\n")
+    head = fix.commit("mine")
+    fix.write("cart.py", "staged\n")
+    fix.git("add", "cart.py")
+    fix.write("cart.py", "changed\n")
+    fix.write("untracked.py", "untracked\n").chmod(0o750)
+    fix.write(".env", "ignored\n").chmod(0o600)
+    (fix.path / "empty" / "folder").mkdir(parents=True)
+    (fix.path / "link").symlink_to("nowhere")
+    nested = Repo.create(fix.path / "nested")
+    nested.write("a.txt", "a\n")
+    nested.commit("nested")
+    before, status, index = fingerprint(fix), fix.status(), fix.git("ls-files", "--stage")
+    project.delete(["fix"], discard_unmerged=True)
+    assert project.status(include_deleted=True).workspaces[-1].state == "deleted"
+    main = Repo(project.root)
+    main.git("reflog", "expire", "--expire=now", "--all")
+    main.git("gc", "-q", "--prune=now")
+    main.git("worktree", "prune", "--expire=now")
+    restored = project.restore("fix")
+    assert restored.workspace.state == "ready"
+    assert fingerprint(fix) == before
+    assert (fix.head, fix.status(), fix.git("ls-files", "--stage")) == (head, status, index)
+    assert fix.git("show", f"{lost}:lost.txt") == "committed, then reset away"
+    assert fix.git("show", ":cart.py") == "staged"
+    assert main.git("fsck") == ""
+
+
+def test_an_unfinished_merge_is_set_aside_and_comes_back(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.commit("mine")
+    repo.write("cart.py", "theirs\n")
+    repo.commit("theirs")
+    fix.git("merge", "trunk", check=False)
+    before = fix.status()
+    assert before == ["UU cart.py"]
+    project.delete(["fix"], discard_unmerged=True)
+    repo.git("gc", "-q", "--prune=now")
+    project.restore("fix")
+    assert fix.status() == before
+    assert fix.git("show", ":2:cart.py") == "mine"
+
+
+def test_deep_trees_go_and_come_back(project: Project) -> None:
+    fix = clone(project, "fix")
+    here = os.open(fix.path, os.O_RDONLY)
+    for _ in range(400):
+        os.mkdir("d" * 20, dir_fd=here)
+        below = os.open("d" * 20, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    project.delete(["fix"], discard_unmerged=True)
+    project.restore("fix")
+    assert (fix.path / ("d" * 20)).is_dir()
+
+
+def test_children_are_refused_deleted_or_handed_over(project: Project, repo: Repo) -> None:
+    clone(project, "one").write("cart.py", "one\n")
+    clone(project, "two", source="one").write("notes.md", "two\n")
+    with pytest.raises(HasChildren, match="two"):
+        project.delete(["one"], discard_unmerged=True)
+    project.delete(["one"], discard_unmerged=True, children="reparent")
+    assert project.find("two").parent == "shop/main"
+    merged = project.merge("two")
+    assert {change.path for change in merged.files} == {"cart.py", "notes.md"}
+    clone(project, "three")
+    clone(project, "four", source="three")
+    assert project.delete(["three"], children="delete").deleted == ("shop/four", "shop/three")
+
+
+def test_merge_and_delete_keeps_a_source_with_clones(project: Project) -> None:
+    clone(project, "one").write("cart.py", "one\n")
+    clone(project, "two", source="one")
+    result = project.merge("one", delete_source=True)
+    assert result.status == "merged"
+    assert "not deleted" in result.warnings[0]
+    assert project.find("one").state == "merged"
+
+
+def test_a_name_given_away_keeps_the_older_in_the_trash(project: Project) -> None:
+    clone(project, "fix").write("a.txt", "first\n")
+    project.delete(["fix"], discard_unmerged=True)
+    second = clone(project, "fix")
+    second.write("a.txt", "second\n")
+    with pytest.raises(NotFound, match="no restore point"):
+        project.restore("fix")
+    project.delete(["fix"], discard_unmerged=True)
+    project.restore("fix")
+    assert second.read("a.txt") == "second\n"
+
+
+def test_a_place_that_is_taken_is_not_overwritten(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("a.txt", "mine\n")
+    project.delete(["fix"], discard_unmerged=True)
+    fix.write("b.txt", "in the way\n")
+    with pytest.raises(Exists, match="in the way"):
+        project.restore("fix")
+    shutil.rmtree(fix.path)
+    project.restore("fix")
+    assert fix.read("a.txt") == "mine\n"
+
+
+@pytest.mark.parametrize("gone", ["folder", "pointer", "registration", "both"])
+def test_what_was_removed_by_other_means_can_be_deleted(project: Project, repo: Repo, gone: str) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    admin = next((repo.path / ".git" / "worktrees").iterdir())
+    if gone in ("folder", "both"):
+        shutil.rmtree(fix.path)
+    if gone in ("registration", "both"):
+        shutil.rmtree(admin)
+    if gone == "pointer":
+        (fix.path / ".git").unlink()
+        assert project.compare(["fix"]).workspaces[0].files_changed == 1
+    else:
+        with pytest.raises(NotFound, match=r"is gone"):
+            project.compare(["fix"])
+        assert any("gone" in warning for warning in project.status().warnings)
+    assert not all(finding.ok for finding in project.doctor().findings)
+    before = fingerprint(repo)
+    project.delete(["fix"], discard_unmerged=True)
+    assert fingerprint(repo) == before
+    assert [workspace.name for workspace in project.status().workspaces] == ["main"]
+    assert repo.git("worktree", "list").count("\n") == 0
+    assert all(finding.ok for finding in project.doctor().findings)
+
+
+def test_a_link_in_the_place_of_a_workspace_is_not_followed(project: Project, tmp_path: Path) -> None:
+    fix = clone(project, "fix")
+    other = tmp_path / "precious"
+    other.mkdir()
+    (other / "a.txt").write_text("keep\n")
+    shutil.rmtree(fix.path)
+    fix.path.symlink_to(other)
+    with pytest.raises(NotFound):
+        project.compare(["fix"])
+    project.delete(["fix"], discard_unmerged=True)
+    assert (other / "a.txt").read_text() == "keep\n"

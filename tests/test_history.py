@@ -1,0 +1,129 @@
+"""Going back: restore points, undo, and the log."""
+
+from __future__ import annotations
+
+import pytest
+
+from support import Repo, clone, fingerprint
+from workspaces import Project
+from workspaces.errors import NotFound, TargetDirty, TargetMoved
+
+
+def test_undoing_a_merge_puts_main_back(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.write("new.py", "new\n")
+    repo.write("notes.md", "dirty\n")
+    before = repo.head
+    project.merge("fix")
+    restored = project.restore("main")
+    assert (repo.head, repo.status()) == (before, [" M notes.md"])
+    assert not (repo.path / "new.py").exists()
+    assert project.merge("fix").status == "merged"
+    assert restored.restore_point == "main@2"
+
+
+def test_a_merge_on_which_others_built_is_taken_back_by_a_commit(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    project.merge("fix")
+    repo.write("auth/api.py", "later\n")
+    later = repo.commit("later")
+    project.restore("main")
+    assert repo.git("rev-parse", "HEAD^") == later
+    assert (repo.read("cart.py").startswith("line 1\n"), repo.read("auth/api.py"), repo.status()) == (True, "later\n", [])
+    assert project.merge("fix").status == "merged"
+
+
+def test_a_merge_that_was_changed_since_is_not_taken_back_by_force(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    project.merge("fix")
+    repo.write("cart.py", "mine, changed\n")
+    repo.commit("later")
+    before = fingerprint(repo)
+    with pytest.raises(TargetMoved, match="cart.py"):
+        project.restore("main")
+    assert fingerprint(repo) == before
+
+
+def test_restore_refuses_to_overwrite_what_is_uncommitted(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    project.merge("fix")
+    repo.write("cart.py", "uncommitted\n")
+    before = fingerprint(repo)
+    with pytest.raises(TargetDirty, match="cart.py"):
+        project.restore("main")
+    assert fingerprint(repo) == before
+
+
+def test_a_checkpoint_brings_all_back_and_is_itself_undone(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "one\n")
+    fix.write("untracked.py", "one\n")
+    assert project.checkpoint("fix", label="good").restore_point == "fix@1"
+    fix.write("cart.py", "two\n")
+    fix.commit("two")
+    (fix.path / "untracked.py").unlink()
+    fix.write("later.py", "later\n")
+    restored = project.restore("fix", "good")
+    assert (fix.read("cart.py"), fix.read("untracked.py"), (fix.path / "later.py").exists()) == ("one\n", "one\n", False)
+    project.restore("fix", restored.restore_point)
+    assert (fix.read("cart.py"), fix.read("later.py")) == ("two\n", "later\n")
+    assert fix.git("log", "-1", "--format=%s") == "two"
+
+
+def test_a_checkpoint_of_main_never_moves_its_branch(project: Project, repo: Repo) -> None:
+    repo.write("notes.md", "draft\n")
+    project.checkpoint("main")
+    later = repo.commit("committed")
+    repo.write("notes.md", "other\n")
+    project.restore("main", "main@1")
+    assert (repo.head, repo.read("notes.md")) == (later, "draft\n")
+
+
+def test_restore_points_outlive_gc(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "kept\n")
+    project.checkpoint("fix")
+    fix.write("cart.py", "other\n")
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    repo.git("gc", "-q", "--prune=now")
+    project.restore("fix")
+    assert fix.read("cart.py") == "kept\n"
+
+
+@pytest.mark.parametrize("to", ["fix@9", "nope", "--output=x", "main@1"])
+def test_an_unknown_restore_point_is_named(project: Project, to: str) -> None:
+    clone(project, "fix")
+    with pytest.raises(NotFound, match="no restore point"):
+        project.restore("fix", to)
+
+
+def test_undo_takes_back_one_call_after_another(project: Project, repo: Repo) -> None:
+    start = repo.head
+    clone(project, "a").write("cart.py", "a\n")
+    clone(project, "b").write("notes.md", "b\n")
+    project.merge("a", delete_source=True)
+    project.delete(["b"], discard_unmerged=True)
+    project.undo()
+    assert project.find("b").state == "ready"
+    project.undo()
+    assert (project.find("a").state, repo.head) == ("ready", start)
+    assert [operation.state for operation in project.log().operations if operation.verb == "merge"] == ["undone"]
+    project.delete(["a", "b"], discard_unmerged=True)
+    project.undo()
+    assert {w.name for w in project.status().workspaces} == {"main", "a", "b"}
+
+
+def test_undo_of_a_clone_refuses_to_lose_work(project: Project) -> None:
+    project.clone(count=2, name="fix")
+    project.undo()
+    assert [w.name for w in project.status().workspaces] == ["main"]
+    with pytest.raises(NotFound, match="Nothing is left"):
+        project.undo()
+
+
+def test_the_log_says_what_was_done(project: Project) -> None:
+    clone(project, "fix")
+    project.checkpoint("fix", label="x")
+    newest = project.log().operations[0]
+    assert (newest.verb, newest.workspaces, newest.state) == ("checkpoint", ("shop/fix",), "done")
