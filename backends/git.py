@@ -141,7 +141,7 @@ class Git:
         if self.objects:
             environment |= {
                 "GIT_OBJECT_DIRECTORY": str(self.objects),
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.common_dir / "objects"),
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(self.common_dir / "objects"),
             }
         environment["GIT_CONFIG_COUNT"] = str(len(settings))
         for number, (key, value) in enumerate(settings.items()):
@@ -210,6 +210,11 @@ def _command(args: Sequence[str | bytes], environment: Mapping[str, str]) -> lis
     leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment]
     dropped = ["env", *(word for name in leaked for word in ("-u", name))] if leaked else []
     return [*dropped, "git", "--no-pager", *(os.fsdecode(arg) for arg in args)]
+
+
+def _quoted(path: Path) -> str:
+    """Return a path for a list that colons separate, C-quoted as git(1) reads it there."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:

@@ -113,7 +113,8 @@ def parse(out: bytes, ours: str, theirs: str) -> Outcome:
 
 def _messages(words: Iterator[bytes]) -> Iterator[tuple[list[bytes], str]]:
     for count in words:
-        if not count:
+        # git 2.39 ends a submodule conflict with advice to a person that is no message.
+        if not count.isdigit():
             return
         paths = [next(words) for _ in range(int(count))]
         kind = next(words).decode()

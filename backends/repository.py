@@ -90,7 +90,7 @@ def _git_dir(folder: Path) -> Path | None:
 
 def _fit(found: Repository) -> Repository:
     git = Git(found.git_dir, found.common_dir)
-    if found.git_dir == found.common_dir and git.ask("config", "--type=bool", "core.bare").out.strip() == b"true":
+    if found.git_dir == found.common_dir and _is_bare(found.common_dir):
         raise NotAProject(
             f"{found.root} is a bare repository, which has no files to work on. Nothing was changed.",
             "Make a checkout: git worktree add ../checkout",
@@ -129,8 +129,13 @@ def under_way(repository: Repository, git_dir: Path) -> str:
     return ""
 
 
+def _is_bare(git_dir: Path) -> bool:
+    return Git(git_dir, git_dir).ask("config", "--type=bool", "core.bare").out.strip() == b"true"
+
+
 def _checkouts(repository: Repository) -> Iterator[Path]:
-    yield repository.common_dir
+    if not _is_bare(repository.common_dir):
+        yield repository.common_dir
     with suppress(FileNotFoundError):
         yield from (repository.common_dir / "worktrees").iterdir()
 

@@ -32,7 +32,7 @@ def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, auth
         f"author {author}",
         f"committer {committer}",
         "",
-        message,
+        message.replace("\0", "").strip(),
         "",
     ]
     return git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin="\n".join(lines).encode(errors="surrogateescape"))

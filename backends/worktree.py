@@ -160,7 +160,7 @@ class WorktreeBackend:
     ) -> Merge:
         git, left = self._git, self._linked(ours, lineage)
         view = git.at(work_tree=self._attribute_tree(ours.contents))
-        args = ("merge-tree", "--write-tree", "-z", "--messages", "--allow-unrelated-histories", left, theirs.id)
+        args = ("merge-tree", "--write-tree", "-z", "--messages", left, theirs.id)
         reply = view.ask(*args)
         if reply.status not in (0, 1) or not reply.out:
             raise refusal(args, reply)

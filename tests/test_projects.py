@@ -1,0 +1,153 @@
+"""What can be a project, and what is said of what cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support import Repo, clone, fingerprint
+from workspaces import Project
+from workspaces.errors import BackendMissing, NoProject, NotAProject
+
+
+def test_initialize_is_idempotent_and_changes_no_file(repo: Repo) -> None:
+    repo.write("cart.py", "dirty\n")
+    before = fingerprint(repo)
+    first, second = Project.initialize(repo.path).described(), Project.initialize(repo.path / "auth").described()
+    assert first == second
+    assert (first.project, first.backend, first.workspace.location) == ("shop", "worktree", str(repo.path))
+    assert fingerprint(repo) == before
+
+
+def test_what_is_no_repository(tmp_path: Path) -> None:
+    with pytest.raises(NotAProject, match="not inside of a git repository"):
+        Project.initialize(tmp_path)
+    with pytest.raises(NotAProject, match="not a folder"):
+        Project.initialize(tmp_path / "missing")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_bare_repository(repo: Repo, tmp_path: Path) -> None:
+    repo.git("clone", "-q", "--bare", str(repo.path), str(tmp_path / "bare.git"))
+    with pytest.raises(NotAProject, match="bare"):
+        Project.initialize(tmp_path / "bare.git")
+    Repo(tmp_path / "bare.git").git("worktree", "add", "-q", str(tmp_path / "checkout"), "trunk")
+    project = Project.initialize(tmp_path / "checkout")
+    clone(project, "fix").write("cart.py", "mine\n")
+    assert project.merge("fix").status == "merged"
+    with pytest.raises(NotAProject, match="git directory"):
+        Project.initialize(repo.path / ".git")
+
+
+def test_a_repository_without_a_commit(tmp_path: Path) -> None:
+    empty = Repo.create(tmp_path / "empty")
+    before = fingerprint(empty)
+    with pytest.raises(NotAProject, match="no commit yet"):
+        Project.initialize(empty.path)
+    assert fingerprint(empty) == before
+
+
+def test_an_unknown_backend_is_named(repo: Repo) -> None:
+    with pytest.raises(BackendMissing, match="Did you mean 'worktree'"):
+        Project.initialize(repo.path, backend="worktrees")
+
+
+def test_open_needs_an_initialized_project(repo: Repo) -> None:
+    with pytest.raises(NoProject, match="not a project yet"):
+        Project.open(repo.path)
+    Project.initialize(repo.path)
+    assert Project.open(repo.path / "auth").name == "shop"
+
+
+def test_from_inside_of_a_workspace_its_project_is_found(project: Project) -> None:
+    fix = clone(project, "fix")
+    (fix.path / "deep" / "er").mkdir(parents=True)
+    assert Project.open(fix.path / "deep" / "er").root == project.root
+
+
+def test_each_checkout_of_a_repository_is_a_project_of_its_own(project: Project, repo: Repo, tmp_path: Path) -> None:
+    repo.git("worktree", "add", "-q", "-b", "topic", str(tmp_path / "topic"))
+    other = Project.initialize(tmp_path / "topic")
+    clone(project, "fix").write("cart.py", "for trunk\n")
+    clone(other, "fix").write("cart.py", "for topic\n")
+    assert (project.name, other.name) == ("shop", "topic")
+    assert (project.merge("fix").status, other.merge("fix").status) == ("merged", "merged")
+    assert (repo.read("cart.py"), Repo(tmp_path / "topic").read("cart.py")) == ("for trunk\n", "for topic\n")
+
+
+@pytest.mark.parametrize("folder", ["with space", "smörgås", "new\nline", "a'quote\"", "-dash", "colon:here"])
+def test_odd_places(tmp_path: Path, folder: str) -> None:
+    odd = Repo.create(tmp_path / folder)
+    odd.write("a.txt", "a\n")
+    odd.commit("start")
+    project = Project.initialize(odd.path)
+    clone(project, "fix").write("a.txt", "b\n")
+    assert project.merge("fix", delete_source=True).status == "merged"
+    project.restore("fix")
+    assert (odd.read("a.txt"), odd.status()) == ("b\n", [])
+
+
+def test_sha256(tmp_path: Path) -> None:
+    made = Repo.create(tmp_path / "modern", "--object-format=sha256")
+    made.write("a.txt", "a\n")
+    made.commit("start")
+    project = Project.initialize(made.path)
+    clone(project, "a").write("a.txt", "A\n")
+    clone(project, "b").write("a.txt", "B\n")
+    assert len(project.compare(["a", "b"]).pairs) == 1
+    project.merge("a")
+    assert project.merge("b").conflicts[0].hunks[0].theirs == "B\n"
+    project.delete(["b"], discard_unmerged=True)
+    made.git("gc", "-q", "--prune=now")
+    project.restore("b")
+    assert made.git("fsck") == ""
+
+
+def test_a_shallow_repository(repo: Repo, tmp_path: Path) -> None:
+    for number in range(3):
+        repo.write("cart.py", f"{number}\n")
+        repo.commit(f"{number}")
+    repo.git("clone", "-q", "--depth=1", f"file://{repo.path}", str(tmp_path / "shallow"))
+    project = Project.initialize(tmp_path / "shallow")
+    clone(project, "fix").write("cart.py", "mine\n")
+    assert project.merge("fix").status == "merged"
+
+
+def test_a_sparse_checkout_keeps_what_it_leaves_out(project: Project, repo: Repo) -> None:
+    repo.git("sparse-checkout", "set", "auth")
+    assert not (repo.path / "docs").exists()
+    repo.git("sparse-checkout", "set", "--no-cone", "/*", "!/auth/")
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    assert [change.path for change in project.merge("fix").files] == ["cart.py"]
+    assert repo.git("ls-tree", "-r", "--name-only", "HEAD").split() == [".gitignore", "auth/api.py", "cart.py", "notes.md"]
+    assert not (repo.path / "auth" / "api.py").exists()
+    assert repo.status() == []
+
+
+def test_submodules(project: Project, repo: Repo, tmp_path: Path) -> None:
+    library = Repo.create(tmp_path / "library")
+    library.write("lib.py", "1\n")
+    library.commit("start")
+    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.path), "lib")
+    repo.commit("with a submodule")
+    fix = clone(project, "fix")
+    assert fix.status() == []
+    fix.write("cart.py", "mine\n")
+    assert [change.path for change in project.merge("fix", delete_source=True).files] == ["cart.py"]
+    assert repo.status() == []
+    assert repo.read("lib/lib.py") == "1\n"
+
+
+def test_line_ends_of_the_configuration(project: Project, repo: Repo) -> None:
+    repo.git("config", "core.autocrlf", "true")
+    repo.git("rm", "-q", "-r", "--cached", ".")
+    repo.git("reset", "-q", "--hard")
+    fix = clone(project, "fix")
+    assert b"\r\n" in (fix.path / "cart.py").read_bytes()
+    assert fix.status() == []
+    fix.write("cart.py", (fix.path / "cart.py").read_bytes().replace(b"line 3\r\n", b"line three\r\n"))
+    merged = project.merge("fix")
+    assert [(change.insertions, change.deletions) for change in merged.files] == [(1, 1)]
+    assert repo.status() == []
