@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from workspaces.backend import Backend
-from workspaces.errors import NotFound, likely
+from workspaces.errors import Busy, NotFound, likely
 from workspaces.locks import Locks
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
 from workspaces.store import MergeRow, ProjectRow, Store
 
 Progress = Callable[[int, int, str], None]
 """Told at every safe point how far a call is: steps done, steps in all, what comes. Raises to stop the call there."""
+
+
+_ATTEMPTS = 5
 
 
 def silent(done: int, total: int, message: str) -> None:
@@ -40,6 +43,8 @@ class Core:
     backend: Backend
     store: Store
     locks: Locks
+    recover: Callable[[Core], None]
+    """Ends what dead processes left."""
     actor: str = ""
     call: str = ""
     """Names the call that is being served."""
@@ -87,12 +92,33 @@ class Core:
     def key(self, workspace: Workspace) -> str:
         return f"{self.row.name}.{workspace.name}"
 
-    def changing(self, *workspaces: Workspace, reading: Iterable[Workspace] = ()) -> AbstractContextManager[None]:
-        """Hold workspaces to change them, and others to read them, until the block ends."""
-        return self.locks.change(*map(self.key, workspaces), freeze=map(self.key, reading))
+    @contextmanager
+    def changing(self, *workspaces: Workspace, reading: Iterable[Workspace] = ()) -> Generator[None]:
+        """Hold workspaces to change them, and others to read them, until the block ends.
+
+        Whoever held them before may have died at it: what it left is ended first. Raises `Busy` when that is not done in time.
+        """
+        read = list(reading)
+        for _ in range(_ATTEMPTS):
+            with self.locks.change(*map(self.key, workspaces), freeze=map(self.key, read)):
+                if not self._left_over({workspace.id for workspace in (*workspaces, *read)}):
+                    yield
+                    return
+            self.recover(self)
+        names = ", ".join(workspace.name for workspace in (*workspaces, *read))
+        raise Busy(f"An interrupted call on {names} could not be ended yet. Nothing was changed.", "workspaces doctor says what is in the way.")
 
     def reading(self, *workspaces: Workspace) -> AbstractContextManager[None]:
-        return self.locks.freeze(*map(self.key, workspaces))
+        """Hold workspaces to read them, together with other readers."""
+        return self.changing(reading=workspaces)
+
+    def _left_over(self, ids: set[str]) -> bool:
+        """Return whether an operation on these workspaces, which the caller holds, was begun and not ended: its process is dead.
+
+        A clone is none of them: it holds no workspace that anybody could name before it is whole.
+        """
+        started = self.store.operations(self.row.name, limit=10**6, state="started")
+        return any(ids & set(each.workspaces) for each in started if each.verb != "clone" and each.call != self.call)
 
     # -- descent
 

@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import Generator, Iterable
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from workspaces.errors import Busy
@@ -21,7 +21,7 @@ PATIENCE = 30.0
 
 
 class Locks:
-    """The locks of one `home`. `change` and `freeze` take names in any order and lock them in sorted order."""
+    """The locks of one `home`. Names come in any order and are locked in sorted order."""
 
     def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
         self.folder, self.patience = folder, patience
@@ -36,10 +36,6 @@ class Locks:
             for name in sorted(wanted):
                 held.enter_context(self._hold(name, wanted[name], deadline))
             yield
-
-    def freeze(self, *names: str) -> AbstractContextManager[None]:
-        """Hold `names` together with other readers, while nobody changes them."""
-        return self.change(freeze=names)
 
     @contextmanager
     def _hold(self, name: str, kind: int, deadline: float) -> Generator[None]:

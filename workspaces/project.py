@@ -42,7 +42,7 @@ class Project:
     """One project with its workspaces. Any number of processes may have it open at once."""
 
     def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE) -> None:
-        self._core = Core(row, backend, Store(backend.home / "store.sqlite"), Locks(backend.home / "locks", patience), actor)
+        self._core = Core(row, backend, Store(backend.home / "store.sqlite"), Locks(backend.home / "locks", patience), recovery.recover, actor)
 
     @classmethod
     def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "") -> Project:
@@ -57,13 +57,13 @@ class Project:
         return project
 
     @classmethod
-    def open(cls, path: Path, actor: str = "") -> Project:
+    def open(cls, path: Path, actor: str = "", patience: float = PATIENCE) -> Project:
         """Open the project that `path` is in. Raises `NoProject` when nobody has initialized it."""
         found = backends.find(path)
         row = Store(found.home / "store.sqlite").project_at(str(found.root))
         if row is None:
             raise NoProject(f"{found.root} is not a project yet.", "Call initialize (workspaces init) first.")
-        project = cls(row, found, actor)
+        project = cls(row, found, actor, patience)
         recovery.recover(project._core)
         return project
 

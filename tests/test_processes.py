@@ -1,0 +1,98 @@
+"""Many servers, one repository: nobody knows of the others, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+
+from support import Repo
+from workspaces import Project
+
+AGENTS = 16
+
+
+async def agent(number: int, repo: Repo, merged: list[str]) -> None:
+    """Start a server of its own, clone, edit, merge."""
+    command = StdioServerParameters(command=str(Path(sys.executable).with_name("workspaces")), args=["serve"], cwd=repo.path, env=dict(os.environ))
+    async with Client(command) as client:
+        made = await client.call_tool("clone", {"name": f"agent-{number}"})
+        assert not made.is_error, made.content
+        location = Path((made.structured_content or {})["workspaces"][0]["location"])
+        (location / f"agent-{number}.txt").write_text(f"{number}\n")
+        (location / "cart.py").write_text((location / "cart.py").read_text().replace(f"line {number + 1}\n", f"agent {number}\n"))
+        result = await client.call_tool("merge", {"source": f"agent-{number}", "delete_source": number % 2 == 0})
+        assert not result.is_error, result.content
+        if (result.structured_content or {})["status"] == "merged":
+            merged.append(f"agent-{number}")
+
+
+def bystander(repo: Repo, stop: threading.Event, failures: list[str]) -> None:
+    """Use plain git beside the agents."""
+    while not stop.is_set():
+        for command in (["fetch", "-q", "."], ["worktree", "list"], ["gc", "-q", "--auto"], ["status"], ["worktree", "prune"]):
+            done = subprocess.run(["git", *command], cwd=repo.path, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                failures.append(f"git {command}: {done.stderr}")
+
+
+def test_sixteen_servers_at_once(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    merged: list[str] = []
+    stop, failures = threading.Event(), list[str]()
+    beside = threading.Thread(target=bystander, args=(repo, stop, failures))
+
+    async def all_agents() -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(AGENTS):
+                tasks.start_soon(agent, number, repo, merged)
+
+    beside.start()
+    try:
+        anyio.run(all_agents)
+    finally:
+        stop.set()
+        beside.join()
+    assert failures == []
+    project = Project.open(repo.path)
+    for name in merged:
+        number = name.removeprefix("agent-")
+        assert repo.read(f"{name}.txt") == f"{number}\n"
+        assert f"agent {number}\n" in repo.read("cart.py")
+    assert len(merged) >= AGENTS // 2
+    assert repo.status() == []
+    left = {workspace.name for workspace in project.status().workspaces} - {"main"}
+    assert left >= {f"agent-{number}" for number in range(AGENTS) if number % 2}
+    assert len(left) == repo.git("worktree", "list").count("\n")
+    assert all(finding.ok for finding in project.doctor().findings)
+    assert repo.git("fsck", "--no-dangling") == ""
+
+
+def test_only_one_of_many_gets_a_name(project: Project, repo: Repo) -> None:
+    script = (
+        "import sys; from pathlib import Path; from workspaces import Project, WorkspacesError\n"
+        "try: Project.open(Path(sys.argv[1])).clone(name='fix')\n"
+        "except WorkspacesError as error: sys.exit(error.code)"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(repo.path)], stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    said = [process.communicate()[1].strip() for process in processes]
+    assert sorted(said) == ["", *["exists"] * 5]
+    assert project.status(["fix"]).workspaces[0].state == "ready"
+
+
+def test_merges_into_one_target_at_once_are_all_in_it(project: Project, repo: Repo) -> None:
+    for number in range(8):
+        Repo(Path(project.clone(name=f"w{number}").workspaces[0].location)).write(f"f{number}.txt", f"{number}\n")
+    script = "import sys; from pathlib import Path; from workspaces import Project\nprint(Project.open(Path(sys.argv[1])).merge(sys.argv[2]).status)"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(repo.path), f"w{number}"], stdout=subprocess.PIPE, text=True) for number in range(8)
+    ]
+    assert [process.communicate()[0].strip() for process in processes] == ["merged"] * 8
+    assert {f"f{number}.txt" for number in range(8)} <= {entry.name for entry in repo.path.iterdir()}
+    assert repo.git("rev-list", "--count", "HEAD") == "9"
+    assert repo.status() == []

@@ -1,0 +1,143 @@
+"""A process that is killed anywhere leaves nothing half done that the next one does not end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support import Repo, clone, fingerprint
+from workspaces import Project
+from workspaces.errors import Busy
+
+CLONER = """
+import sys
+from pathlib import Path
+from workspaces import Project
+project = Project.initialize(Path(sys.argv[1]))
+print("ready", flush=True)
+for number in range(1000):
+    (made,) = project.clone(name=f"clone-{number}").workspaces
+    print(made.name, flush=True)
+"""
+MERGER = """
+import sys
+from pathlib import Path
+from workspaces import Project
+project = Project.initialize(Path(sys.argv[1]))
+fix = Path(project.find("fix").location)
+print("ready", flush=True)
+for number in range(1000):
+    for name in range(20):
+        (fix / f"file-{name}.txt").write_text(f"{number}\\n")
+    print(project.merge("fix").commit, flush=True)
+"""
+DELETER = """
+import sys
+from pathlib import Path
+from workspaces import Project
+project = Project.initialize(Path(sys.argv[1]))
+print("ready", flush=True)
+for number in range(1000):
+    print(project.delete(["fix"], discard_unmerged=True).deleted[0], flush=True)
+    print(project.restore("fix").workspace.id, flush=True)
+"""
+
+
+def killed(script: str, repo: Repo, after: float) -> list[str]:
+    """Run a script on the repository, kill it (not its git children) after some time, and return the lines that it acknowledged."""
+    with subprocess.Popen([sys.executable, "-c", script, str(repo.path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+        return process.stdout.read().splitlines()
+
+
+def whole(project: Project, repo: Repo) -> None:
+    """Assert that all is whole after recovery."""
+    project.status()
+    assert [finding for finding in project.doctor().findings if not finding.ok] == []
+    assert project.log(1000).operations and all(operation.state != "started" for operation in project.log(1000).operations)
+    names = {workspace.name for workspace in project.status(detail="names").workspaces} - {"main"}
+    folder = repo.path / ".workspaces"
+    assert {entry.name for entry in folder.iterdir() if entry.name != ".gitignore"} == names
+    assert repo.git("worktree", "list", "--porcelain").count("worktree ") == 1 + len(names)
+    assert list((repo.path / ".git" / "workspaces" / "new").glob("*")) == []
+    assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_clones_are_whole_or_gone(project: Project, repo: Repo, seed: int) -> None:
+    clone(project, "first")
+    made = killed(CLONER, repo, random.Random(seed).uniform(0.0, 0.4))
+    project = Project.open(repo.path)
+    whole(project, repo)
+    names = {workspace.name for workspace in project.status(detail="names").workspaces}
+    assert set(made) <= names
+    assert len(names - {"main", "first"}) <= len(made) + 1
+    for name in names - {"main"}:
+        assert Repo(repo.path / ".workspaces" / name).status() == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_merges_are_whole_or_never_happened(project: Project, repo: Repo, seed: int) -> None:
+    for number in range(20):
+        repo.write(f"file-{number}.txt", "start\n")
+    repo.commit("files")
+    clone(project, "fix")
+    repo.write("notes.md", "dirty\n")
+    merged = [commit for commit in killed(MERGER, repo, random.Random(seed).uniform(0.0, 0.6)) if commit]
+    project = Project.open(repo.path)
+    whole(project, repo)
+    history = repo.git("rev-list", "HEAD").split()
+    assert set(merged) <= set(history)
+    assert repo.status() == [" M notes.md"]
+    assert len({repo.read(f"file-{number}.txt") for number in range(20)}) == 1
+    assert project.merge("fix").status in ("merged", "up_to_date")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_deletes_are_ended(project: Project, repo: Repo, seed: int) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.write(".env", "ignored\n")
+    before = fingerprint(fix)
+    killed(DELETER, repo, random.Random(seed).uniform(0.0, 0.3))
+    project = Project.open(repo.path)
+    whole(project, repo)
+    if not fix.path.exists():
+        project.restore("fix")
+    assert fingerprint(fix) == before
+
+
+def test_a_lock_is_held_as_long_as_a_child_of_the_dead_lives(project: Project, repo: Repo, tmp_path: Path) -> None:
+    """A slow filter of the person's keeps git alive after its server was killed; nobody else may write meanwhile."""
+    slow = tmp_path / "slow.sh"
+    slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nsleep 2\ncat\n")
+    slow.chmod(0o755)
+    subprocess.run(["git", "config", "--global", "filter.slow.smudge", str(slow)], check=True)
+    clone(project, "fix").write("cart.py", "mine\n")
+    repo.write(".gitattributes", "cart.py filter=slow\n")
+    repo.commit("attributes")
+    script = f"from pathlib import Path; from workspaces import Project; Project.open(Path({str(repo.path)!r})).merge('fix')"
+    process = subprocess.Popen([sys.executable, "-c", script])
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    impatient = Project.open(repo.path, patience=0.2)
+    with pytest.raises(Busy, match="being changed"):
+        impatient.checkpoint("main")
+    patient = Project.open(repo.path)
+    assert patient.checkpoint("main").restore_point
+    assert patient.merge("fix").status in ("merged", "up_to_date")
+    assert repo.read("cart.py") == "mine\n"
+    assert repo.status() == []
