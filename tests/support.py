@@ -83,5 +83,9 @@ def fingerprint(repo: Repo) -> dict[str, str]:
                 found[place] = f"{path.stat().st_mode:o} {path.stat().st_mtime_ns} {hashlib.sha256(path.read_bytes()).hexdigest()}"
             else:
                 found[place] = f"{path.stat().st_mode:o}"
-    found[".git/refs"] = repo.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags", "refs/stash", "refs/remotes")
-    return {place: what for place, what in found.items() if place not in (".git/workspaces", ".git/worktrees", ".workspaces", ".git/objects")}
+    found[".git/refs"] = repo.git(
+        "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags", "refs/stash", "refs/remotes"
+    )
+    return {
+        place: what for place, what in found.items() if place not in (".git/workspaces", ".git/worktrees", ".workspaces", ".git/objects")
+    }

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-
 from support import Repo, at, clone, fingerprint
+
 from workspaces import Project
 from workspaces.errors import Exists, InvalidArgument, InvalidName, NotFound
 
@@ -93,7 +93,9 @@ def test_names_are_made_from_the_task(project: Project) -> None:
     assert project.clone().workspaces[0].name.count("-") == 1
 
 
-@pytest.mark.parametrize("name", ["..", ".git", "a/b", "-rf", "x.lock", "a" * 300, "main", "MAIN", "a b", "a\nb", ".hidden", "a..b", "CON", "é"])
+@pytest.mark.parametrize(
+    "name", ["..", ".git", "a/b", "-rf", "x.lock", "a" * 300, "main", "MAIN", "a b", "a\nb", ".hidden", "a..b", "CON", "é"]
+)
 def test_names_that_no_workspace_may_have(project: Project, repo: Repo, name: str) -> None:
     before = fingerprint(repo)
     with pytest.raises(InvalidName):

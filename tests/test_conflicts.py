@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-
 from support import Repo, clone, fingerprint
+
 from workspaces import Project
 from workspaces.errors import NotAllowed
 from workspaces.model import ConflictKind
@@ -61,7 +61,9 @@ KINDS: list[tuple[ConflictKind, str, Act, Act]] = [
 
 
 @pytest.mark.parametrize(("kind", "path", "theirs", "ours"), KINDS)
-def test_each_kind_is_a_value_and_touches_nothing(project: Project, repo: Repo, kind: ConflictKind, path: str, theirs: Act, ours: Act) -> None:
+def test_each_kind_is_a_value_and_touches_nothing(
+    project: Project, repo: Repo, kind: ConflictKind, path: str, theirs: Act, ours: Act
+) -> None:
     fix = clone(project, "fix")
     theirs(fix)
     ours(repo)

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from support import Repo, clone, fingerprint
+
 from workspaces import Project
 from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from support import Repo, clone, fingerprint
+
 from workspaces import Project
 from workspaces.errors import NotFound, TargetDirty, TargetMoved
 

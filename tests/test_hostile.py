@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from support import Repo, clone, fingerprint
+
 from workspaces import Project
 
 

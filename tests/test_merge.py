@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from support import Repo, at, clone, fingerprint
+
 from workspaces import Project
 from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved
 
@@ -255,15 +256,20 @@ def test_a_target_that_is_at_something_else_is_busy(project: Project, repo: Repo
     assert fingerprint(repo) == before
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{"source": "main"}, {"source": "fix", "target": "fix"}, {"source": "fix", "on_conflict": "markers"}, {"source": "main", "target": "fix", "delete_source": True}],
-)
-def test_calls_that_make_no_sense_change_nothing(project: Project, repo: Repo, arguments: dict[str, str]) -> None:
+NONSENSE: dict[str, Callable[[Project], object]] = {
+    "main has no parent": lambda project: project.merge("main"),
+    "into itself": lambda project: project.merge("fix", "fix"),
+    "markers into main": lambda project: project.merge("fix", on_conflict="markers"),
+    "main deleted": lambda project: project.merge("main", "fix", delete_source=True),
+}
+
+
+@pytest.mark.parametrize("call", NONSENSE.values(), ids=NONSENSE)
+def test_calls_that_make_no_sense_change_nothing(project: Project, repo: Repo, call: Callable[[Project], object]) -> None:
     clone(project, "fix").write("cart.py", "fixed\n")
     before = fingerprint(repo)
     with pytest.raises(InvalidArgument, match="Nothing was merged"):
-        project.merge(**arguments)  # pyright: ignore[reportArgumentType]
+        call(project)
     assert fingerprint(repo) == before
 
 

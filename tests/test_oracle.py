@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypedDict
 
 import pytest
-
 from support import Repo
+
 from workspaces.backend import Backend, find
 from workspaces.errors import WorkspacesError
 from workspaces.model import Snapshot

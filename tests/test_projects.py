@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from support import Repo, clone, fingerprint
+
 from workspaces import Project
 from workspaces.errors import BackendMissing, NoProject, NotAProject
 

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from support import Repo, clone, fingerprint
+
 from workspaces import Project
 from workspaces.errors import Busy
 

@@ -222,19 +222,23 @@ def _page(
     start = _position(cursor, seal)
     if detail == "files":
         files = _files(attempts, paths)
-        shown, used = 0, 0
-        for change in files[start:]:
-            used += len(change.model_dump_json(exclude_defaults=True)) + 1
-            if used > max_chars and shown:
-                break
-            shown += 1
-        end, page = start + shown, {"files": files[start : start + shown]}
-        more = end < len(files)
+        end = start + _fitting(files[start:], max_chars)
+        page, more = result.model_copy(update={"files": files[start:end]}), end < len(files)
     else:
-        text = _diff_text(view, attempts, paths, start + max_chars + 1)
-        end, page = start + max_chars, {"diff": text[start : start + max_chars]}
-        more = len(text) > end
-    return result.model_copy(update={**page, "truncated": more, "next_cursor": f"{seal}.{end}" if more else ""})
+        end = start + max_chars
+        text = _diff_text(view, attempts, paths, end + 1)
+        page, more = result.model_copy(update={"diff": text[start:end]}), len(text) > end
+    return page.model_copy(update={"truncated": more, "next_cursor": f"{seal}.{end}" if more else ""})
+
+
+def _fitting(files: Sequence[Change], max_chars: int) -> int:
+    """Return how many of the files fit into a page; at least one, so that pages come to an end."""
+    used = 0
+    for number, change in enumerate(files):
+        used += len(change.model_dump_json(exclude_defaults=True)) + 1
+        if used > max_chars and number:
+            return number
+    return len(files)
 
 
 def _position(cursor: str, seal: str) -> int:

@@ -106,7 +106,9 @@ class Core:
                     return
             self.recover(self)
         names = ", ".join(workspace.name for workspace in (*workspaces, *read))
-        raise Busy(f"An interrupted call on {names} could not be ended yet. Nothing was changed.", "workspaces doctor says what is in the way.")
+        raise Busy(
+            f"An interrupted call on {names} could not be ended yet. Nothing was changed.", "workspaces doctor says what is in the way."
+        )
 
     def reading(self, *workspaces: Workspace) -> AbstractContextManager[None]:
         """Hold workspaces to read them, together with other readers."""

@@ -42,7 +42,9 @@ class Project:
     """One project with its workspaces. Any number of processes may have it open at once."""
 
     def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE) -> None:
-        self._core = Core(row, backend, Store(backend.home / "store.sqlite"), Locks(backend.home / "locks", patience), recovery.recover, actor)
+        self._core = Core(
+            row, backend, Store(backend.home / "store.sqlite"), Locks(backend.home / "locks", patience), recovery.recover, actor
+        )
 
     @classmethod
     def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "") -> Project:

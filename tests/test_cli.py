@@ -1,0 +1,207 @@
+"""The command line, as a person or a script runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Repo, fingerprint
+
+WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
+COMMANDS = ["init", "clone", "list", "status", "compare", "diff", "merge", "delete", "restore"]
+COMMANDS += ["checkpoint", "undo", "log", "path", "run", "serve", "doctor"]
+
+
+def run(repo: Repo, *args: str, status: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line and expect an exit status; no traceback ever."""
+    done = subprocess.run([WORKSPACES, *args], cwd=cwd or repo.path, capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == status, f"{done.returncode}: {done.stdout}{done.stderr}"
+    return done
+
+
+def answer(repo: Repo, *args: str, status: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(repo, *args, "--json", status=status).stdout)
+    return found
+
+
+@pytest.fixture
+def shop(repo: Repo) -> Repo:
+    run(repo, "init")
+    return repo
+
+
+def test_the_loop_by_hand(repo: Repo) -> None:
+    assert "✓" in run(repo, "init").stderr
+    made = run(repo, "clone", "-n", "3", "--task", "Fix login race")
+    assert re.findall(r"✓ (\S+)", made.stderr) == ["fix-login-race-1", "fix-login-race-2", "fix-login-race-3"]
+    for number in (1, 2):
+        (repo.path / f".workspaces/fix-login-race-{number}/cart.py").write_text(f"{number}\n")
+    tree = run(repo).stdout
+    assert re.search(r"^@ main +clean", tree, re.MULTILINE)
+    assert re.search(r"├─ fix-login-race-1 +ready +1 \+1 -20", tree)
+    assert tree == run(repo, "list").stdout
+    compared = run(repo, "compare")
+    assert "✓ merges" in compared.stdout
+    assert "fix-login-race-1 and fix-login-race-2 conflict in cart.py" in compared.stderr
+    assert "+1\n" in run(repo, "diff", "fix-login-race-1").stdout
+    merged = run(repo, "merge", "fix-login-race-1", "-d").stderr
+    assert "✓ Merged fix-login-race-1 into main: 1 file +1 -20" in merged
+    assert "workspaces undo" in merged
+    refused = run(repo, "merge", "fix-login-race-2", status=4).stderr
+    assert "Not merged: 1 conflicting path" in refused
+    assert "--on-conflict markers" in refused
+    assert "unmerged work" in run(repo, "delete", "fix-login-race-2", status=5).stderr
+    assert "undo" in run(repo, "delete", "--all", "--discard-unmerged").stderr
+    run(repo, "undo")
+    run(repo, "restore", "fix-login-race-1")
+    assert "fix-login-race-1" in run(repo, "log").stdout
+    assert "all well" in run(repo, "doctor").stderr
+
+
+def test_json_is_the_model_of_the_tools(shop: Repo) -> None:
+    made = answer(shop, "clone", "--name", "fix", "--task", "x")
+    location = Path(made["workspaces"][0]["location"])
+    (location / "cart.py").write_text("mine\n")
+    assert answer(shop, "init")["project"] == "shop"
+    assert answer(shop, "list") == answer(shop, "status")
+    assert answer(shop, "status", "fix")["workspaces"][0]["files_changed"] == 1
+    assert answer(shop, "compare", "fix")["workspaces"][0]["merge"] == "clean"
+    assert answer(shop, "compare", "--files")["files"][0]["path"] == "cart.py"
+    assert "+mine" in answer(shop, "diff", "fix")["diff"]
+    assert answer(shop, "checkpoint", "fix")["restore_point"] == "fix@1"
+    assert answer(shop, "path", "fix")["location"] == str(location)
+    assert answer(shop, "merge", "fix", "--dry-run")["status"] == "would_merge"
+    assert answer(shop, "merge", "fix")["status"] == "merged"
+    assert answer(shop, "delete", "fix")["deleted"] == ["shop/fix"]
+    assert answer(shop, "undo")["operations"][0]["verb"] == "delete"
+    assert answer(shop, "restore", "main")["workspace"]["name"] == "main"
+    assert answer(shop, "log", "-n", "1")["operations"][0]["verb"] == "restore"
+    assert answer(shop, "doctor")["findings"][0]["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "code"),
+    [
+        (["merge", "nope"], 3, "not_found"),
+        (["merge", "main"], 2, "invalid_argument"),
+        (["clone", "--name", "-rf"], 2, "invalid_name"),
+        (["clone", "--name", "a/b"], 2, "invalid_name"),
+        (["delete", "main"], 5, "protected"),
+        (["path", "--", "--output=pwned"], 3, "not_found"),
+        (["restore", "main"], 3, "not_found"),
+        (["undo"], 3, "not_found"),
+        (["delete"], 2, "invalid_argument"),
+    ],
+)
+def test_errors_are_for_the_reader_and_for_scripts(shop: Repo, args: list[str], status: int, code: str) -> None:
+    before = fingerprint(shop)
+    spoken = run(shop, *args, status=status)
+    assert spoken.stderr.startswith("✗ ")
+    assert spoken.stdout == ""
+    at = args.index("--") if "--" in args else len(args)
+    found = json.loads(run(shop, *args[:at], "--json", *args[at:], status=status).stdout)["error"]
+    assert found["code"] == code
+    assert fingerprint(shop) == before
+
+
+def test_usage_is_explained(shop: Repo) -> None:
+    assert run(shop, "nope", status=2).stdout == ""
+    assert run(shop, "clone", "-n", "0", status=2).stdout == ""
+    assert run(shop, "--version").stdout.strip()
+    top = run(shop, "--help").stdout
+    for command in COMMANDS:
+        assert f" {command} " in top
+        assert "Usage" in run(shop, command, "--help").stdout
+
+
+def test_outside_of_a_project(tmp_path: Path, repo: Repo) -> None:
+    assert "git repository" in run(repo, "list", status=1, cwd=tmp_path).stderr
+    assert "workspaces init" in run(repo, "list", status=3).stderr
+    assert "✗" in run(repo, "-C", str(tmp_path / "missing"), "list", status=1).stderr
+
+
+def test_the_project_is_found_from_everywhere(shop: Repo, tmp_path: Path) -> None:
+    run(shop, "clone", "--name", "fix")
+    folder = shop.path / ".workspaces" / "fix"
+    assert run(shop, "path", "fix", cwd=folder / "auth").stdout.strip() == str(folder)
+    assert run(shop, "-C", str(shop.path), "path", "shop/fix", cwd=tmp_path).stdout.strip() == str(folder)
+    assert run(shop, "path", str(folder)).stdout.strip() == str(folder)
+
+
+def test_run_works_in_the_workspace(shop: Repo) -> None:
+    run(shop, "clone", "--name", "fix")
+    folder = shop.path / ".workspaces" / "fix"
+    said = run(shop, "run", "fix", "--", "sh", "-c", "pwd; echo $WORKSPACE; exit 7", status=7)
+    assert said.stdout.split() == [str(folder), "shop/fix"]
+    assert run(shop, "run", "fix", "--", "git", "status", "-sb").stdout.startswith("## HEAD")
+    (folder / ".git").unlink()
+    assert "not a git repository" in run(shop, "run", "fix", "--", "git", "status", status=128).stderr
+    assert "not found" in run(shop, "run", "fix", "--", "no-such-program", status=3).stderr
+
+
+def test_names_from_files_cannot_steer_the_terminal(shop: Repo) -> None:
+    run(shop, "clone", "--name", "fix", "--task", "\x1b[31mred [bold]x[/bold]")
+    (shop.path / ".workspaces" / "fix" / "evil\x1b]0;pwned\x07.txt").write_text("\x1b[2J\n")
+    for args in (["compare", "--files"], ["list"], ["diff", "fix"], ["merge", "fix", "--dry-run"]):
+        shown = _on_a_terminal(shop, *args)
+        assert b"\x1b[2J" not in shown
+        assert b"\x1b]0;" not in shown
+        assert b"\x07" not in shown
+    assert b"[bold]x[/bold]" in _on_a_terminal(shop, "list")
+
+
+def _on_a_terminal(repo: Repo, *args: str) -> bytes:
+    """Return what a person would see on a terminal."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
+    with subprocess.Popen([WORKSPACES, *args], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:  # Linux ends a terminal whose program is gone with EIO
+            pass
+        os.close(ours)
+        assert process.wait() == 0
+    return shown
+
+
+def test_colour_only_on_a_terminal(shop: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(shop, "clone", "--name", "fix")
+    assert "\x1b" not in run(shop, "list").stdout
+    assert b"\x1b[" in _on_a_terminal(shop, "list")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert b"\x1b[3" not in _on_a_terminal(shop, "list")
+
+
+def test_names_are_completed(shop: Repo) -> None:
+    run(shop, "clone", "--name", "login")
+    run(shop, "clone", "--name", "logout")
+    environment = {**os.environ, "_WORKSPACES_COMPLETE": "complete_bash", "COMP_WORDS": "workspaces merge log", "COMP_CWORD": "2"}
+    done = subprocess.run([WORKSPACES], cwd=shop.path, env=environment, capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) == {"login", "logout"}
+
+
+def test_mcp_is_imported_by_serve_only(shop: Repo) -> None:
+    script = (
+        "import sys; from workspaces_cli.cli import app\n"
+        "try: app(['list'])\nexcept SystemExit: pass\n"
+        "sys.exit(any(name.split('.')[0] in ('mcp', 'starlette', 'uvicorn') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=shop.path, capture_output=True, check=False).returncode == 0
+
+
+def test_a_broken_pipe_is_quiet(shop: Repo) -> None:
+    with subprocess.Popen([WORKSPACES, "list"], cwd=shop.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""

@@ -1,0 +1,144 @@
+"""What is installed, under which names, and who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import Repo
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*ROOT.glob("workspaces/**/*.py"), *ROOT.glob("backends/**/*.py"), ROOT / "cli.py"])
+HOMES = {"mcp": "workspaces/server/", "typer": "cli.py", "rich": "cli.py", "git": "backends/git.py", "sqlite3": "workspaces/store.py"}
+FLOORS = [
+    {"model", "errors"},
+    {"backend", "store", "locks", "naming", "wording"},
+    {"core"},
+    {"cloning", "comparison", "removal"},
+    {"history", "merging", "overview"},
+    {"recovery"},
+    {"project"},
+    {"server"},
+]
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Yield the absolute names of what a file imports."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from ((f"{node.module}.{name.name}") for name in node.names)
+
+
+def place(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def floor(module: str) -> int:
+    return next(number for number, modules in enumerate(FLOORS) if module in modules)
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=place)
+def test_each_foreign_thing_has_one_door(file: Path) -> None:
+    for name in imports(file):
+        home = HOMES.get(name.split(".")[0])
+        assert home is None or place(file).startswith(home), f"{place(file)} imports {name}"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=place)
+def test_nobody_imports_backends(file: Path) -> None:
+    for name in imports(file):
+        assert not name.startswith(("backends", "workspaces.backends.", "workspaces_cli")), f"{place(file)} imports {name}"
+        if place(file).startswith("backends/") and name.startswith("workspaces"):
+            assert name.startswith(("workspaces.model.", "workspaces.errors.")), f"{place(file)} imports {name}"
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if place(file).startswith("workspaces/")], ids=place)
+def test_imports_point_downwards(file: Path) -> None:
+    parts = file.relative_to(ROOT / "workspaces").parts
+    module = parts[0].removesuffix(".py")
+    if module == "__init__":
+        return
+    for name in imports(file):
+        words = name.split(".")
+        if words[0] == "workspaces" and len(words) > 1 and words[1] != module:
+            known = words[1] if any(words[1] in modules for modules in FLOORS) else words[2]
+            assert floor(known) < floor(module), f"{place(file)} imports {name}"
+
+
+def test_the_list_of_packages_matches_the_tree() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {str(file.parent.relative_to(ROOT)).replace("/", ".") for file in ROOT.glob("workspaces/**/__init__.py")}
+    assert set(listed) == folders | {"workspaces.backends", "workspaces_cli"}
+    assert [file.name for file in ROOT.glob("*.py")] == ["cli.py"]
+
+
+def test_the_wheel_works_in_a_fresh_environment(tmp_path: Path, repo: Repo) -> None:
+    source = tmp_path / "source"
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for name in tracked.split("\0")[:-1]:
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-W", "ignore", "-m", "build", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,), (sdist,) = (tmp_path / "dist").glob("*.whl"), (tmp_path / "dist").glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {"workspaces", "workspaces_cli", "mcp_workspaces-0.1.0.dist-info"}
+    assert {"workspaces/py.typed", "workspaces/backends/worktree.py", "workspaces_cli/cli.py"} <= set(names)
+    with tarfile.open(sdist) as packed:
+        assert any(name.endswith("/cli.py") for name in packed.getnames())
+    _try_out(wheel, tmp_path / "fresh", repo)
+
+
+def _try_out(wheel: Path, fresh: Path, repo: Repo) -> None:
+    """Install the wheel where nothing of the checkout is, with the dependencies of this environment, and use it."""
+    subprocess.run([sys.executable, "-m", "venv", str(fresh)], check=True)
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(fresh / "bin" / "python"),
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    (target,) = (fresh / "lib").glob("python*/site-packages")
+    # Only the dependencies: a .pth file would bring this checkout's editable install along.
+    for entry in Path(site).iterdir():
+        if (
+            "mcp_workspaces" not in entry.name
+            and not entry.name.startswith(("pip", "_distutils", "distutils"))
+            and not (target / entry.name).exists()
+        ):
+            (target / entry.name).symlink_to(entry)
+    program = str(fresh / "bin" / "workspaces")
+    where = [
+        str(fresh / "bin" / "python"),
+        "-I",
+        "-c",
+        "import workspaces, workspaces.backends.worktree as w; print(workspaces.__file__, w.__file__)",
+    ]
+    assert str(ROOT) not in subprocess.run(where, capture_output=True, text=True, check=True).stdout
+    subprocess.run([program, "clone", "--name", "fix"], cwd=repo.path, check=True, capture_output=True)
+    assert (repo.path / ".workspaces" / "fix" / "cart.py").exists()
+    assert (
+        subprocess.run([str(fresh / "bin" / "mcp-workspaces"), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        == "0.1.0"
+    )

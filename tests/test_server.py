@@ -1,0 +1,337 @@
+"""The MCP face: tools in memory in both eras, and real servers on stdio and HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import pytest
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.types import CallToolResult, TextContent
+from support import Repo, fingerprint
+
+from workspaces import Project
+from workspaces.server.app import INSTRUCTIONS, Settings, create
+
+WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
+pytestmark = pytest.mark.anyio
+Era = Literal["auto", "legacy"]
+in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
+"""The 2026-07-28 protocol, and the one with a handshake."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def connected(repo: Repo, era: Era = "auto") -> AsyncGenerator[Client]:
+    async with Client(create(Settings(repo.path, (repo.path,))), mode=era) as client:
+        yield client
+
+
+async def data(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    """Call a tool that succeeds and return its structured result."""
+    result = await client.call_tool(tool, arguments)
+    assert isinstance(result, CallToolResult)
+    assert not result.is_error, result.content
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    found: dict[str, Any] = json.loads(block.text)
+    assert result.structured_content == found
+    return found
+
+
+async def error(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    """Call a tool that fails and return its error."""
+    result = await client.call_tool(tool, arguments)
+    assert isinstance(result, CallToolResult)
+    assert result.is_error, result.structured_content
+    found: dict[str, Any] = (result.structured_content or {})["error"]
+    return found
+
+
+@in_both_eras
+async def test_the_whole_loop(repo: Repo, era: Era) -> None:
+    async with connected(repo, era) as client:
+        assert (await data(client, "initialize"))["project"] == "shop"
+        made = await data(client, "clone", count=3, name="login", task="Fix login race")
+        places = [Path(workspace["location"]) for workspace in made["workspaces"]]
+        for number, place in enumerate(places):
+            (place / "cart.py").write_text(f"attempt {number % 2}\n")
+        compared = await data(client, "compare", workspaces=["login-1", "login-2", "login-3"])
+        assert [workspace["merge"] for workspace in compared["workspaces"]] == ["clean"] * 3
+        assert len(compared["pairs"]) == 2
+        merged = await data(client, "merge", source="shop/login-1", delete_source=True)
+        assert (merged["status"], merged["target"], merged["restore_point"]) == ("merged", "shop/main", "main@1")
+        refused = await data(client, "merge", source=str(places[1]))
+        assert (refused["status"], refused["conflicts"][0]["hunks"][0]["theirs"]) == ("conflicts", "attempt 1\n")
+        deleted = await data(client, "delete", workspaces=["login-2", "login-3"], discard_unmerged=True)
+        assert deleted["deleted"] == ["shop/login-2", "shop/login-3"]
+        assert (await data(client, "restore", workspace="login-2"))["workspace"]["state"] == "ready"
+        assert (await data(client, "checkpoint", workspace="login-2"))["restore_point"] == "login-2@1"
+        names = [workspace["name"] for workspace in (await data(client, "status"))["workspaces"]]
+        assert names == ["main", "login-2"]
+    assert repo.read("cart.py") == "attempt 0\n"
+
+
+async def test_results_say_first_what_happened_and_leave_out_what_is_absent(repo: Repo) -> None:
+    async with connected(repo) as client:
+        for tool, arguments in (("initialize", {}), ("clone", {"name": "fix"}), ("compare", {"workspaces": ["fix"]}), ("status", {})):
+            result = await data(client, tool, **arguments)
+            assert next(iter(result)) == "summary"
+            assert "null" not in json.dumps(result)
+            assert "uid" not in json.dumps(result)
+            assert len(result.get("next", [])) <= 3
+
+
+@in_both_eras
+async def test_the_tools_are_described_and_annotated(repo: Repo, era: Era) -> None:
+    async with connected(repo, era) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert list(tools) == ["initialize", "clone", "compare", "merge", "delete", "status", "checkpoint", "restore"]
+    for tool in tools.values():
+        assert tool.description and "\n" not in tool.description
+        assert tool.output_schema and "summary" in tool.output_schema["required"]
+        assert all("description" in schema for schema in tool.input_schema["properties"].values())
+    hints = {name: tool.annotations for name, tool in tools.items() if tool.annotations}
+    assert {name for name, hint in hints.items() if hint.read_only_hint} == {"compare", "status"}
+    assert {name for name, hint in hints.items() if hint.destructive_hint} == {"merge", "delete", "restore"}
+    assert {name for name, hint in hints.items() if hint.idempotent_hint} == {"initialize", "compare", "delete", "status"}
+    inputs = sum(len(json.dumps([tool.name, tool.description, tool.input_schema])) for tool in tools.values())
+    assert inputs < 12_000, "about 3,000 tokens"
+
+
+async def test_the_instructions_teach_the_loop(repo: Repo) -> None:
+    async with connected(repo) as client:
+        assert client.instructions == INSTRUCTIONS
+    assert len(INSTRUCTIONS) <= 2000
+    for tool in ("clone(", "compare(", "merge(", "delete(", "restore("):
+        assert tool in INSTRUCTIONS
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "code", "said"),
+    [
+        ("compare", {"workspace": ["fix"]}, "invalid_argument", "Did you mean 'workspaces'?"),
+        ("clone", {"count": 300}, "invalid_argument", "count"),
+        ("clone", {"name": "../up"}, "invalid_name", "'../up'"),
+        ("merge", {}, "invalid_argument", "source"),
+        ("merge", {"source": "nope"}, "not_found", "Open: main"),
+        ("merge", {"source": "main"}, "invalid_argument", "no parent"),
+        ("delete", {"workspaces": ["main"]}, "protected", "cannot be deleted"),
+        ("initialize", {"path": "/"}, "not_allowed", "outside"),
+        ("initialize", {"path": "../.."}, "not_allowed", "outside"),
+        ("initialize", {"backend": "nope"}, "backend_missing", "worktree"),
+        ("clone", {"source": "--output=pwned"}, "not_found", "No workspace"),
+        ("restore", {"workspace": "main", "to": "main@7"}, "not_found", "no restore point"),
+        ("status", {"wait_seconds": 1000}, "invalid_argument", "wait_seconds"),
+    ],
+)
+@in_both_eras
+async def test_bad_calls_are_explained_and_change_nothing(
+    repo: Repo, era: Era, tool: str, arguments: dict[str, Any], code: str, said: str
+) -> None:
+    before = fingerprint(repo)
+    async with connected(repo, era) as client:
+        failed = await error(client, tool, **arguments)
+    assert (failed["code"], said in failed["message"], bool(failed["hint"])) == (code, True, True)
+    assert fingerprint(repo) == before
+
+
+@in_both_eras
+async def test_an_unknown_tool_is_the_protocols_error(repo: Repo, era: Era) -> None:
+    async with connected(repo, era) as client:
+        with pytest.raises(MCPError, match="Did you mean 'merge'") as raised:
+            await client.call_tool("merg", {})
+        assert raised.value.error.code == -32602
+
+
+async def test_a_link_that_leads_out_of_the_roots_is_refused(repo: Repo, tmp_path: Path) -> None:
+    other = Repo.create(tmp_path / "other")
+    other.write("a.txt", "a\n")
+    other.commit("start")
+    (repo.path / "link").symlink_to(other.path)
+    async with connected(repo) as client:
+        assert (await error(client, "initialize", path="link"))["code"] == "not_allowed"
+    assert not (other.path / ".git" / "workspaces").exists()
+
+
+async def test_without_a_repository_there_is_no_project(tmp_path: Path) -> None:
+    async with Client(create(Settings(None, (tmp_path,)))) as client:
+        assert (await error(client, "status"))["code"] == "no_project"
+        made = Repo.create(tmp_path / "later")
+        made.write("a.txt", "a\n")
+        made.commit("start")
+        await data(client, "initialize", path=str(made.path))
+        assert (await data(client, "status"))["workspaces"][0]["id"] == "later/main"
+
+
+async def test_two_projects_on_one_server(repo: Repo, tmp_path: Path) -> None:
+    other = Repo.create(tmp_path / "other")
+    other.write("a.txt", "a\n")
+    other.commit("start")
+    async with Client(create(Settings(repo.path, (tmp_path,)))) as client:
+        await data(client, "initialize", path=str(other.path))
+        assert (await data(client, "clone", source="other/main", name="there"))["workspaces"][0]["project"] == "other"
+        assert (await data(client, "clone", name="here"))["workspaces"][0]["project"] == "shop"
+        assert (await data(client, "compare", workspaces=["there"]))["workspaces"][0]["id"] == "other/there"
+
+
+@in_both_eras
+async def test_progress_of_a_long_call(repo: Repo, era: Era) -> None:
+    heard: list[tuple[float, float | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total))
+
+    async with connected(repo, era) as client:
+        await client.call_tool("clone", {"count": 4, "name": "fix"}, progress_callback=hear)
+    assert heard[-1] == (4, 4)
+
+
+async def test_a_cancelled_clone_leaves_nothing(repo: Repo) -> None:
+    async with connected(repo) as client:
+        with anyio.move_on_after(0.3):
+            await client.call_tool("clone", {"count": 200, "name": "fix"})
+        with anyio.fail_after(60):
+            while (await data(client, "status", detail="names"))["workspaces"][1:] or list((repo.path / ".workspaces").glob("f*")):
+                await anyio.sleep(0.1)
+    assert Project.open(repo.path).clone(name="fix-1").workspaces
+
+
+async def test_status_waits_for_a_change(repo: Repo) -> None:
+    async with connected(repo) as client, connected(repo) as other:
+        await data(client, "status")
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(data, client, "status")
+
+                async def waiting() -> None:
+                    found = await data(client, "status", wait_seconds=15, detail="names")
+                    assert [workspace["name"] for workspace in found["workspaces"]] == ["main", "new"]
+
+                tasks.start_soon(waiting)
+                await anyio.sleep(0.5)
+                await data(other, "clone", name="new")
+
+
+# -- real servers -------------------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def serving(repo: Repo) -> Generator[str]:
+    """Run a real HTTP server and give its address."""
+    command = [WORKSPACES, "--project", str(repo.path), "serve", "--http", "127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr and process.stdout
+        found = re.search(r"http://\S+", process.stderr.readline())
+        try:
+            assert found
+            yield found[0]
+        finally:
+            process.terminate()
+            assert process.stdout.read() == ""
+            process.stderr.read()
+
+
+async def test_http_in_both_eras_on_one_url(repo: Repo) -> None:
+    with serving(repo) as url:
+        async with Client(url) as modern, Client(url, mode="legacy") as legacy:
+            await data(modern, "clone", name="one")
+            await data(legacy, "clone", name="two")
+            for client in (modern, legacy):
+                names = [workspace["name"] for workspace in (await data(client, "status"))["workspaces"]]
+                assert names == ["main", "one", "two"]
+
+
+async def test_sixteen_clients_at_once_over_http(repo: Repo) -> None:
+    async def one(url: str, number: int) -> None:
+        async with Client(url, mode="legacy" if number % 2 else "auto") as client:
+            made = await data(client, "clone", name=f"agent-{number}")
+            (Path(made["workspaces"][0]["location"]) / f"{number}.txt").write_text("x\n")
+            assert (await data(client, "merge", source=f"agent-{number}", delete_source=True))["status"] == "merged"
+
+    with serving(repo) as url:
+        async with anyio.create_task_group() as tasks:
+            for number in range(16):
+                tasks.start_soon(one, url, number)
+    assert repo.git("rev-list", "--count", "HEAD") == "17"
+    assert repo.status() == []
+
+
+def _post(url: str, message: dict[str, Any], headers: dict[str, str]) -> tuple[int, dict[str, str], str]:
+    sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"} | headers
+    request = urllib.request.Request(url, json.dumps(message).encode(), sent)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, {}, refused.read().decode()
+
+
+def test_a_raw_client_with_a_session_and_one_without(repo: Repo) -> None:
+    hello = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
+    }
+    call: dict[str, Any] = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "status", "arguments": {}}}
+    with serving(repo) as url:
+        code, headers, text = _post(url, hello, {})
+        assert code == 200 and '"serverInfo"' in text
+        session = {"Mcp-Session-Id": headers["mcp-session-id"], "MCP-Protocol-Version": "2025-06-18"}
+        assert _post(url, {"jsonrpc": "2.0", "method": "notifications/initialized"}, session)[0] == 202
+        assert "shop/main" in _post(url, call, session)[2]
+        assert _post(url, call, {**session, "Mcp-Session-Id": "foreign"})[0] == 404
+
+
+@pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+def test_foreign_hosts_and_origins_are_refused(repo: Repo, header: dict[str, str]) -> None:
+    with serving(repo) as url:
+        assert _post(url, {"jsonrpc": "2.0", "id": 1, "method": "ping"}, header)[0] in (403, 421)
+
+
+@pytest.mark.parametrize(("address", "said"), [("0.0.0.0:0", "loopback"), ("example.com:80", "loopback"), ("127.0.0.1:x", "address")])
+def test_only_loopback_is_served(repo: Repo, address: str, said: str) -> None:
+    done = subprocess.run([WORKSPACES, "serve", "--http", address], cwd=repo.path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_stdio_carries_only_the_protocol(repo: Repo) -> None:
+    command = StdioServerParameters(command=str(Path(WORKSPACES).with_name("mcp-workspaces")), cwd=repo.path, env=dict(os.environ))
+    async with Client(command) as client:
+        assert (await data(client, "clone", name="fix"))["workspaces"][0]["id"] == "shop/fix"
+    hello = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
+    }
+    lines = [hello, {"jsonrpc": "2.0", "method": "notifications/initialized"}, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    done = subprocess.run([WORKSPACES, "serve"], cwd=repo.path, input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 2]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("variable", ["WORKSPACES_PROJECT", "CLAUDE_PROJECT_DIR"])
+async def test_the_project_is_what_the_environment_names(repo: Repo, tmp_path: Path, variable: str) -> None:
+    command = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd="/", env={**os.environ, variable: str(repo.path)})
+    async with Client(command) as client:
+        assert (await data(client, "status"))["workspaces"][0]["location"] == str(repo.path)
