@@ -592,8 +592,8 @@ def _print_conflicts(conflicts: Sequence[Conflict]) -> None:
         _say(f"  {conflict.path}  {conflict.kind.replace('_', '/')}", "red")
         for hunk in conflict.hunks[:3]:
             for mark, text in (("<", hunk.ours), (">", hunk.theirs)):
-                for line in text.splitlines()[:6]:
-                    _say(f"    {hunk.start:>5} {mark} {line}", "dim")
+                for number, line in enumerate(text.splitlines()[:6]):
+                    _say(f"    {'' if number else hunk.start:>5} {mark} {line}", "dim")
 
 
 def _print_log(result: Log) -> None:

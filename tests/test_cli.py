@@ -15,8 +15,7 @@ import pytest
 from support import Repo, fingerprint
 
 WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
-COMMANDS = ["init", "clone", "list", "status", "compare", "diff", "merge", "delete", "restore"]
-COMMANDS += ["checkpoint", "undo", "log", "path", "run", "serve", "doctor"]
+COMMANDS = "init clone list status compare diff merge delete restore checkpoint undo log path run serve doctor"
 
 
 def run(repo: Repo, *args: str, status: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -117,7 +116,7 @@ def test_usage_is_explained(shop: Repo) -> None:
     assert run(shop, "clone", "-n", "0", status=2).stdout == ""
     assert run(shop, "--version").stdout.strip()
     top = run(shop, "--help").stdout
-    for command in COMMANDS:
+    for command in COMMANDS.split():
         assert f" {command} " in top
         assert "Usage" in run(shop, command, "--help").stdout
 

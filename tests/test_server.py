@@ -48,8 +48,8 @@ async def data(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     assert not result.is_error, result.content
     (block,) = result.content
     assert isinstance(block, TextContent)
+    assert result.structured_content == json.loads(block.text)
     found: dict[str, Any] = json.loads(block.text)
-    assert result.structured_content == found
     return found
 
 
