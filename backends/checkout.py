@@ -1,27 +1,32 @@
 """Bringing a checkout from one snapshot to another: files, then index, then head; and ending that when a crash came between.
 
-Two ways lead there. From a *committed* snapshot (its contents are its head's), git moves the checkout's own index and only the paths that
-differ; uncommitted work elsewhere stays as it is. From a snapshot that holds uncommitted work too, the files move under a copy of the index
-that knows them all, and the own index then follows the head wherever nothing else was staged.
+Between two *committed* snapshots (their contents are their heads'), git moves the checkout's own index and only the paths that differ, so
+uncommitted work elsewhere stays as it is. Otherwise the files move under a copy of the index that knows what `old` holds, and the own index
+then follows the head.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import TargetMoved
+from workspaces.errors import Busy, TargetMoved
 from workspaces.model import Snapshot
 
-from .git import Git, Reply, refusal
+from .git import Git, Reply, readable, refusal
 from .mergetree import Entry, entries
-from .snapshot import copied, everything, head_of
+from .snapshot import copied, everything, head_of, unhide
 
-_NONE = "0" * 6
+_NONE, SUBMODULE = "0" * 6, "160000"
+_ABANDONED = 2.0
+_PATIENCE = 30
+"""Tries, a tenth of a second apart."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,14 @@ def is_committed(git: Git, snapshot: Snapshot) -> bool:
 # -- what is in the way -------------------------------------------------------------------------------------------------------------------
 
 
-def obstacles(git: Git, old: Snapshot, new: Snapshot) -> list[bytes]:
+def obstacles(git: Git, old: Snapshot, new: Snapshot, scratch: Path) -> list[bytes]:
     """Return paths that would move and hold work which neither snapshot has. `git` is at the checkout."""
     moved = steps(git, old.contents, new.contents)
     found: set[bytes] = set()
     if is_committed(git, old):
-        dirty = _dirty(git)
+        with copied(git, scratch) as view:
+            unhide(view)
+            dirty = _dirty(view)
         found |= {step.path for step in moved if step.path in dirty}
     leaving = {step.path for step in moved if step.new is None}
     root = os.fsencode(git.work_tree or "")
@@ -103,55 +110,88 @@ def _files(root: bytes, folder: bytes) -> Iterator[bytes]:
 # -- the move -----------------------------------------------------------------------------------------------------------------------------
 
 
-def move(git: Git, old: Snapshot, new: Snapshot, reason: str, scratch: Path) -> None:
-    """Move the checkout that `git` is at. See `Backend.checkout`."""
+@dataclass(frozen=True)
+class Move:
+    """A checkout (`git` is at it), where it is, where it goes, and why. A `whole` move makes the index as `new` had it, too."""
+
+    git: Git
+    old: Snapshot
+    new: Snapshot
+    reason: str
+    scratch: Path
+    whole: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether git's own two-way switch does it all: between two commits."""
+        return self.old.head != self.new.head and is_committed(self.git, self.old) and is_committed(self.git, self.new)
+
+
+def carry_out(move: Move) -> None:
+    """Bring the checkout from `old` to `new`. See `Backend.checkout`."""
+    git, old, new = move.git, move.old, move.new
     head = head_of(git)[0]
     if head != old.head:
         raise TargetMoved(
             f"{git.work_tree} is at commit {head[:12]} now, not at {old.head[:12]}. Nothing was changed.",
             "Look at it again with compare, then repeat the call.",
         )
-    if not is_committed(git, old):
-        _move_files(git, old, new, scratch)
-        _follow(git, old.head, new.head)
-    elif new.head != old.head:
+    if move.is_plain:
         _switch(git, git, old.contents, new.contents)
     else:
-        with copied(git, scratch) as view:
-            _switch(git, view, old.contents, new.contents)
-    _move_head(git, old, new, reason, scratch)
+        _move_files(move)
+        _move_index(move)
+    _move_head(move)
 
 
 def _switch(git: Git, view: Git, old: str, new: str) -> None:
-    reply: Reply = view.ask("read-tree", "-m", "-u", old, new)
+    """Run git's two-tree switch under the index of `view`. A person's git at work in there is waited for a little."""
+    args = ("read-tree", "-m", "-u", old, new)
+    reply = view.ask(*args)
+    for _ in range(_PATIENCE):
+        if ".lock': File exists" not in reply.err:
+            break
+        time.sleep(0.1)
+        reply = view.ask(*args)
     if reply.status == 0:
         return
     if "not uptodate" in reply.err or "would be overwritten" in reply.err or "would lose" in reply.err:
         raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
-    raise refusal(["read-tree"], reply)
+    raise refusal(args, reply)
 
 
-def _move_files(git: Git, old: Snapshot, new: Snapshot, scratch: Path) -> None:
-    with everything(git, scratch) as (view, _):
-        if view.line("write-tree") != old.contents:
+def _move_files(move: Move) -> None:
+    git, old, new = move.git, move.old, move.new
+    if is_committed(git, old):
+        with copied(git, move.scratch) as view:
+            return _switch(git, view, old.contents, new.contents)
+    with everything(git, move.scratch) as seen:
+        if seen.git.line("write-tree") != old.contents:
             raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
-        _switch(git, view, old.contents, new.contents)
+        return _switch(git, seen.git, old.contents, new.contents)
 
 
-def _follow(git: Git, old_head: str, new_head: str) -> None:
-    """Let the own index follow the head where nothing else is staged; with an equal head it stays as it is."""
-    if old_head == new_head:
+def _move_index(move: Move) -> None:
+    """Bring the own index along: all of it in a whole move, else what the head's move and submodules change."""
+    git, old, new = move.git, move.old, move.new
+    if move.whole:
+        git.run("read-tree", "--reset", new.staged or git.line("rev-parse", f"{new.head}^{{tree}}"))
+        git.ask("update-index", "-q", "--refresh")
         return
-    moved = steps(git, old_head, new_head)
-    staged = set(git.fields("diff-index", "--cached", "-z", "--name-only", "--no-renames", old_head))
-    _write_index(git, (step for step in moved if step.path not in staged))
-    git.ask("update-index", "-q", "--refresh")
+    # A submodule's folder is not ours to fill, so its commit is noted where git looks for it.
+    modules = [step for step in steps(git, old.contents, new.contents) if step.new and step.new.mode == SUBMODULE]
+    followed = steps(git, old.head, new.head) if old.head != new.head else []
+    if moved := [*followed, *modules]:
+        write_index(git, moved)
+        git.ask("update-index", "-q", "--refresh")
 
 
-def _write_index(git: Git, moved: Iterable[Step]) -> None:
-    null = git.line("rev-parse", "HEAD")
-    lines = [_index_line(step, "0" * len(null)) for step in moved]
-    git.run("update-index", "--replace", "-z", "--index-info", stdin=b"".join(sorted(lines)))
+def write_index(git: Git, moved: Iterable[Step]) -> None:
+    """Put the new sides of steps into the index of `git`, as they are or not there."""
+    null = "0" * len(git.line("rev-parse", "HEAD"))
+    lines = {step.path: _index_line(step, null) for step in moved}
+    # Removals sort first, so that a file can take the place of a folder and the other way round.
+    git.run("update-index", "--replace", "-z", "--index-info", stdin=b"".join(sorted(lines.values())))
 
 
 def _index_line(step: Step, null: str) -> bytes:
@@ -159,46 +199,103 @@ def _index_line(step: Step, null: str) -> bytes:
     return about.encode() + step.path + b"\0"
 
 
-def _move_head(git: Git, old: Snapshot, new: Snapshot, reason: str, scratch: Path) -> None:
-    if new.head == old.head:
+def _move_head(move: Move) -> None:
+    if move.new.head == move.old.head:
         return
-    reply = git.ask("update-ref", "-m", reason, "HEAD", new.head, old.head)
+    reply = _updated_head(move)
     if reply.status != 0:
-        settle(git, old, new, reason, scratch, forward=False)
-        raise TargetMoved(f"The branch of {git.work_tree} moved while the call was at work. Nothing was changed.", "Call again.")
+        _settle_back(move, _arrived(move))
+        raise TargetMoved(
+            f"The head of {move.git.work_tree} could not be moved: {readable(' '.join(reply.err.split()))}. Nothing was changed.",
+            "Call again.",
+        )
+
+
+def _updated_head(move: Move) -> Reply:
+    """Move the head by compare-and-set. A linked worktree whose branch would lose commits by it is detached instead: the branch is not ours."""
+    git, old, new = move.git, move.old.head, move.new.head
+    linked = git.git_dir != git.common_dir
+    forward = git.ask("merge-base", "--is-ancestor", old, new).status == 0
+    option = ("--no-deref",) if move.whole and linked and not forward else ()
+    return git.ask("update-ref", *option, "-m", move.reason, "HEAD", new, old)
 
 
 # -- after a crash ------------------------------------------------------------------------------------------------------------------------
 
 
-def settle(git: Git, old: Snapshot, new: Snapshot, reason: str, scratch: Path, forward: bool = True) -> bool:
-    """End an interrupted move: forward when all files have arrived, else back. A file that is like neither snapshot is left alone."""
+def settle(move: Move, since: datetime) -> bool:
+    """End a move that began at `since` and was interrupted: forward when all files have arrived, else back. A file that holds anything else
+    is left alone."""
+    git, old, new = move.git, move.old, move.new
+    _drop_stale_lock(git.git_dir / "index.lock", since)
     if new.head != old.head and head_of(git)[0] == new.head:
         return True
-    moved = steps(git, old.contents, new.contents)
-    with everything(git, scratch) as (view, _):
-        now = entries(view, view.line("write-tree"), [step.path for step in moved])
-    arrived = [step for step in moved if now.get(step.path) == step.new]
-    if forward and len(arrived) == len(moved):
-        if new.head != old.head:
-            _write_index(git, moved) if is_committed(git, old) else _follow(git, old.head, new.head)
-            git.ask("update-index", "-q", "--refresh")
-            git.run("update-ref", "-m", reason, "HEAD", new.head, old.head)
-        return True
-    _put_back(git, old, arrived, scratch)
-    if new.head != old.head and is_committed(git, old):
-        _write_index(git, (Step(step.path, step.new, step.old) for step in arrived))
+    if git.ask("cat-file", "-e", f"{new.contents}^{{tree}}").status != 0:
+        return False
+    arrived = _arrived(move)
+    if len(arrived) < len(steps(git, old.contents, new.contents)):
+        _settle_back(move, arrived)
+        return False
+    if move.is_plain:
+        write_index(git, steps(git, old.contents, new.contents))
         git.ask("update-index", "-q", "--refresh")
-    return False
+    else:
+        _move_index(move)
+    if new.head != old.head and (reply := _updated_head(move)).status != 0:
+        raise refusal(["update-ref"], reply)
+    return True
 
 
-def _put_back(git: Git, old: Snapshot, arrived: list[Step], scratch: Path) -> None:
-    root = git.work_tree or Path()
+def _arrived(move: Move) -> list[Step]:
+    """Return the steps that were done, or begun: git writes a file by removing the old one and filling the new one from its start."""
+    git, root = move.git, os.fsencode(move.git.work_tree or "")
+    moved = steps(git, move.old.contents, move.new.contents)
+    with everything(git, move.scratch) as seen:
+        now = entries(git, seen.git.line("write-tree"), [step.path for step in moved])
+    return [step for step in moved if now.get(step.path) == step.new or (now.get(step.path) != step.old and _is_begun(git, root, step))]
+
+
+def _is_begun(git: Git, root: bytes, step: Step) -> bool:
+    if step.new is None or not step.new.mode.startswith("100"):
+        return False
+    place = os.path.join(root, step.path)
+    try:
+        size = os.lstat(place).st_size
+    except FileNotFoundError:
+        return step.old is not None
+    except NotADirectoryError:
+        return False
+    if os.path.islink(place) or not os.path.isfile(place):
+        return False
+    with open(place, "rb") as file:
+        begun = file.read()
+    return size == 0 or git.run("cat-file", "--filters", b"--path=" + step.path, step.new.blob).startswith(begun)
+
+
+def _settle_back(move: Move, arrived: list[Step]) -> None:
+    git, old, new = move.git, move.old, move.new
+    root = os.fsencode(git.work_tree or "")
     for step in arrived:
         if step.old is None:
             with suppress(FileNotFoundError):
-                (root / os.fsdecode(step.path)).unlink()
-    with copied(git, scratch) as view:
+                os.unlink(os.path.join(root, step.path))
+    with copied(git, move.scratch) as view:
         view.run("read-tree", old.contents)
         there = [step.path + b"\0" for step in arrived if step.old is not None]
         view.run("checkout-index", "-f", "-z", "--stdin", stdin=b"".join(there))
+    if move.is_plain:
+        write_index(git, (Step(step.path, step.new, step.old) for step in arrived))
+    elif not move.whole and new.head != old.head:
+        write_index(git, steps(git, new.head, old.head))
+    git.ask("update-index", "-q", "--refresh")
+
+
+def _drop_stale_lock(lock: Path, since: datetime) -> None:
+    """Remove the index lock of a git of ours that was killed with its server: made since the move began, and not touched for a while."""
+    with suppress(FileNotFoundError):
+        made = lock.stat().st_mtime
+        if made < since.timestamp() - 1:
+            return
+        if time.time() - made < _ABANDONED:
+            raise Busy(f"{lock} is there since a moment ago, by an interrupted call or another git.", "Call again in a moment.")
+        lock.unlink()

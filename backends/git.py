@@ -35,6 +35,7 @@ _SETTINGS = {
     "protocol.allow": "never",
     "submodule.recurse": "false",
     "diff.external": "",
+    "diff.ignoreSubmodules": "dirty",
     "diff.renameLimit": "1000",
     "merge.conflictStyle": "zdiff3",
     "merge.renameLimit": "7000",
@@ -50,6 +51,8 @@ _ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
 }
+_HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND"}
+"""What people set for themselves and none of our commands looks at."""
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.[^.]+$", re.DOTALL)
 
 
@@ -193,21 +196,27 @@ class Git:
 
     def tree(self, base: str, entries: Sequence[tuple[str, str, bytes]], scratch: Path) -> str:
         """Write `base` with `(mode, id, path)` entries put in; mode `0` takes the path out, with all below it."""
-        git = self.at(index=scratch / f"index-{os.urandom(6).hex()}")
-        git.run("read-tree", base)
+        index = scratch / f"index-{os.urandom(6).hex()}"
+        try:
+            return self.at(index=index)._put(base, entries)
+        finally:
+            index.unlink(missing_ok=True)
+
+    def _put(self, base: str, entries: Sequence[tuple[str, str, bytes]]) -> str:
+        self.run("read-tree", base)
         gone = [path for mode, _, path in entries if mode == "0"]
         if gone:
-            git.run(
+            self.run(
                 "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=b"\0".join(gone)
             )
         there = b"".join(f"{mode} {name}\t".encode() + path + b"\0" for mode, name, path in entries if mode != "0")
-        git.run("update-index", "--replace", "-z", "--index-info", stdin=there)
-        return git.line("write-tree")
+        self.run("update-index", "--replace", "-z", "--index-info", stdin=there)
+        return self.line("write-tree")
 
 
 def _command(args: Sequence[str | bytes], environment: Mapping[str, str]) -> list[str]:
     """Return the command line, preceded by `env -u` for what git would obey in the caller's environment: GitPython can add, not drop."""
-    leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment]
+    leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment and name not in _HARMLESS]
     dropped = ["env", *(word for name in leaked for word in ("-u", name))] if leaked else []
     return [*dropped, "git", "--no-pager", *(os.fsdecode(arg) for arg in args)]
 

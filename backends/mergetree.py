@@ -1,8 +1,8 @@
 """What `git merge-tree` said, as conflicts that a reader can act on, and as the tree that a chosen resolution gives.
 
 The format is that of `git merge-tree --write-tree -z --messages` (git-merge-tree(1), OUTPUT). The two sides travel as full commit ids, so that
-the labels in conflict markers cannot be mistaken for contents, and with markers of an unusual length (`MARKER`), so that the lines between
-them cannot either.
+the labels in conflict markers cannot be mistaken for contents, and with markers of a length that no line of the texts has (`MARKERS`), so that the lines
+between them cannot either.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from workspaces.model import Conflict, ConflictKind, Hunk, Side
 
 from .git import Git, path_text
 
-MARKER = 39
-"""Length of a conflict marker inside of a merge; what a person sees has git's usual seven."""
+MARKERS = (39, 57, 71, 83, 101, 127)
+"""Lengths of a conflict marker inside of a merge, tried in turn until the texts hold none such; what a person sees has git's usual seven."""
 HUNK_LIMIT = 1 << 18
 """Bytes of the largest file whose conflicting regions are spelled out."""
 TEXT_LIMIT = 1 << 26
@@ -80,9 +80,10 @@ class Outcome:
     clashes: tuple[Clash, ...]
     ours: str
     theirs: str
+    marker: int
 
 
-def parse(out: bytes, ours: str, theirs: str) -> Outcome:
+def parse(out: bytes, ours: str, theirs: str, marker: int) -> Outcome:
     """Read the answer to a merge of the commits `ours` and `theirs`."""
     words = iter(out.split(b"\0"))
     tree = next(words).decode()
@@ -108,7 +109,7 @@ def parse(out: bytes, ours: str, theirs: str) -> Outcome:
                 ranks[clash.path], clash.kind = rank, _KINDS[rank][1]
     for clash in clashes.values():
         clash.kind = _refined(clash)
-    return Outcome(tree, tuple(clashes.values()), ours, theirs)
+    return Outcome(tree, tuple(clashes.values()), ours, theirs, marker)
 
 
 def _messages(words: Iterator[bytes]) -> Iterator[tuple[list[bytes], str]]:
@@ -180,7 +181,16 @@ def _marked_texts(git: Git, outcome: Outcome, limit: int) -> dict[bytes, bytes]:
         return {}
     there = entries(git, outcome.tree, paths)
     blobs = git.blobs((entry.blob for entry in there.values()), limit)
-    return {path: blobs[entry.blob] for path, entry in there.items() if entry.blob in blobs}
+    texts = {path: blobs[entry.blob] for path, entry in there.items() if entry.blob in blobs}
+    # Where the repository's info/attributes sets another length of markers, regions cannot be told; such a file is taken whole.
+    return {path: text for path, text in texts.items() if any(isinstance(part, Region) for part in _regions(text, outcome))}
+
+
+def is_ambiguous(git: Git, outcome: Outcome) -> bool:
+    """Return whether the texts that conflict hold lines which could be taken for markers of this merge."""
+    sides = {entry.blob for clash in outcome.clashes if clash.is_text for entry in clash.stages.values()}
+    marker = re.compile(rb"(?m)^([<|=>])\1{%d}(?!\1)" % (outcome.marker - 1))
+    return bool(sides) and any(marker.search(text) for text in git.blobs(sides, TEXT_LIMIT).values())
 
 
 def entries(git: Git, tree: str, paths: list[bytes]) -> dict[bytes, Entry]:
@@ -196,9 +206,9 @@ def entries(git: Git, tree: str, paths: list[bytes]) -> dict[bytes, Entry]:
 
 def _regions(text: bytes, outcome: Outcome) -> Iterator[bytes | Region]:
     """Return the text in order: lines that both sides agree on, and a `Region` where they do not."""
-    opening = re.compile(rb"<{%d} %s(?::.*)?\r?\n?$" % (MARKER, outcome.ours.encode()), re.DOTALL)
-    middle, divider = re.compile(rb"\|{%d}(?: .*)?\r?\n?$" % MARKER, re.DOTALL), re.compile(rb"={%d}\r?\n?$" % MARKER)
-    closing = re.compile(rb">{%d} %s(?::.*)?\r?\n?$" % (MARKER, outcome.theirs.encode()), re.DOTALL)
+    opening = re.compile(rb"<{%d} %s(?::.*)?\r?\n?$" % (outcome.marker, outcome.ours.encode()), re.DOTALL)
+    middle, divider = re.compile(rb"\|{%d}(?: .*)?\r?\n?$" % outcome.marker, re.DOTALL), re.compile(rb"={%d}\r?\n?$" % outcome.marker)
+    closing = re.compile(rb">{%d} %s(?::.*)?\r?\n?$" % (outcome.marker, outcome.theirs.encode()), re.DOTALL)
     parts: dict[str, list[bytes]] = {}
     into, number, start = "", 1, 0
     for line in text.splitlines(keepends=True):
@@ -253,8 +263,8 @@ def marked(git: Git, outcome: Outcome, labels: tuple[str, str], scratch: Path) -
     put: list[tuple[str, str, bytes]] = []
     for clash in outcome.clashes:
         for stage, name in clash.homes.items():
-            if name != clash.path:
-                label = labels[0] if stage == 2 else labels[1]
+            if name != clash.path and stage in (2, 3):
+                label = labels[stage - 2]
                 put += [("0", "", name), (clash.stages[stage].mode, clash.stages[stage].blob, clash.path + b"~" + label.encode())]
     modes = {clash.path: clash.stages[2].mode for clash in outcome.clashes if clash.is_text and 2 in clash.stages}
     for path, text in _marked_texts(git, outcome, TEXT_LIMIT).items():
@@ -263,7 +273,7 @@ def marked(git: Git, outcome: Outcome, labels: tuple[str, str], scratch: Path) -
 
 
 def _familiar(text: bytes, outcome: Outcome, labels: tuple[str, str]) -> bytes:
-    text = re.sub(rb"(?m)^<{%d} %s" % (MARKER, outcome.ours.encode()), b"<<<<<<< " + labels[0].encode(), text)
-    text = re.sub(rb"(?m)^>{%d} %s" % (MARKER, outcome.theirs.encode()), b">>>>>>> " + labels[1].encode(), text)
-    text = re.sub(rb"(?m)^\|{%d}(?: [^\r\n]*)?" % MARKER, b"||||||| base", text)
-    return re.sub(rb"(?m)^={%d}(?=\r?$)" % MARKER, b"=======", text)
+    text = re.sub(rb"(?m)^<{%d} %s" % (outcome.marker, outcome.ours.encode()), b"<<<<<<< " + labels[0].encode(), text)
+    text = re.sub(rb"(?m)^>{%d} %s" % (outcome.marker, outcome.theirs.encode()), b">>>>>>> " + labels[1].encode(), text)
+    text = re.sub(rb"(?m)^\|{%d}(?: [^\r\n]*)?" % outcome.marker, b"||||||| base", text)
+    return re.sub(rb"(?m)^={%d}(?=\r?$)" % outcome.marker, b"=======", text)

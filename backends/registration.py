@@ -16,10 +16,13 @@ from workspaces.errors import Exists, NotAllowed
 from workspaces.model import Snapshot, Workspace
 
 from . import tree
+from .checkout import SUBMODULE, steps, write_index
 from .git import Git, path_text
 from .repository import Repository
 
 INCLUDE = ".worktreeinclude"
+_AGE = 5.0
+"""Seconds by which a clone's files are older than its index. git takes files of the same second as racy, and would read them all at each look."""
 REASON = "in use as a workspace; remove it with: workspaces delete"
 
 
@@ -34,13 +37,25 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     staged_tree.mkdir()
     (staged_tree / ".git").write_text(f"gitdir: {admin}\n")
     git.run("read-tree", "-u", "--reset", snapshot.contents)
-    own = snapshot.staged or snapshot.head + "^{tree}"
-    git.run("read-tree", "-m", git.line("rev-parse", own))
+    tree.age(staged_tree, _AGE)
+    git.ask("update-index", "-q", "--refresh")
+    own = snapshot.staged or git.line("rev-parse", snapshot.head + "^{tree}")
+    if own != snapshot.contents:
+        git.run("read-tree", "-m", own)
+        _note_submodules(git, own, snapshot.contents)
+        git.ask("update-index", "-q", "--refresh")
     warnings = _carry(source, staged_tree)
     _register(staged_admin, admin)
     staged_tree.rename(location)
     tree.sync(location.parent)
     return warnings
+
+
+def _note_submodules(git: Git, own: str, contents: str) -> None:
+    """Put the submodules' commits into the index as the snapshot has them: their folders are empty, so nothing else could tell."""
+    moved = [step for step in steps(git, own, contents) if step.new and step.new.mode == SUBMODULE]
+    if moved:
+        write_index(git, moved)
 
 
 def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
@@ -56,8 +71,13 @@ def _prepare_folder(folder: Path) -> None:
         raise NotAllowed(
             f"{folder} is not a folder, so workspaces could come to lie elsewhere. Nothing was made.", "Remove it and call again."
         )
+    ignore_workspaces(folder)
+
+
+def ignore_workspaces(folder: Path) -> None:
+    """See that the folder of the workspaces, if there is one, ignores itself: a clean in the project takes the file away."""
     ignore = folder / ".gitignore"
-    if not ignore.exists():
+    if folder.is_dir() and not folder.is_symlink() and not ignore.exists():
         draft = folder / f".gitignore-{os.urandom(4).hex()}"
         draft.write_text("*\n")
         draft.rename(ignore)
@@ -67,7 +87,9 @@ def _prepare_admin(repository: Repository, admin: Path, location: Path, head: st
     admin.mkdir(parents=True)
     for name, text in (("HEAD", head), ("commondir", "../.."), ("gitdir", f"{location}/.git"), ("locked", REASON)):
         (admin / name).write_text(text + "\n")
-    return replace(repository.git(), git_dir=admin, index=None)
+    # Durable as a whole when it is registered, so not at every step.
+    git = repository.git()
+    return replace(git, git_dir=admin, index=None, settings={**git.settings, "core.fsync": "none"})
 
 
 def _register(staged: Path, admin: Path) -> None:

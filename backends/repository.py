@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from workspaces.errors import NotAProject
@@ -17,14 +17,13 @@ WORKSPACES = ".workspaces"
 """The folder in a project that holds its workspaces, each of them a worktree."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Repository:
     """One checkout of a git repository: its work tree, its git directory, and the directory that all checkouts share."""
 
     root: Path
     git_dir: Path
     common_dir: Path
-    _armour: dict[tuple[int, ...], Git] = field(default_factory=dict[tuple[int, ...], Git])
 
     @property
     def home(self) -> Path:
@@ -39,28 +38,15 @@ class Repository:
         """Return the git directory of a workspace, whatever the `.git` file inside of it says."""
         return self.git_dir if workspace.is_main else self.common_dir / "worktrees" / f"{workspace.name}-{workspace.uid}"
 
-    def git(self) -> Git:
-        """Return the door to this repository, without a work tree. The repository's own drivers are off."""
-        files = [self.common_dir / "config", self.git_dir / "config.worktree"]
-        stamp = tuple(number for file in files for number in _stamp(file))
-        if stamp not in self._armour:
-            self._armour.clear()
-            self._armour[stamp] = Git(self.git_dir, self.common_dir).disarmed()
-        return self._armour[stamp]
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    try:
-        found = file.stat()
-    except FileNotFoundError:
-        return (0,)
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+    def git(self, git_dir: Path | None = None) -> Git:
+        """Return the door to one checkout, without a work tree. Drivers that the repository configures, for all or for that one, are off."""
+        return Git(git_dir or self.git_dir, self.common_dir).disarmed()
 
 
 def find(path: Path) -> Repository | None:
     """Return the checkout that `path` is in; from inside of a workspace, the checkout of its project."""
     for folder in (path, *path.parents):
-        if folder.parent.name == WORKSPACES:
+        if _is_workspace(folder):
             continue
         if (git_dir := _git_dir(folder)) is not None:
             common = git_dir / "commondir"
@@ -76,6 +62,12 @@ def find(path: Path) -> Repository | None:
     return None
 
 
+def _is_workspace(folder: Path) -> bool:
+    """Return whether a folder is one of our workspaces, by where it lies and not by what it contains."""
+    above = folder.parent
+    return above.name == WORKSPACES and (above / ".gitignore").exists() and (above.parent / ".git").exists()
+
+
 def _git_dir(folder: Path) -> Path | None:
     entry = folder / ".git"
     if entry.is_dir():
@@ -89,6 +81,10 @@ def _git_dir(folder: Path) -> Path | None:
 
 
 def _fit(found: Repository) -> Repository:
+    try:
+        str(found.root).encode()
+    except UnicodeEncodeError:
+        raise NotAProject("The path of the repository is not UTF-8. Nothing was changed.", "Rename the folder.") from None
     git = Git(found.git_dir, found.common_dir)
     if found.git_dir == found.common_dir and _is_bare(found.common_dir):
         raise NotAProject(
@@ -99,6 +95,11 @@ def _fit(found: Repository) -> Repository:
         raise NotAProject(
             f"{found.root} has no commit yet, so there is nothing to clone. Nothing was changed.",
             "Make a first commit (git commit --allow-empty -m start), then call again.",
+        )
+    tree = git.ask("config", "--type=path", "core.worktree")
+    if tree.status == 0 and (found.git_dir / os.fsdecode(tree.out.strip())).resolve() != found.root:
+        raise NotAProject(
+            f"The files of {found.root} are elsewhere, by core.worktree. Nothing was changed.", "Unset core.worktree, or use git worktree."
         )
     return found
 

@@ -1,7 +1,7 @@
 """Freezing a checkout: a tree of all that is there now, and the commit that gives it its place in history.
 
-The checkout's own index is copied, never written. A snapshot of a clean checkout is its head commit itself; any other is a commit of ours whose
-parents are the head and the earlier snapshots that it descends from. It is dated like its head, so equal work makes equal ids.
+The checkout's own index is copied, never written. A snapshot of a clean checkout is its head commit itself; any other is a commit of ours
+whose parents are the head and the earlier snapshots that it descends from. It is dated like its head, so equal work makes equal ids.
 """
 
 from __future__ import annotations
@@ -11,35 +11,52 @@ import re
 import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from workspaces.errors import BackendFailed
 from workspaces.model import Snapshot
 
-from .git import Git, refusal
+from .git import Git, path_text, refusal
+from .repository import WORKSPACES
 
-IDENTITY = "mcp-workspaces <workspaces@localhost>"
+IDENTITY = "mcp-workspaces snapshot <snapshot@workspaces.invalid>"
+_MESSAGE = re.compile(r"snapshot\n\nhead (?P<head>[0-9a-f]+)(?:\nstaged (?P<staged>[0-9a-f]+))?\n")
 _NO_COMMIT = re.compile(r"^error: '(.+)/' does not have a commit checked out$", re.MULTILINE)
 _VANISHED = re.compile(r"unable to (?:stat|index file)|No such file or directory|file changed|unexpected end|short read|failed to insert")
 _TRIES = 5
+_OURS = f":(top,exclude,literal){WORKSPACES}"
+
+
+@dataclass(frozen=True)
+class View:
+    """A checkout under a copy of its index that holds all files that are there but the ignored ones.
+
+    `staged` is the tree that was staged, empty while the index is unmerged, which no tree can express; `unmerged` are then the paths.
+    `left_out` are repositories of their own in there, of which a tree could hold no more than a commit's name.
+    """
+
+    git: Git
+    staged: str
+    unmerged: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, author: str, committer: str) -> str:
     """Write a commit; identities come with their date, as git stores them (`name <mail> seconds zone`)."""
-    lines = [
-        f"tree {tree}",
-        *(f"parent {parent}" for parent in dict.fromkeys(parents)),
-        f"author {author}",
-        f"committer {committer}",
-        "",
-        message.replace("\0", "").strip(),
-        "",
-    ]
-    return git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin="\n".join(lines).encode(errors="surrogateescape"))
+    header = [f"tree {tree}", *(f"parent {parent}" for parent in dict.fromkeys(parents)), f"author {author}", f"committer {committer}"]
+    text = message.replace("\0", "").strip() + "\n"
+    raw = "\n".join(header).encode(errors="surrogateescape") + b"\n\n" + text.encode(errors="replace")
+    return git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
 
 
 def head_of(git: Git) -> tuple[str, str, str]:
     """Return the head commit, its tree, and its date in seconds."""
+    if git.ask("rev-parse", "--verify", "-q", "HEAD^{commit}").status != 0:
+        raise BackendFailed(
+            f"{git.work_tree} is on a branch without a commit, or its HEAD is broken. Nothing was changed.",
+            "Check out a commit there, or delete the workspace with discard_unmerged=true.",
+        )
     commit, tree, date = git.line("log", "-1", "--format=%H %T %ct", "HEAD", "--").split()
     return commit, tree, date
 
@@ -49,9 +66,11 @@ def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path) -> 
     head, tree, date = head_of(git)
     if committed:
         return Snapshot(id=head, contents=tree, head=head)
-    with everything(git, scratch) as (view, staged):
-        contents = view.line("write-tree")
-    return linked(git, Snapshot(id="", contents=contents, head=head, staged="" if staged == tree else staged), tree, lineage, date)
+    with everything(git, scratch) as view:
+        contents = view.git.line("write-tree")
+    staged = "" if view.staged == tree else view.staged
+    made = Snapshot(id="", contents=contents, head=head, staged=staged, unmerged=view.unmerged, left_out=view.left_out)
+    return linked(git, made, tree, lineage, date)
 
 
 def linked(git: Git, made: Snapshot, head_tree: str, lineage: Sequence[str], date: str) -> Snapshot:
@@ -68,13 +87,17 @@ def date_of(git: Git, commit: str) -> str:
 
 
 def load(git: Git, name: str) -> Snapshot:
-    """Read a snapshot back by its id."""
+    """Read a snapshot back by its id. Any other commit is a snapshot of itself, whatever its message claims."""
     header, _, message = git.run("cat-file", "commit", name).decode(errors="replace").partition("\n\n")
-    tree = header.split("\n", 1)[0].removeprefix("tree ")
-    if f"committer {IDENTITY} " not in header or not message.startswith("snapshot\n\n"):
+    lines = header.split("\n")
+    noted = _MESSAGE.fullmatch(message) if any(line.startswith(f"committer {IDENTITY} ") for line in lines) else None
+    tree = lines[0].removeprefix("tree ")
+    if noted is None or f"parent {noted['head']}" not in lines:
         return Snapshot(id=name, contents=tree, head=name)
-    noted = dict(line.split(" ", 1) for line in message.splitlines()[2:] if " " in line)
-    return Snapshot(id=name, contents=tree, head=noted["head"], staged=noted.get("staged", ""))
+    return Snapshot(id=name, contents=tree, head=noted["head"], staged=noted["staged"] or "")
+
+
+# -- views --------------------------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -96,30 +119,54 @@ def copied(git: Git, scratch: Path) -> Generator[Git]:
 
 
 @contextmanager
-def everything(git: Git, scratch: Path) -> Generator[tuple[Git, str]]:
-    """Open a view whose index holds all files that are there but the ignored ones, and the tree that was staged.
-
-    Staged is empty while the index is unmerged, which no tree can express.
-    """
+def everything(git: Git, scratch: Path) -> Generator[View]:
+    """Open a view on all that is there: modified, deleted and untracked files, hidden ones too, but not what is ignored."""
     with copied(git, scratch) as view:
-        staged = view.ask("write-tree")
-        _add(view)
-        yield view, staged.out.decode().strip() if staged.status == 0 else ""
+        reply = view.ask("write-tree")
+        unmerged = _unmerged(view) if reply.status != 0 else ()
+        unhide(view)
+        yield View(view, reply.out.decode().strip() if reply.status == 0 else "", unmerged, _add(view))
 
 
-def _add(view: Git) -> None:
-    """Add everything. An agent may be writing meanwhile: files that vanish under git's hands are looked at again."""
-    skipped: list[str] = []
+def _unmerged(view: Git) -> tuple[str, ...]:
+    rows = view.fields("ls-files", "-z", "--unmerged")
+    return tuple(dict.fromkeys(path_text(row.split(b"\t", 1)[1]) for row in rows))
+
+
+def unhide(view: Git) -> None:
+    """Take the flags assume-unchanged and skip-worktree off files that are there: what was edited behind them is work too."""
+    rows = [(row[:1], row[2:]) for row in view.fields("ls-files", "-z", "-v") if row[:1] != b"H"]
+    root = os.fsencode(view.work_tree or "")
+    hidden = [(flag, path) for flag, path in rows if (flag.islower() or flag == b"S") and os.path.lexists(os.path.join(root, path))]  # noqa: PTH118 - bytes
+    if hidden:
+        names = b"".join(path + b"\0" for _, path in hidden)
+        for option in ("--no-assume-unchanged", "--no-skip-worktree"):
+            view.run("update-index", option, "-z", "--stdin", stdin=names)
+
+
+def _add(view: Git) -> tuple[str, ...]:
+    """Add everything but untracked repositories, and return those. An agent may be writing meanwhile: what vanishes is looked at again."""
+    left_out: list[str] = []
     for attempt in range(_TRIES):
-        left_out = [f":(top,exclude,literal){name}" for name in skipped]
-        reply = view.ask("add", "-A", "--", ":/", *left_out, literal=False)
+        reply = view.ask("add", "-A", "--", ":/", _OURS, *(f":(top,exclude,literal){name}" for name in left_out), literal=False)
         if reply.status == 0:
-            return
+            return tuple(sorted({*left_out, *_unadopted(view, reply.err)}))
         # A nested repository without a commit has nothing that a snapshot could name; git refuses it, and all else with it.
         if nested := _NO_COMMIT.findall(reply.err):
-            skipped += nested
+            left_out += nested
         elif attempt == _TRIES - 1 or not _VANISHED.search(reply.err):
             raise refusal(["add"], reply)
     raise BackendFailed(
         "The files keep changing faster than they can be read. Nothing was changed.", "Stop what writes there, then call again."
     )
+
+
+def _unadopted(view: Git, said: str) -> list[str]:
+    """Take those repositories out again that git just added as bare names of commits, and return them."""
+    if "adding embedded git repository" not in said:
+        return []
+    before = set(view.fields("ls-tree", "-r", "-z", "--name-only", "HEAD"))
+    links = [row.split(b"\t", 1)[1] for row in view.fields("ls-files", "-z", "--stage") if row.startswith(b"160000")]
+    fresh = [path for path in links if path not in before]
+    view.run("update-index", "--force-remove", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in fresh))
+    return [path_text(path) for path in fresh]

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from workspaces.errors import Exists, NotFound
+from workspaces.errors import BackendFailed, Exists, NotAllowed, NotFound
 from workspaces.model import Snapshot, Workspace
 
 from . import registration, tree
 from .git import Git
 from .repository import Repository
-from .snapshot import IDENTITY, write_commit
+from .snapshot import IDENTITY, copied, write_commit
 
 _ID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 
@@ -24,6 +24,7 @@ def retire(repository: Repository, workspace: Workspace, git: Git | None, snapsh
     """Move the worktree into the trash. Twice changes nothing; a half-done move is finished. `git` is at it, if it is still whole."""
     location, admin = Path(workspace.location), repository.admin_dir(workspace)
     home, beside = _places(repository, workspace)
+    _refuse_links(location)
     if admin.exists():
         _keep(repository, workspace, git, snapshot)
     if os.path.lexists(location):
@@ -39,6 +40,7 @@ def revive(repository: Repository, workspace: Workspace) -> None:
     """Move it back, as it was. Twice changes nothing."""
     location, admin = Path(workspace.location), repository.admin_dir(workspace)
     home, beside = _places(repository, workspace)
+    _refuse_links(location)
     kept = next((place for place in (home / "tree", beside / "tree") if place.exists()), None)
     if kept is None and not location.exists():
         raise NotFound(
@@ -77,6 +79,13 @@ def prefix(workspace: Workspace) -> str:
     return f"refs/workspaces/{workspace.project}/{workspace.uid}/"
 
 
+def _refuse_links(location: Path) -> None:
+    if location.parent.is_symlink():
+        raise NotAllowed(
+            f"{location.parent} became a link, so it could lead anywhere. Nothing was moved.", "Put the folder back in its place."
+        )
+
+
 def _places(repository: Repository, workspace: Workspace) -> tuple[Path, Path]:
     """Return the workspace's place in the trash, and the one to use where that is on another file system."""
     return repository.home / "trash" / workspace.uid, Path(workspace.location).parent / ".trash" / workspace.uid
@@ -107,7 +116,7 @@ def _keep(repository: Repository, workspace: Workspace, git: Git | None, snapsho
     ]
     parents = [*known, *([snapshot.id] if snapshot else [])]
     who = f"{IDENTITY} 0 +0000"
-    kept = write_commit(door, _staged(door, git), parents, f"kept for {workspace.id} while it is deleted", who, who)
+    kept = write_commit(door, _staged(repository, git), parents, f"kept for {workspace.id} while it is deleted", who, who)
     door.run("update-ref", prefix(workspace) + "deleted", kept)
 
 
@@ -117,9 +126,18 @@ def _notes(admin: Path) -> Iterator[str]:
             yield file.read_text(errors="replace")
 
 
-def _staged(door: Git, git: Git | None) -> str:
-    """Return a tree of all blobs that the worktree's index names, those of an unfinished merge too."""
-    rows = git.fields("ls-files", "-z", "--stage") if git else []
-    abouts = dict.fromkeys(row.split(b"\t", 1)[0].rsplit(b" ", 1)[0] for row in rows)
-    blobs = dict.fromkeys(about.split(b" ")[1] for about in abouts if not about.startswith(b"160000"))
+def _staged(repository: Repository, git: Git | None) -> str:
+    """Return a tree of what the worktree's index names; of one that is unmerged, of all blobs of all sides."""
+    door = repository.git()
+    if git is None:
+        return door.line("mktree", "-z", stdin=b"")
+    with copied(git, repository.scratch) as view:
+        reply = view.ask("write-tree")
+        if reply.status == 0:
+            return reply.out.decode().strip()
+        try:
+            abouts = [row.split(b"\t", 1)[0].split(b" ") for row in view.fields("ls-files", "-z", "--stage")]
+        except BackendFailed:  # a damaged index names nothing; it goes into the trash as it is
+            abouts = []
+    blobs = dict.fromkeys(blob for mode, blob, _ in abouts if mode != b"160000")
     return door.line("mktree", "-z", "--missing", stdin=b"".join(b"100644 blob %s\t%s\0" % (blob, blob) for blob in blobs))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from workspaces.errors import InvalidArgument, NotFound
+from workspaces.errors import InvalidArgument, Unsupported, WorkspaceGone
 from workspaces.model import (
     Capabilities,
     Change,
@@ -25,11 +28,14 @@ from workspaces.model import (
     Workspace,
 )
 
-from . import checkout, mergetree, registration, repository, snapshot, trash, tree
+from . import checkout, mergetree, packs, registration, repository, snapshot, trash, tree
 from .diff import changes, patch
 from .git import Git, path_bytes, path_text, readable, refusal
 
 _GIT_NEEDED = (2, 38)
+_STALE = 86400.0
+"""Seconds after which what a killed call left in the scratch folder is removed."""
+_MARKER_SIZE = re.compile(rb"[-!]?conflict-marker-size(?:=[^ \t\r\n]*)?")
 
 
 class WorktreeBackend:
@@ -39,6 +45,7 @@ class WorktreeBackend:
 
     def __init__(self, found: repository.Repository, view: Path | None = None) -> None:
         self._repository, self._view = found, view
+        self._doors: dict[Path, Git] = {}
         self.root, self.home = found.root, found.home
 
     @classmethod
@@ -47,7 +54,14 @@ class WorktreeBackend:
         return None if found is None else cls(found)
 
     def initialize(self) -> None:
-        self._repository.scratch.mkdir(parents=True, exist_ok=True)
+        scratch = self._repository.scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        registration.ignore_workspaces(self.root / repository.WORKSPACES)
+        for leftover in scratch.iterdir():
+            with suppress(FileNotFoundError):
+                if time.time() - leftover.lstat().st_mtime > _STALE:
+                    tree.remove(leftover)
+        packs.forget_stale(self._repository.common_dir / "objects" / "pack")
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -60,45 +74,51 @@ class WorktreeBackend:
 
     @property
     def _git(self) -> Git:
-        return replace(self._repository.git(), objects=self._view / "objects" if self._view else None)
+        return self._door(self._repository.git_dir)
+
+    def _door(self, git_dir: Path) -> Git:
+        """Return git at a git directory. What the configuration there defines is looked at in every call; a view lives for one call."""
+        if self._view is None:
+            return self._repository.git(git_dir)
+        if git_dir not in self._doors:
+            self._doors[git_dir] = replace(self._repository.git(git_dir), objects=self._view / "objects")
+        return self._doors[git_dir]
 
     def _at(self, workspace: Workspace) -> Git:
-        """Return git pinned to a workspace. Raises `NotFound` when its folder or its registration is gone."""
+        """Return git pinned to a workspace. Raises `WorkspaceGone` when its folder or its registration is gone."""
         location, admin = Path(workspace.location), self._repository.admin_dir(workspace)
-        if not location.is_dir() or location.is_symlink():
-            raise NotFound(
-                f"The folder of {workspace.id} is gone: {location}. What was last snapshotted of it is kept.",
-                "Delete the workspace, or put the folder back.",
+        if not location.is_dir() or location.is_symlink() or (not workspace.is_main and location.parent.is_symlink()):
+            raise WorkspaceGone(
+                f"The folder of {workspace.id} is gone: {location}.",
+                "Put the folder back, or delete the workspace; its restore points are kept.",
             )
         if not (admin / "HEAD").exists():
-            raise NotFound(
+            raise WorkspaceGone(
                 f"git no longer knows {workspace.id}: {admin} is gone. Its files in {location} are untouched.",
                 "Copy what you need, then delete the workspace.",
             )
-        return replace(self._git, git_dir=admin, work_tree=location)
+        return replace(self._door(admin), work_tree=location)
 
     # -- views
 
     @contextmanager
     def aside(self) -> Generator[WorktreeBackend]:
-        self.initialize()
-        with tempfile.TemporaryDirectory(prefix="aside-", dir=self._repository.scratch) as folder:
+        with tempfile.TemporaryDirectory(prefix="aside-", dir=self._scratch) as folder:
             (Path(folder) / "objects").mkdir()
             yield WorktreeBackend(self._repository, Path(folder))
 
-    def keep_all(self) -> None:
-        """Move the objects in: packs before their indexes, so that nobody sees half a pack (as git's own tmp-objdir does)."""
+    @contextmanager
+    def keep_all(self) -> Generator[None]:
+        """Bring the objects in as one pack, kept by a `.keep` file until the block ends: a prune that runs meanwhile leaves it alone."""
         if self._view is None:
+            yield
             return
-        source, target = self._view / "objects", self._repository.common_dir / "objects"
-        files = [file for file in source.rglob("*") if file.is_file()]
-        for file in sorted(files, key=lambda file: (file.suffix == ".idx", file.name)):
-            place = target / file.relative_to(source)
-            place.parent.mkdir(exist_ok=True)
-            tree.sync_file(file)
-            file.rename(place)
-        for folder in {(target / file.relative_to(source)).parent for file in files}:
-            tree.sync(folder)
+        kept = packs.bring_in(self._git, self._view / "objects", self._repository.common_dir / "objects" / "pack")
+        try:
+            yield
+        finally:
+            for file in kept:
+                file.unlink(missing_ok=True)
 
     def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
         refs = {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {})
@@ -159,12 +179,7 @@ class WorktreeBackend:
         labels: tuple[str, str] = ("ours", "theirs"),
     ) -> Merge:
         git, left = self._git, self._linked(ours, lineage)
-        view = git.at(work_tree=self._attribute_tree(ours.contents))
-        args = ("merge-tree", "--write-tree", "-z", "--messages", left, theirs.id)
-        reply = view.ask(*args)
-        if reply.status not in (0, 1) or not reply.out:
-            raise refusal(args, reply)
-        outcome = mergetree.parse(reply.out, left, theirs.id)
+        outcome = self._tried(left, theirs.id, ours.contents)
         conflicts = mergetree.conflicts(git, outcome) if outcome.clashes else ()
         result = outcome.tree
         if outcome.clashes and on_conflict == "markers":
@@ -173,6 +188,21 @@ class WorktreeBackend:
             result, conflicts = mergetree.settled(git, outcome, on_conflict, self._scratch), ()
         gained: tuple[Change, ...] = () if result == ours.contents else changes(git, ours.contents, result)
         return Merge(contents=result, conflicts=conflicts, changes=gained)
+
+    def _tried(self, ours: str, theirs: str, attributes: str) -> mergetree.Outcome:
+        """Merge two commits under the attributes of a tree, with markers that cannot be mistaken for contents."""
+        for marker in mergetree.MARKERS:
+            args = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
+            reply = self._git.at(work_tree=self._attribute_tree(attributes, marker)).ask(*args)
+            if reply.status not in (0, 1) or not reply.out:
+                raise refusal(args, reply)
+            outcome = mergetree.parse(reply.out, ours, theirs, marker)
+            if not mergetree.is_ambiguous(self._git, outcome):
+                return outcome
+        raise Unsupported(
+            "The files hold lines like conflict markers of every length that was tried. Nothing was changed.",
+            "Merge them with git by hand.",
+        )
 
     @property
     def _scratch(self) -> Path:
@@ -187,20 +217,19 @@ class WorktreeBackend:
         who = f"{snapshot.IDENTITY} {snapshot.date_of(self._git, ours.id)} +0000"
         return snapshot.write_commit(self._git, ours.contents, [ours.id, *extra], "ours, and what it is known to contain", who, who)
 
-    def _attribute_tree(self, contents: str) -> Path:
-        """Return a work tree that holds the attributes of `contents` and nothing else: git reads them from files, not from the merged trees."""
-        folder = (self._view or self._scratch) / f"attributes-{contents}"
+    def _attribute_tree(self, contents: str, marker: int) -> Path:
+        """Return a work tree with the attributes of `contents` and nothing else: git reads them from files, not from the merged trees."""
+        folder = (self._view or self._scratch) / f"attributes-{marker}-{contents}"
         if folder.exists():
             return folder
         draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
+        rows = [row for row in self._git.fields("ls-tree", "-r", "-z", contents) if row.endswith(b".gitattributes")]
         names = {
-            row.split(b"\t", 1)[1]: row.split()[2].decode()
-            for row in self._git.fields("ls-tree", "-r", "-z", contents)
-            if row.endswith(b".gitattributes")
+            row.split(b"\t", 1)[1]: row.split()[2].decode() for row in rows if row.split(b"\t", 1)[1].split(b"/")[-1] == b".gitattributes"
         }
-        texts = self._git.blobs(names.values(), mergetree.HUNK_LIMIT) if names else {}
-        files = {path: texts.get(blob, b"") for path, blob in names.items() if path.split(b"/")[-1] == b".gitattributes"}
-        files[b".gitattributes"] = b"* conflict-marker-size=%d\n" % mergetree.MARKER + files.get(b".gitattributes", b"")
+        texts = self._git.blobs(names.values(), mergetree.HUNK_LIMIT)
+        files = {path: _MARKER_SIZE.sub(b"", texts.get(blob, b"")) for path, blob in names.items()}
+        files[b".gitattributes"] = b"* conflict-marker-size=%d\n" % marker + files.get(b".gitattributes", b"")
         for path, text in files.items():
             place = draft / os.fsdecode(path)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -238,13 +267,21 @@ class WorktreeBackend:
     def _side(self, theirs: Snapshot, lineage: Sequence[str], author: str) -> str:
         """Return what a merge commit names as its second parent: their head, or a commit of their uncommitted work on top of it.
 
-        What they only carried along from where they were cloned is not theirs, and stays out of history.
+        What they only carried along from where they were cloned is not theirs, and stays out of history: where they committed it, their
+        commits are brought as one, without it.
         """
-        committed = Snapshot(id=theirs.head, contents=self._git.line("rev-parse", f"{theirs.head}^{{tree}}"), head=theirs.head)
+        carried = next((base for base in map(self.load, lineage) if self._carried_into(base, theirs)), None)
+        head = carried.head if carried else theirs.head
+        committed = Snapshot(id=head, contents=self._git.line("rev-parse", f"{head}^{{tree}}"), head=head)
         own = self.merge(committed, theirs, lineage, "source").contents
         if own == committed.contents:
-            return theirs.head
-        return snapshot.write_commit(self._git, own, [theirs.head], "Uncommitted work", author, author)
+            return head
+        return snapshot.write_commit(self._git, own, [head], "Uncommitted work" if head == theirs.head else "Work", author, author)
+
+    def _carried_into(self, base: Snapshot, theirs: Snapshot) -> bool:
+        """Return whether commits since a base touch the paths that were uncommitted in it."""
+        carried = [step.path for step in checkout.steps(self._git, f"{base.head}^{{tree}}", base.contents)]
+        return bool(carried) and bool(self._git.run("rev-list", "-1", theirs.head, f"^{base.head}", "--", *carried))
 
     def _identity(self, role: str) -> str:
         """Return who commits: the user as git knows him, or a name of ours where git knows none."""
@@ -252,21 +289,37 @@ class WorktreeBackend:
         if reply.status == 0:
             return reply.out.decode(errors="surrogateescape").strip()
         reply = replace(
-            self._git, settings={**self._git.settings, "user.name": "mcp-workspaces", "user.email": "workspaces@localhost"}
+            self._git, settings={**self._git.settings, "user.name": "mcp-workspaces", "user.email": "mcp-workspaces@localhost"}
         ).ask("var", f"GIT_{role}_IDENT")
         return reply.out.decode(errors="surrogateescape").strip()
 
     def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
-        return tuple(map(path_text, checkout.obstacles(self._at(workspace), old, new)))
+        return tuple(map(path_text, checkout.obstacles(self._at(workspace), old, new, self._scratch)))
 
-    def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str) -> None:
-        checkout.move(self._at(workspace), old, new, reason, self._scratch)
+    def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
+        checkout.carry_out(checkout.Move(self._at(workspace), old, new, reason, self._scratch, whole))
 
-    def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str) -> bool:
-        return checkout.settle(self._at(workspace), old, new, reason, self._scratch)
+    def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
+        return checkout.settle(checkout.Move(self._at(workspace), old, new, reason, self._scratch, whole), since)
 
     def occupied(self, workspace: Workspace) -> str:
-        return repository.under_way(self._repository, self._repository.admin_dir(workspace))
+        git = self._at(workspace)
+        if under_way := repository.under_way(self._repository, git.git_dir):
+            return under_way
+        return "its index is unmerged" if git.fields("ls-files", "-z", "--unmerged") else ""
+
+    def untrusted(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
+        git = self._at(workspace)
+        off = {
+            key.removeprefix("filter.").removesuffix(".clean")
+            for key in git.settings
+            if key.startswith("filter.") and key.endswith(".clean")
+        }
+        if not off:
+            return ()
+        asked = b"".join(path_bytes(path) + b"\0" for path in paths) if paths else git.run("ls-files", "-z")
+        words = git.fields("check-attr", "-z", "--stdin", "filter", stdin=asked)
+        return tuple(path_text(path) for path, value in zip(words[::3], words[2::3], strict=True) if os.fsdecode(value) in off)
 
     def marked(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
         root = Path(workspace.location)
@@ -277,7 +330,7 @@ class WorktreeBackend:
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
         try:
             git: Git | None = self._at(workspace)
-        except NotFound:
+        except WorkspaceGone:
             git = None
         trash.retire(self._repository, workspace, git, snapshot)
 
@@ -306,7 +359,7 @@ class WorktreeBackend:
     def _inspect(self, workspace: Workspace) -> Finding:
         try:
             self._at(workspace)
-        except NotFound as missing:
+        except WorkspaceGone as missing:
             return Finding(check=workspace.id, ok=False, message=missing.message, repair=missing.hint)
         pointer = Path(workspace.location) / ".git"
         if not workspace.is_main and not _points_to(pointer, self._repository.admin_dir(workspace)):

@@ -209,3 +209,61 @@ def test_crlf_files_keep_their_line_ends(project: Project, repo: Repo) -> None:
     assert conflict.hunks[0].theirs == "theirs\r\n"
     project.merge("fix", on_conflict="source")
     assert (repo.path / "win.txt").read_bytes() == b"one\r\ntheirs\r\nthree\r\n"
+
+
+def test_a_conflict_without_text_is_resolved_in_the_clone_too(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    repo.git("rm", "-q", "cart.py")
+    repo.commit("removed")
+    fix.write("cart.py", "kept and changed\n")
+    fix.commit("changed")
+    assert project.merge("fix").status == "conflicts"
+    result = project.merge("main", "fix", on_conflict="markers")
+    assert "cart.py" in result.warnings[0]
+    assert project.merge("fix").status == "merged"
+    assert repo.read("cart.py") == "kept and changed\n"
+
+
+@pytest.mark.parametrize("length", [7, 39, 57])
+def test_headings_as_long_as_our_markers(project: Project, repo: Repo, length: int) -> None:
+    line = "=" * length
+    repo.write("x.rst", "Intro\n\nTitle\n-----\ntext\n")
+    repo.commit("text")
+    fix = clone(project, "fix")
+    fix.write("x.rst", f"Intro\n\nClone\n{line}\nclone text\n")
+    repo.write("x.rst", f"Intro\n\nMain\n{line}\nmain text\n")
+    repo.commit("ours")
+    project.merge("main", "fix", on_conflict="markers")
+    assert line in fix.read("x.rst")
+    project.restore("fix")
+    project.merge("fix", on_conflict="source")
+    assert repo.read("x.rst") == f"Intro\n\nClone\n{line}\nclone text\n"
+
+
+@pytest.mark.parametrize("place", [".gitattributes", ".git/info/attributes"])
+def test_another_length_of_markers_by_attribute(project: Project, repo: Repo, place: str) -> None:
+    repo.write("x.rst", "1\n2\n3\n")
+    repo.commit("text")
+    with (repo.path / place).open("a") as file:
+        file.write("*.rst conflict-marker-size=32\n")
+    repo.git("add", "-A")
+    repo.git("commit", "-q", "--allow-empty", "-m", "attributes")
+    fix = clone(project, "fix")
+    fix.write("x.rst", "1\nclone\n3\n")
+    repo.write("x.rst", "1\nmain\n3\n")
+    repo.commit("ours")
+    project.merge("fix", on_conflict="source")
+    assert repo.read("x.rst") == "1\nclone\n3\n"
+
+
+def test_markers_name_the_sides_of_other_types(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    (fix.path / "cart.py").unlink()
+    (fix.path / "cart.py").symlink_to("notes.md")
+    repo.write("cart.py", "ours\n")
+    repo.commit("ours")
+    project.merge("main", "fix", on_conflict="markers")
+    names = {entry.name for entry in fix.path.iterdir() if entry.name.startswith("cart.py")}
+    assert names in ({"cart.py", "cart.py~main"}, {"cart.py", "cart.py~fix"}, {"cart.py~main", "cart.py~fix"})
+    other = fix.path / "cart.py~main"
+    assert not other.exists() or other.read_text() == "ours\n"

@@ -10,7 +10,7 @@ import pytest
 from support import Repo, clone, fingerprint
 
 from workspaces import Project
-from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges
+from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges, WorkspacesError
 
 
 def test_unmerged_work_is_refused_and_nothing_changes(project: Project) -> None:
@@ -200,3 +200,74 @@ def test_a_link_in_the_place_of_a_workspace_is_not_followed(project: Project, tm
         project.compare(["fix"])
     project.delete(["fix"], discard_unmerged=True)
     assert (other / "a.txt").read_text() == "keep\n"
+
+
+def test_the_one_deleted_last_comes_back(project: Project) -> None:
+    clone(project, "fix").write("one.txt", "first\n")
+    project.delete(["fix"], discard_unmerged=True)
+    second = clone(project, "fix")
+    project.delete(["fix"])
+    project.undo()
+    assert not (second.path / "one.txt").exists()
+    project.delete(["fix"])
+    uid = project.status(include_deleted=True).workspaces
+    assert [workspace.name for workspace in uid].count("fix") == 2
+
+
+def test_an_earlier_one_of_the_same_name_can_be_undone(project: Project) -> None:
+    clone(project, "fix").write("one.txt", "first\n")
+    project.delete(["fix"], discard_unmerged=True)
+    fix = clone(project, "fix")
+    project.undo()
+    project.undo()
+    assert fix.read("one.txt") == "first\n"
+
+
+def test_work_stays_unmerged_when_the_parent_goes(project: Project) -> None:
+    clone(project, "one")
+    clone(project, "two", source="one").write("new.py", "two\n")
+    project.delete(["one"], discard_unmerged=True, children="delete")
+    project.restore("two")
+    assert project.compare(["two"]).workspaces[0].files_changed == 1
+    with pytest.raises(UnmergedChanges):
+        project.delete(["two"])
+    assert project.merge("two").target == "shop/main"
+
+
+def test_nothing_goes_when_a_name_is_wrong(project: Project) -> None:
+    clone(project, "one")
+    clone(project, "two", source="one").write("new.py", "two\n")
+    with pytest.raises(Protected):
+        project.delete(["main"], children="delete", discard_unmerged=True)
+    with pytest.raises(NotFound):
+        project.delete(["one", "nope"], children="delete")
+    with pytest.raises(UnmergedChanges):
+        project.delete(["one"], children="delete")
+    assert {workspace.name for workspace in project.status().workspaces} == {"main", "one", "two"}
+    assert set(project.delete(["one", "two"], discard_unmerged=True).deleted) == {"shop/one", "shop/two"}
+
+
+@pytest.mark.parametrize("broken", ["orphan", "index"])
+def test_a_broken_workspace_can_still_be_set_aside(project: Project, broken: str) -> None:
+    fix = clone(project, "fix")
+    fix.write("new.py", "mine\n")
+    if broken == "orphan":
+        fix.git("checkout", "-q", "--orphan", "empty")
+    else:
+        (Path(fix.git("rev-parse", "--absolute-git-dir")) / "index").write_bytes(b"garbage")
+    with pytest.raises(WorkspacesError):
+        project.compare(["fix"])
+    with pytest.raises(WorkspacesError):
+        project.delete(["fix"])
+    project.delete(["fix"], discard_unmerged=True)
+    project.restore("fix")
+    assert fix.read("new.py") == "mine\n"
+
+
+def test_a_clean_of_the_project_leaves_workspaces_hidden(project: Project, repo: Repo) -> None:
+    clone(project, "fix")
+    repo.git("clean", "-fdxq")
+    (made,) = project.clone(name="two").workspaces
+    assert made.base == repo.head
+    assert repo.status() == []
+    assert project.compare(["two", "fix"]).groups == (("shop/two", "shop/fix"),)

@@ -127,3 +127,68 @@ def test_the_log_says_what_was_done(project: Project) -> None:
     project.checkpoint("fix", label="x")
     newest = project.log().operations[0]
     assert (newest.verb, newest.workspaces, newest.state) == ("checkpoint", ("shop/fix",), "done")
+
+
+def test_restoring_main_and_taking_that_back_keeps_what_is_uncommitted(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    repo.write("notes.md", "dirty\n")
+    repo.write("untracked.py", "untracked\n")
+    merged = project.merge("fix").commit
+    restored = project.restore("main")
+    project.restore("main", restored.restore_point)
+    assert (repo.head, repo.status()) == (merged, [" M notes.md", "?? untracked.py"])
+    assert project.merge("fix").status == "up_to_date"
+    project.restore("main")
+    assert project.merge("fix").status == "merged"
+
+
+def test_restoring_twice_takes_two_merges_back(project: Project, repo: Repo) -> None:
+    start = repo.head
+    clone(project, "a").write("a.txt", "a\n")
+    clone(project, "b").write("b.txt", "b\n")
+    project.merge("a")
+    project.merge("b")
+    project.restore("main")
+    project.restore("main")
+    assert (repo.head, repo.status()) == (start, [])
+    with pytest.raises(NotFound, match="nothing to go back to"):
+        project.restore("main")
+
+
+def test_restoring_a_clone_moves_no_branch(project: Project, repo: Repo) -> None:
+    repo.git("branch", "release")
+    fix = clone(project, "fix")
+    project.checkpoint("fix")
+    fix.git("checkout", "-q", "release")
+    fix.write("cart.py", "released\n")
+    release = fix.commit("released")
+    project.restore("fix")
+    assert repo.git("rev-parse", "release") == release
+    assert fix.read("cart.py").startswith("line 1\n")
+
+
+def test_restoring_brings_the_index_back(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("staged.py", "staged\n")
+    fix.git("add", "staged.py")
+    fix.write("cart.py", "unstaged\n")
+    before = fix.status()
+    project.checkpoint("fix")
+    fix.write("new.py", "new\n")
+    fix.git("add", "-A")
+    after = fix.status()
+    restored = project.restore("fix")
+    assert fix.status() == before
+    project.restore("fix", restored.restore_point)
+    assert fix.status() == after
+
+
+def test_undo_goes_back_to_the_start(project: Project, repo: Repo) -> None:
+    start = repo.head
+    project.clone(count=3, name="c")
+    for number in range(1, 4):
+        Repo(repo.path / ".workspaces" / f"c-{number}").write(f"{number}.txt", "x\n")
+        project.merge(f"c-{number}", delete_source=True)
+    for _ in range(4):
+        project.undo()
+    assert (repo.head, [workspace.name for workspace in project.status().workspaces]) == (start, ["main"])

@@ -9,6 +9,7 @@ import pytest
 from support import Repo, clone, fingerprint
 
 from workspaces import Project
+from workspaces.errors import UntrustedConfig, WorkspacesError
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def loop(project: Project, fix: Repo) -> None:
 
 def test_drivers_and_hooks_of_the_repository_do_not_run(project: Project, repo: Repo, tripwire: Path) -> None:
     fix = clone(project, "fix")
-    repo.write(".gitattributes", "* filter=evil diff=evil merge=evil\n")
+    repo.write(".gitattributes", "* diff=evil merge=evil\n*.dat filter=evil\n")
+    repo.write("a.dat", "data\n")
     repo.commit("attributes")
     project.merge("main", "fix")
     for key in ("filter.evil.clean", "filter.evil.smudge", "filter.evil.process", "diff.evil.textconv", "diff.evil.command"):
@@ -65,6 +67,67 @@ def test_a_filter_that_appears_later_does_not_run_either(project: Project, repo:
     fix.write("cart.py", "mine\n")
     project.compare(["fix"])
     assert not (tripwire.parent / "tripped").exists()
+
+
+def test_a_filter_of_one_worktree_does_not_run(project: Project, repo: Repo, tripwire: Path) -> None:
+    fix = clone(project, "fix")
+    repo.git("config", "extensions.worktreeConfig", "true")
+    fix.git("config", "--worktree", "filter.evil.clean", str(tripwire))
+    fix.write(".gitattributes", "* filter=evil\n")
+    fix.write("cart.py", "mine\n")
+    project.compare(["fix"])
+    project.status()
+    assert not (tripwire.parent / "tripped").exists()
+
+
+def test_a_filter_of_an_included_file_does_not_run(project: Project, repo: Repo, tripwire: Path) -> None:
+    fix = clone(project, "fix")
+    included = repo.write(".git/included", "")
+    repo.git("config", "include.path", "included")
+    fix.write(".gitattributes", "* filter=evil\n")
+    project.compare(["fix"])
+    included.write_text(f'[filter "evil"]\n\tclean = {tripwire}\n')
+    fix.write("cart.py", "mine\n")
+    project.compare(["fix"])
+    assert not (tripwire.parent / "tripped").exists()
+
+
+@pytest.mark.parametrize("setting", ["", "submodule.lib.ignore"])
+def test_a_filter_of_a_submodule_does_not_run(project: Project, repo: Repo, tmp_path: Path, tripwire: Path, setting: str) -> None:
+    library = Repo.create(tmp_path / "library")
+    library.write("a.txt", "a\n")
+    library.commit("start")
+    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.path), "lib")
+    if setting:
+        repo.git("config", setting, "none")
+    repo.commit("with a submodule")
+    fix = clone(project, "fix")
+    fix.git("-c", "protocol.file.allow=always", "submodule", "update", "-q", "--init")
+    inside = Repo(fix.path / "lib")
+    inside.git("config", "filter.evil.clean", str(tripwire))
+    inside.write(".gitattributes", "* filter=evil\n")
+    inside.write("a.txt", "changed\n")
+    loop(project, fix)
+    assert not (tmp_path / "tripped").exists()
+
+
+def test_what_only_an_untrusted_filter_can_store_is_not_stored(project: Project, repo: Repo) -> None:
+    """git-crypt and `lfs install --local` set up filters in the repository; without them, secrets would go into history in clear."""
+    repo.git("config", "filter.crypt.clean", "base64")
+    repo.git("config", "filter.crypt.smudge", "base64 -d")
+    repo.write(".gitattributes", "*.key filter=crypt\n")
+    repo.write("s.key", "SECRET\n")
+    repo.commit("encrypted")
+    made = project.clone(name="fix")
+    assert "s.key" in made.warnings[0]
+    fix = Repo(Path(made.workspaces[0].location))
+    fix.write("s.key", "SECRET 2\n")
+    fix.write("cart.py", "mine\n")
+    before = fingerprint(repo)
+    with pytest.raises(UntrustedConfig, match=r"s\.key"):
+        project.merge("fix")
+    assert fingerprint(repo) == before
+    assert project.merge("fix", paths=["cart.py"]).status == "merged"
 
 
 def test_the_persons_own_filters_run(project: Project, repo: Repo, home: Path) -> None:
@@ -159,3 +222,25 @@ def test_a_hostile_index_name_or_message_is_only_text(project: Project, repo: Re
     project.merge("fix", message="--amend\n\n$(touch pwned)\x00\n")
     assert "pwned" not in [entry.name for entry in repo.path.iterdir()]
     assert repo.git("log", "-1", "--format=%B") == "--amend\n\n$(touch pwned)"
+
+
+def test_a_commit_that_looks_like_a_snapshot_is_a_commit(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    forged = ["-c", "user.name=mcp-workspaces snapshot", "-c", "user.email=snapshot@workspaces.invalid"]
+    fix.git(*forged, "commit", "-qam", f"snapshot\n\nhead {'1' * 40}")
+    fix.git(*forged, "commit", "-q", "--allow-empty", "-m", "snapshot", "-m", "hello world")
+    assert project.compare(["fix"]).workspaces[0].files_changed == 1
+    assert project.merge("fix", message="snapshot\n\nof the day").status == "merged"
+    assert project.compare([clone(project, "two").path.name]).workspaces[0].files_changed == 0
+
+
+def test_a_folder_of_workspaces_that_becomes_a_link_is_not_followed(project: Project, repo: Repo, tmp_path: Path) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    shutil.move(repo.path / ".workspaces", tmp_path / "elsewhere")
+    (repo.path / ".workspaces").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(WorkspacesError):
+        project.merge("main", "fix")
+    with pytest.raises(WorkspacesError):
+        project.delete(["fix"], discard_unmerged=True)
+    assert (tmp_path / "elsewhere" / "fix" / "cart.py").read_text() == "mine\n"

@@ -9,7 +9,7 @@ import pytest
 from support import Repo, at, clone, fingerprint
 
 from workspaces import Project
-from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved
+from workspaces.errors import Busy, InvalidArgument, NotAllowed, NotFound, TargetDirty, TargetMoved, UnmergedChanges
 
 
 def test_the_change_becomes_one_commit_in_main(project: Project, repo: Repo) -> None:
@@ -288,3 +288,165 @@ def test_without_an_identity_a_merge_still_has_an_author(project: Project, repo:
     clone(project, "fix").write("cart.py", "fixed\n")
     assert project.merge("fix").status == "merged"
     assert repo.git("log", "-1", "--format=%an") == "mcp-workspaces"
+
+
+def test_what_main_only_had_uncommitted_can_be_merged_again(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("new.py", "work\n")
+    project.merge("fix", history="none")
+    repo.git("clean", "-fdq")
+    assert project.compare(["fix"]).workspaces[0].merge == "clean"
+    with pytest.raises(UnmergedChanges):
+        project.delete(["fix"])
+    assert project.merge("fix").status == "merged"
+    assert repo.read("new.py") == "work\n"
+
+
+def test_delete_source_keeps_what_was_not_brought(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("a.txt", "a\n")
+    fix.write("b.txt", "b\n")
+    assert "not deleted" in project.merge("fix", paths=["a.txt"], delete_source=True).warnings[0]
+    assert fix.read("b.txt") == "b\n"
+
+
+def test_a_submodule_that_moved_uncommitted_is_not_moved_back(project: Project, repo: Repo, tmp_path: Path) -> None:
+    library = Repo.create(tmp_path / "library")
+    library.write("lib.py", "1\n")
+    library.commit("start")
+    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.path), "lib")
+    repo.commit("with a submodule")
+    bumped = Repo(repo.path / "lib")
+    bumped.write("lib.py", "2\n")
+    commit = bumped.commit("two")
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    assert project.compare(["fix"]).workspaces[0].files_changed == 1
+    repo.git("commit", "-qam", "bump")
+    assert [change.path for change in project.merge("fix").files] == ["cart.py"]
+    assert commit in repo.git("ls-tree", "HEAD", "lib")
+
+
+def test_a_source_in_the_middle_of_a_rebase_is_refused(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.commit("mine")
+    repo.write("cart.py", "theirs\n")
+    repo.commit("theirs")
+    fix.git("rebase", "trunk", check=False)
+    assert "unmerged: cart.py" in project.compare(["fix"]).warnings[0]
+    before = fingerprint(repo)
+    with pytest.raises(NotAllowed, match="in the middle of a merge"):
+        project.merge("fix")
+    assert fingerprint(repo) == before
+
+
+def test_an_unmerged_main_is_busy(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("notes.md", "mine\n")
+    repo.write("cart.py", "stashed\n")
+    repo.git("stash")
+    repo.write("cart.py", "committed\n")
+    repo.commit("other")
+    repo.git("stash", "pop", check=False)
+    with pytest.raises(Busy, match="unmerged"):
+        project.merge("fix", dry_run=True)
+
+
+def test_what_siblings_carried_stays_with_them(project: Project, repo: Repo) -> None:
+    one = clone(project, "one")
+    repo.write("notes.md", "my draft\n")
+    two = clone(project, "two")
+    two.write("new.py", "two\n")
+    one.write("cart.py", "one\n")
+    assert [change.path for change in project.merge("two", "one").files] == ["new.py"]
+    repo.git("checkout", "-q", ".")
+    project.merge("one")
+    assert repo.read("notes.md") == "# Notes\n"
+
+
+def test_a_sibling_of_an_older_main_takes_nothing_back(project: Project, repo: Repo) -> None:
+    old = clone(project, "old")
+    old.write("old.txt", "old\n")
+    repo.write("notes.md", "newer\n")
+    repo.commit("newer")
+    new = clone(project, "new")
+    new.write("new.txt", "new\n")
+    assert [change.path for change in project.merge("new", "old").files] == ["new.txt"]
+    assert [change.path for change in project.merge("old", "new").files] == ["old.txt"]
+    assert new.read("notes.md") == "newer\n"
+    assert {change.path for change in project.merge("old").files} == {"old.txt", "new.txt"}
+    assert project.merge("new").status == "up_to_date"
+    assert repo.read("notes.md") == "newer\n"
+
+
+def test_carried_work_that_an_agent_committed_stays_out_of_history(project: Project, repo: Repo) -> None:
+    repo.write("notes.md", "my draft\n")
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.commit("all")
+    project.merge("fix", history="merge")
+    assert repo.git("log", "--format=%H", "-S", "my draft", "HEAD") == ""
+    assert (repo.read("cart.py"), repo.status()) == ("mine\n", [" M notes.md"])
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_hidden_edits_are_work_too(project: Project, repo: Repo, flag: str) -> None:
+    repo.git("update-index", flag, "notes.md")
+    repo.write("notes.md", "local\n")
+    fix = clone(project, "fix")
+    assert fix.read("notes.md") == "local\n"
+    fix.write("notes.md", "mine\n")
+    for dry_run in (True, False):
+        with pytest.raises(TargetDirty, match=r"notes\.md"):
+            project.merge("fix", dry_run=dry_run)
+    two = clone(project, "two")
+    two.git("update-index", flag, "cart.py")
+    two.write("cart.py", "hidden\n")
+    assert project.compare(["two"]).workspaces[0].files_changed == 1
+    with pytest.raises(UnmergedChanges):
+        project.delete(["two"])
+
+
+def test_repositories_inside_of_a_workspace_are_named(project: Project) -> None:
+    fix = clone(project, "fix")
+    inner = Repo.create(fix.path / "inner")
+    inner.write("a.txt", "a\n")
+    inner.commit("start")
+    fix.write("cart.py", "mine\n")
+    assert "inner" in project.compare(["fix"]).warnings[0]
+    merged = project.merge("fix")
+    assert [change.path for change in merged.files] == ["cart.py"]
+    with pytest.raises(UnmergedChanges, match="inner"):
+        project.delete(["fix"])
+
+
+def test_a_head_that_cannot_move_leaves_the_index_as_it_was(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("notes.md", "mine\n")
+    repo.write("cart.py", "theirs\n")
+    repo.commit("theirs")
+    lock = Path(fix.git("rev-parse", "--absolute-git-dir")) / "HEAD.lock"
+    lock.touch()
+    with pytest.raises(TargetMoved, match=r"HEAD\.lock"):
+        project.merge("main", "fix")
+    lock.unlink()
+    assert fix.status() == [" M notes.md"]
+    assert project.merge("main", "fix").status == "merged"
+
+
+def test_an_update_stages_no_reverts(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n" + fix.read("cart.py"))
+    fix.git("add", "cart.py")
+    repo.write("cart.py", repo.read("cart.py") + "theirs\n")
+    repo.commit("theirs")
+    project.merge("main", "fix")
+    fix.git("commit", "-q", "--allow-empty", "-m", "what is staged")
+    assert "-theirs" not in fix.git("show", "--format=")
+    assert fix.read("cart.py").startswith("mine\n")
+    assert fix.read("cart.py").endswith("theirs\n")
+
+
+def test_a_message_that_is_no_text(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    assert project.merge("fix", message="odd \ud800 text").status == "merged"
+    assert repo.git("log", "-1", "--format=%s") == "odd ? text"

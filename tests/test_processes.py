@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import anyio
@@ -17,8 +18,8 @@ from workspaces import Project
 AGENTS = 16
 
 
-async def agent(number: int, repo: Repo, merged: list[str]) -> None:
-    """Start a server of its own, clone, edit, merge."""
+async def agent(number: int, repo: Repo, cloned: anyio.Semaphore, merged: list[str]) -> None:
+    """Start a server of its own, clone, edit when all have cloned, merge."""
     command = StdioServerParameters(
         command=str(Path(sys.executable).with_name("workspaces")), args=["serve"], cwd=repo.path, env=dict(os.environ)
     )
@@ -27,6 +28,9 @@ async def agent(number: int, repo: Repo, merged: list[str]) -> None:
         assert not made.is_error, made.content
         location = repo.path / ".workspaces" / f"agent-{number}"
         (location / f"agent-{number}.txt").write_text(f"{number}\n")
+        cloned.release()
+        while cloned.value < AGENTS:
+            await anyio.sleep(0.05)
         # Everybody edits a line of the same file; the last two edit the same line, so that one of them conflicts.
         line = 4 * min(number, AGENTS - 2)
         (location / "shared.txt").write_text((location / "shared.txt").read_text().replace(f"line {line}\n", f"agent {number}\n"))
@@ -39,7 +43,7 @@ async def agent(number: int, repo: Repo, merged: list[str]) -> None:
 def bystander(repo: Repo, stop: threading.Event, failures: list[str]) -> None:
     """Use plain git beside the agents."""
     while not stop.is_set():
-        for command in (["fetch", "-q", "."], ["worktree", "list"], ["gc", "-q", "--auto"], ["status"], ["worktree", "prune"]):
+        for command in (["fetch", "-q", "."], ["worktree", "list"], ["gc", "-q", "--prune=now"], ["status"], ["worktree", "prune"]):
             done = subprocess.run(["git", *command], cwd=repo.path, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 failures.append(f"git {command}: {done.stderr}")
@@ -53,9 +57,10 @@ def test_sixteen_servers_at_once(repo: Repo) -> None:
     beside = threading.Thread(target=bystander, args=(repo, stop, failures))
 
     async def all_agents() -> None:
+        cloned = anyio.Semaphore(0)
         async with anyio.create_task_group() as tasks:
             for number in range(AGENTS):
-                tasks.start_soon(agent, number, repo, merged)
+                tasks.start_soon(agent, number, repo, cloned, merged)
 
     beside.start()
     try:
@@ -102,3 +107,25 @@ def test_merges_into_one_target_at_once_are_all_in_it(project: Project, repo: Re
     assert {f"f{number}.txt" for number in range(8)} <= {entry.name for entry in repo.path.iterdir()}
     assert repo.git("rev-list", "--count", "HEAD") == "9"
     assert repo.status() == []
+
+
+def test_reading_goes_on_beside_a_merge_at_work(project: Project, repo: Repo, tmp_path: Path) -> None:
+    """A slow filter of the person's keeps a merge into one workspace busy; others clone and compare meanwhile."""
+    slow = tmp_path / "slow.sh"
+    slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nsleep 4\ncat\n")
+    slow.chmod(0o755)
+    Repo(Path(project.clone(name="one").workspaces[0].location))
+    project.clone(name="two")
+    repo.write("cart.py", "on main\n")
+    repo.write(".gitattributes", "cart.py filter=slow\n")
+    repo.commit("attributes")
+    subprocess.run(["git", "config", "--global", "filter.slow.smudge", str(slow)], check=True)
+    script = "import sys; from pathlib import Path; from workspaces import Project\nprint(Project.open(Path(sys.argv[1])).merge('main', 'one').status)"
+    with subprocess.Popen([sys.executable, "-c", script, str(repo.path)], stdout=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "started").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert project.compare(["two"]).workspaces[0].behind == 1
+        assert project.checkpoint("two").restore_point == "two@1"
+        assert process.poll() is None
+        assert process.communicate()[0].strip() == "merged"

@@ -151,3 +151,27 @@ def test_line_ends_of_the_configuration(project: Project, repo: Repo) -> None:
     merged = project.merge("fix")
     assert [(change.insertions, change.deletions) for change in merged.files] == [(1, 1)]
     assert repo.status() == []
+
+
+def test_a_repository_in_a_folder_of_that_name(tmp_path: Path) -> None:
+    outer = Repo.create(tmp_path / "outer")
+    outer.write("a.txt", "a\n")
+    outer.commit("start")
+    inner = Repo.create(tmp_path / "outer" / ".workspaces" / "inner")
+    inner.write("a.txt", "a\n")
+    inner.commit("start")
+    assert Project.initialize(inner.path).root == inner.path
+
+
+def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    odd = Repo.create(tmp_path / b"caf\xe9".decode(errors="surrogateescape"))
+    odd.write("a.txt", "a\n")
+    odd.commit("start")
+    with pytest.raises(NotAProject, match="not UTF-8"):
+        Project.initialize(odd.path)
+
+
+def test_files_that_are_elsewhere(repo: Repo, tmp_path: Path) -> None:
+    repo.git("config", "core.worktree", str(tmp_path))
+    with pytest.raises(NotAProject, match=r"core\.worktree"):
+        Project.initialize(repo.path)

@@ -50,13 +50,17 @@ for number in range(1000):
 """
 
 
-def killed(script: str, repo: Repo, after: float) -> list[str]:
-    """Run a script on the repository, kill it (not its git children) after some time, and return the lines that it acknowledged."""
-    with subprocess.Popen([sys.executable, "-c", script, str(repo.path)], stdout=subprocess.PIPE, text=True) as process:
+def killed(script: str, repo: Repo, after: float, children_too: bool = False) -> list[str]:
+    """Run a script on the repository, kill it (and its git children, if asked) after some time; return the lines that it acknowledged."""
+    command = [sys.executable, "-c", script, str(repo.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         time.sleep(after)
-        process.send_signal(signal.SIGKILL)
+        if children_too:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.send_signal(signal.SIGKILL)
         return process.stdout.read().splitlines()
 
 
@@ -86,15 +90,18 @@ def test_clones_are_whole_or_gone(project: Project, repo: Repo, seed: int) -> No
         assert Repo(repo.path / ".workspaces" / name).status() == []
 
 
+@pytest.mark.parametrize("children_too", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_merges_are_whole_or_never_happened(project: Project, repo: Repo, seed: int) -> None:
+def test_merges_are_whole_or_never_happened(project: Project, repo: Repo, seed: int, children_too: bool) -> None:
     for number in range(20):
         repo.write(f"file-{number}.txt", "start\n")
     repo.commit("files")
     clone(project, "fix")
     repo.write("notes.md", "dirty\n")
-    merged = [commit for commit in killed(MERGER, repo, random.Random(seed).uniform(0.0, 0.6)) if commit]
+    merged = [commit for commit in killed(MERGER, repo, random.Random(seed).uniform(0.0, 0.8), children_too) if commit]
     project = Project.open(repo.path)
+    project.checkpoint("main")
+    (repo.path / ".git" / "HEAD.lock").unlink(missing_ok=True)
     whole(project, repo)
     history = repo.git("rev-list", "HEAD").split()
     assert set(merged) <= set(history)
@@ -115,6 +122,38 @@ def test_deletes_are_ended(project: Project, repo: Repo, seed: int) -> None:
     if not fix.path.exists():
         project.restore("fix")
     assert fingerprint(fix) == before
+
+
+def test_files_that_git_had_not_finished_are_put_right(project: Project, repo: Repo) -> None:
+    """What a kill inside of git's switch leaves: files removed, begun or empty, an old index and its lock."""
+    for number in range(8):
+        repo.write(f"f{number}", f"{number}\n" * 50)
+    repo.commit("files")
+    fix = clone(project, "fix")
+    for number in range(6):
+        fix.write(f"f{number}", "new\n" * 50)
+    script = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import workspaces.backends.checkout as checkout
+def die(git, view, old, new):
+    for number, step in enumerate(checkout.steps(git, old, new)):
+        file = git.work_tree / os.fsdecode(step.path)
+        if number < 2:
+            file.unlink()
+        elif number < 4:
+            file.write_bytes(b"ne" * (number - 2))
+    (git.git_dir / "index.lock").write_bytes(b"")
+    os._exit(9)
+checkout._switch = die
+Project.open(Path(sys.argv[1])).merge("fix")
+"""
+    assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+    project = Project.open(repo.path)
+    project.checkpoint("main")
+    assert repo.status() == []
+    assert project.merge("fix").status == "merged"
 
 
 def test_a_lock_is_held_as_long_as_a_child_of_the_dead_lives(project: Project, repo: Repo, tmp_path: Path) -> None:

@@ -42,15 +42,16 @@ async def connected(repo: Repo, era: Era = "auto") -> AsyncGenerator[Client]:
 
 
 async def data(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    """Call a tool that succeeds and return its structured result."""
+    """Call a tool that succeeds and return its structured result, which its text repeats."""
     result = await client.call_tool(tool, arguments)
     assert isinstance(result, CallToolResult)
     assert not result.is_error, result.content
     (block,) = result.content
     assert isinstance(block, TextContent)
-    assert result.structured_content == json.loads(block.text)
-    found: dict[str, Any] = json.loads(block.text)
-    return found
+    found: Any = result.structured_content
+    assert found == json.loads(block.text)
+    assert isinstance(found, dict)
+    return dict[str, Any](found)
 
 
 async def error(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -58,8 +59,8 @@ async def error(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     assert isinstance(result, CallToolResult)
     assert result.is_error, result.structured_content
-    found: dict[str, Any] = (result.structured_content or {})["error"]
-    return found
+    found: Any = result.structured_content
+    return dict[str, Any](found["error"])
 
 
 @in_both_eras

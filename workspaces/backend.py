@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -40,15 +41,15 @@ class Backend(Protocol):
         ...
 
     def initialize(self) -> None:
-        """Prepare `home`. Twice changes nothing; nothing of the user's changes ever."""
+        """Prepare `home`, and clear away what killed calls left. Twice changes nothing; nothing of the user's changes ever."""
         ...
 
     def aside(self) -> AbstractContextManager[Self]:
         """Open a view whose snapshots and merges vanish at its end, unless `keep_all` was called: looking writes nothing."""
         ...
 
-    def keep_all(self) -> None:
-        """Make what this view froze and combined permanent. Nothing outside of an `aside` to keep: does nothing."""
+    def keep_all(self) -> AbstractContextManager[None]:
+        """Make what this view froze and combined permanent, and safe from any collection until the block ends: name it in there (`keep`)."""
         ...
 
     def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
@@ -120,12 +121,15 @@ class Backend(Protocol):
         """Return the paths that differ between the snapshots and hold work which is in neither: uncommitted, untracked or ignored."""
         ...
 
-    def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str) -> None:
-        """Bring the workspace from `old` to `new`: files, index and head. Raises `TargetMoved` when it is not at `old`, changing nothing."""
+    def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
+        """Bring the workspace from `old` to `new`: files and head; its index follows, or in a `whole` move is as `new` had it.
+
+        Raises `TargetMoved` when it is not at `old`, changing nothing.
+        """
         ...
 
-    def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str) -> bool:
-        """End a `checkout` that a crash interrupted: True when the workspace is now at `new`, False when it is at `old`."""
+    def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
+        """End a `checkout` that began at `since` and that a crash interrupted: True when the workspace is now at `new`, False when it is at `old`."""
         ...
 
     def occupied(self, workspace: Workspace) -> str:
@@ -134,6 +138,10 @@ class Backend(Protocol):
 
     def ahead(self, old: Snapshot, new: Snapshot) -> int:
         """Return how many commits `new` has that `old` has not."""
+        ...
+
+    def untrusted(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the paths (of all, when none are named) whose stored form is made by a program that nobody trusted yet."""
         ...
 
     def marked(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:

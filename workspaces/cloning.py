@@ -10,6 +10,7 @@ from workspaces import naming
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, InvalidArgument, WorkspacesError
 from workspaces.model import Cloned, Snapshot, Workspace, now
+from workspaces.wording import flaws, listed
 
 FOLDER = ".workspaces"
 MAX_COUNT = 256
@@ -36,15 +37,17 @@ def clone(
         )
     origin = core.find(source)
     names = _names(core, naming.checked(name) if name else "", task, count)
-    with core.reading(origin):
-        snapshot = core.backend.snapshot(origin, core.lineage(origin), committed=not include_uncommitted)
-    drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
-    operation = core.begin("clone", *drafts, source=origin.id, count=count)
-    try:
-        made, failed, warnings = _make_all(core, origin, snapshot, drafts, progress)
-    except BaseException:
-        core.store.finish(operation.model_copy(update={"state": "failed"}))
-        raise
+    with core.backend.aside() as view:
+        with core.reading(origin):
+            snapshot = view.snapshot(origin, core.lineage(origin), committed=not include_uncommitted)
+        drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
+        operation = core.begin("clone", *drafts, source=origin.id, count=count)
+        try:
+            with view.keep_all():
+                made, failed, warnings = _make_all(core, origin, snapshot, drafts, progress)
+        except BaseException:
+            core.store.finish(operation.model_copy(update={"state": "failed"}))
+            raise
     core.store.finish(operation.model_copy(update={"state": "done" if made else "failed", "workspaces": tuple(w.id for w in made)}))
     if not made and count == 1:
         raise next(iter(failed.values()))
@@ -52,9 +55,15 @@ def clone(
         summary=_summary(core, origin, snapshot, made, failed),
         workspaces=tuple(made),
         failed={wanted: error.message for wanted, error in failed.items()},
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=tuple(dict.fromkeys([*warnings, *flaws(origin.name, snapshot), *_untrusted(core, origin)])),
         next=_next(made),
     )
+
+
+def _untrusted(core: Core, origin: Workspace) -> tuple[str, ...]:
+    paths = core.backend.untrusted(origin, ())
+    said = "are in the clone as git stores them: the repository's own configuration names a filter for them, which is not run"
+    return (f"{listed(paths)} {said}.",) if paths else ()
 
 
 def _names(core: Core, name: str, task: str, count: int) -> list[str]:

@@ -17,7 +17,7 @@ from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import InvalidArgument, NotFound
 from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
-from workspaces.wording import bounded, counted, listed
+from workspaces.wording import bounded, counted, flaws, listed
 
 Detail = Literal["summary", "files", "diff"]
 MAX_CHARS = 200_000
@@ -57,7 +57,7 @@ def compare(
     workspaces = list({found.id: found for found in map(core.find, names)}.values())
     with core.backend.aside() as view:
         attempts = _freeze_all(core, view, workspaces, base, progress)
-        pairs = _pairs(view, attempts, progress) if len(attempts) > 1 and not base else []
+        pairs = _pairs(core, view, attempts, progress) if len(attempts) > 1 and not base else []
         groups = _groups(attempts)
         result = Comparison(
             summary="",
@@ -66,7 +66,7 @@ def compare(
             pairs=tuple(pairs),
             groups=tuple(group for group in groups if len(group) > 1),
             compatible=_compatible(attempts, pairs) if len(attempts) > 1 and not base else (),
-            warnings=_trimmed(attempts),
+            warnings=_warnings(attempts),
         )
         result = result.model_copy(update={"summary": _summary(result, attempts), "next": _next(attempts, base)})
         return result if detail == "summary" else _page(view, result, attempts, detail, paths, cursor, max_chars)
@@ -94,7 +94,7 @@ def _attempt(core: Core, view: Backend, base: str, workspace: Workspace) -> Atte
     with core.reading(workspace, parent):
         snapshot = view.snapshot(workspace, core.lineage(workspace))
         against = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
-    lineage, agreed = core.contained(parent, workspace), core.agreed(workspace)
+    lineage, agreed = core.granted(parent, workspace), core.agreed(workspace)
     ancestor = view.base(against, snapshot, lineage, view.load(agreed.snapshot))
     merged = view.merge(against, snapshot, lineage, labels=(parent.name, workspace.name))
     return Attempt(workspace, snapshot, against, ancestor, view.diff(ancestor, snapshot), merged, core.behind(view, agreed, against))
@@ -107,7 +107,7 @@ def _against(core: Core, view: Backend, workspace: Workspace, base: str) -> Atte
     with core.reading(workspace, other):
         snapshot = view.snapshot(workspace, [*core.lineage(workspace), *core.contained(workspace, other)])
         against = _restore_point(core, other, base) if number else view.snapshot(other, core.lineage(other))
-    merged = view.merge(against, snapshot, core.contained(other, workspace), labels=(base, workspace.name))
+    merged = view.merge(against, snapshot, core.granted(other, workspace), labels=(base, workspace.name))
     return Attempt(workspace, snapshot, against, against, view.diff(against, snapshot), merged)
 
 
@@ -147,12 +147,12 @@ def _verdict(attempt: Attempt) -> MergeVerdict:
 # -- across -------------------------------------------------------------------------------------------------------------------------------
 
 
-def _pairs(view: Backend, attempts: Sequence[Attempt], progress: Progress) -> list[Pair]:
+def _pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> list[Pair]:
     """Return the pairs that conflict. Two attempts whose paths do not meet cannot, unless one of them renames."""
     close = [(a, b) for a, b in combinations(attempts, 2) if a.snapshot.contents != b.snapshot.contents and _may_clash(a.diff, b.diff)]
     pairs: list[Pair] = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for number, ((a, b), merged) in enumerate(zip(close, pool.map(partial(_tried, view), close), strict=True)):
+        for number, ((a, b), merged) in enumerate(zip(close, pool.map(partial(_tried, core, view), close), strict=True)):
             if merged.conflicts:
                 bare = tuple(conflict.model_copy(update={"hunks": ()}) for conflict in merged.conflicts)
                 pairs.append(Pair(a=a.workspace.id, b=b.workspace.id, conflicts=bare))
@@ -160,9 +160,9 @@ def _pairs(view: Backend, attempts: Sequence[Attempt], progress: Progress) -> li
     return pairs
 
 
-def _tried(view: Backend, pair: tuple[Attempt, Attempt]) -> Merge:
+def _tried(core: Core, view: Backend, pair: tuple[Attempt, Attempt]) -> Merge:
     a, b = pair
-    return view.merge(a.snapshot, b.snapshot, labels=(a.workspace.name, b.workspace.name))
+    return view.merge(a.snapshot, b.snapshot, core.granted(a.workspace, b.workspace), labels=(a.workspace.name, b.workspace.name))
 
 
 def _may_clash(a: Diff, b: Diff) -> bool:
@@ -299,8 +299,12 @@ def _said(only: Compared) -> str:
     return "It merges cleanly." if only.merge == "clean" else "All of it is merged already."
 
 
-def _trimmed(attempts: Sequence[Attempt]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(warning for attempt in attempts for warning in bounded(attempt.merge.conflicts)[1]))
+def _warnings(attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    found: list[str] = []
+    for attempt in attempts:
+        found += bounded(attempt.merge.conflicts)[1]
+        found += flaws(attempt.workspace.name, attempt.snapshot)
+    return tuple(dict.fromkeys(found))
 
 
 def _next(attempts: Sequence[Attempt], base: str) -> tuple[str, ...]:

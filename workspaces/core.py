@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterable
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -20,7 +22,9 @@ Progress = Callable[[int, int, str], None]
 """Told at every safe point how far a call is: steps done, steps in all, what comes. Raises to stop the call there."""
 
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20
+_PAUSE = 0.25
+_GONE = ("deleted", "deleting", "restoring")
 
 
 def silent(done: int, total: int, message: str) -> None:
@@ -72,20 +76,30 @@ class Core:
         )
 
     def find_deleted(self, name: str) -> Workspace | None:
-        """Return the last deleted workspace of that name."""
+        """Return the workspace of that name, uid or folder that was deleted last."""
         bare = name.removeprefix(f"{self.row.name}/").lower()
-        gone = self.store.workspaces(self.row.name, ("deleted", "deleting", "restoring"))
-        return next((w for w in reversed(gone) if w.name.lower() == bare or w.location == name), None)
+        gone = self.store.workspaces(self.row.name, _GONE)
+        found = [each for each in gone if bare in (each.name.lower(), each.uid) or each.location == name]
+        return max(reversed(found), key=lambda each: each.restorable_until or each.created, default=None)
 
     def main(self) -> Workspace:
         return self.find(MAIN)
 
     def parent(self, workspace: Workspace) -> Workspace:
-        """Return the workspace that this one was cloned from. Raises `NotFound` when that was removed by other means."""
-        return self.find(workspace.parent)
+        """Return the workspace that this one was cloned from; where that was deleted, the nearest one above it that is there."""
+        known = {each.id: each for each in self._known()}
+        above = known.get(workspace.parent)
+        while above is not None and above.state == "deleted":
+            above = known.get(above.parent)
+        return above or self.main()
 
     def children(self, workspace: Workspace) -> list[Workspace]:
         return [child for child in self.live() if child.parent == workspace.id]
+
+    def descends(self, workspace: Workspace, other: Workspace) -> bool:
+        """Return whether a workspace is a clone of another, of its clones, and so on."""
+        known = {each.id: each for each in self._known()}
+        return any(each.parent == other.id for each in _upwards(known, workspace))
 
     # -- locks
 
@@ -105,6 +119,7 @@ class Core:
                     yield
                     return
             self.recover(self)
+            time.sleep(_PAUSE)
         names = ", ".join(workspace.name for workspace in (*workspaces, *read))
         raise Busy(
             f"An interrupted call on {names} could not be ended yet. Nothing was changed.", "workspaces doctor says what is in the way."
@@ -115,33 +130,51 @@ class Core:
         return self.changing(reading=workspaces)
 
     def _left_over(self, ids: set[str]) -> bool:
-        """Return whether an operation on these workspaces, which the caller holds, was begun and not ended: its process is dead.
+        """Return whether a workspace that the caller holds was being moved by an operation which was not ended: its process is dead.
 
-        A clone is none of them: it holds no workspace that anybody could name before it is whole.
+        A clone moves none: it holds no workspace that anybody could name before it is whole.
         """
         started = self.store.operations(self.row.name, limit=10**6, state="started")
-        return any(ids & set(each.workspaces) for each in started if each.verb != "clone" and each.call != self.call)
+        return any(each.moves in ids for each in started if each.verb != "clone" and each.call != self.call)
 
     # -- descent
 
     def lineage(self, workspace: Workspace) -> list[str]:
-        """Return the earlier snapshots that a snapshot of this workspace descends from."""
+        """Return the earlier snapshots that a snapshot of this workspace descends from: its own, and those of its parent and its clones
+        that were merged into it. What came from elsewhere descends from states that this workspace never had, and is left out."""
         if workspace.is_main:
             return []
-        merged = [row.snapshot for row in self.store.merges(workspace.uid)]
-        return list(dict.fromkeys([workspace.origin, *merged]))
+        rows = self.store.merges(workspace.uid)
+        near = {self.parent(workspace).uid, *(child.uid for child in self._known() if child.parent == workspace.id)}
+        own = [row.snapshot for row in rows if row.source == workspace.uid or (row.source in near and self._stands(row, workspace))]
+        return list(dict.fromkeys([workspace.origin, *own]))
 
     def contained(self, holder: Workspace, other: Workspace) -> list[str]:
-        """Return the snapshots that `holder` is known to contain and that `other` descends from.
+        """Return snapshots that `holder` contains and `other` may descend from, though the holder's own history does not say so.
 
-        They are what `holder` was when the clones on the way to `other` were made, and what was merged between the two since; a merge counts
-        as long as its commit is still in the holder's history, so one that a person reset away can be made again.
+        Of one that `other` was cloned from, directly or through others, they are what it was then, and what was merged between the two
+        since. Siblings may have left their parent at different times: what one has of the other does not make it contain what the other
+        began with, so for them there are none.
         """
         chain = self._chain(other, holder)
-        origins = [workspace.origin for workspace in chain if workspace.parent == holder.id]
-        uids = {workspace.uid for workspace in (*chain, other)}
-        merges = [row for row in self.store.merges(holder.uid) if uids & {row.source, row.target} and self._stands(row, holder)]
-        return list(dict.fromkeys([*origins, *(row.snapshot for row in merges)]))
+        if chain and chain[-1].parent != holder.id:
+            return []
+        return list(dict.fromkeys([*(each.origin for each in chain[-1:]), *self._merged(holder, [*chain, other])]))
+
+    def granted(self, receiver: Workspace, bringer: Workspace) -> list[str]:
+        """Return what a merge takes the receiver to contain: where the bringer left their common ancestor, and what of it came before.
+
+        So only what the bringer did since then counts as its work, and not what it began with.
+        """
+        chain = self._chain(bringer, receiver)
+        return list(dict.fromkeys([*(each.origin for each in chain[-1:]), *self._merged(receiver, [*chain, bringer])]))
+
+    def _merged(self, holder: Workspace, others: Sequence[Workspace]) -> list[str]:
+        """Return what was merged between a workspace and others. A merge counts as long as its commit is still in the holder's history, so
+        one that was reset away can be made again."""
+        uids = {workspace.uid for workspace in others}
+        rows = self.store.merges(holder.uid)
+        return [row.snapshot for row in rows if uids & {row.source, row.target} and self._stands(row, holder)]
 
     def agreed(self, child: Workspace) -> Agreement:
         """Return where the workspace and its parent last agreed: when it was cloned, or when one was last merged into the other."""
@@ -151,22 +184,21 @@ class Core:
                 return Agreement(row.snapshot, row.head if row.target == parent.uid else "")
         return Agreement(child.origin)
 
-    def _chain(self, workspace: Workspace, ancestor: Workspace) -> list[Workspace]:
-        """Return the workspace and its ancestors up to the one below `ancestor`; nothing when it does not descend from it."""
-        known = {other.id: other for other in self.live()}
-        chain: list[Workspace] = []
-        here: Workspace | None = workspace
-        while here is not None and here.id != ancestor.id:
-            chain.append(here)
-            here = known.get(here.parent)
-        return chain if here is not None else []
+    def _known(self) -> list[Workspace]:
+        """Return the workspaces that are there or restorable."""
+        return [*self.store.workspaces(self.row.name, _GONE), *self.live()]
+
+    def _chain(self, workspace: Workspace, other: Workspace) -> list[Workspace]:
+        """Return the workspace and its ancestors below the first that is also `other` or an ancestor of it."""
+        known = {each.id: each for each in self._known()}
+        above = {each.id for each in _upwards(known, other)}
+        return list(takewhile(lambda each: each.id not in above, _upwards(known, workspace)))
 
     def _stands(self, row: MergeRow, holder: Workspace) -> bool:
         """Return whether the holder still has the merge: one that it received may have been reset away."""
         if row.target != holder.uid or not row.head:
             return True
-        head = self.backend.snapshot(holder, committed=True).head
-        return self.backend.has(head, row.head)
+        return self.backend.has(self.backend.snapshot(holder, committed=True).head, row.head)
 
     def observed(self, workspace: Workspace, snapshot: Snapshot, base: Snapshot, diff: Diff) -> Workspace:
         """Return the workspace as it is seen now: the size of its change, and a state that its contents have outgrown corrected."""
@@ -214,7 +246,9 @@ class Core:
             ),
         )
 
-    def point(self, workspace: Workspace, snapshot: Snapshot, cause: str, label: str = "", after: str = "") -> RestorePoint:
+    def point(
+        self, workspace: Workspace, snapshot: Snapshot, cause: str, label: str = "", after: str = "", committed: bool = False
+    ) -> RestorePoint:
         """Keep a snapshot as the workspace's next restore point. Whoever calls this holds the workspace and writes the point down."""
         number = self.store.next_number(workspace.uid)
         self.backend.keep(workspace, f"at/{number}", snapshot)
@@ -225,11 +259,19 @@ class Core:
                 "number": number,
                 "snapshot": snapshot,
                 "after": after,
+                "committed": committed,
                 "label": label,
                 "cause": cause,
                 "at": now(),
             }
         )
+
+
+def _upwards(known: dict[str, Workspace], workspace: Workspace) -> Iterator[Workspace]:
+    here: Workspace | None = workspace
+    while here is not None:
+        yield here
+        here = known.get(here.parent)
 
 
 def new_uid() -> str:

@@ -2,6 +2,7 @@
 
     WorkspacesError
     ├── NotFound                a workspace, restore point or path that is not there
+    │   └── WorkspaceGone       one that is remembered, but was removed by other means
     ├── NoProject               nothing was initialized yet, and none was named
     ├── NotAProject             the path cannot be a project as it is
     ├── InvalidName             a name that no workspace may have
@@ -16,6 +17,7 @@
     ├── Limit                   more than this server hands out
     ├── NoSpace                 the disk is full
     ├── NotAllowed              outside of what this server may touch
+    ├── UntrustedConfig         the repository's own configuration asks for a program that is not run here
     ├── BackendMissing          no installed backend has that name
     ├── Unsupported             this backend cannot do that
     ├── BackendFailed           git (or another engine) said no
@@ -66,6 +68,10 @@ class WorkspacesError(Exception):
 class NotFound(WorkspacesError):
     code = "not_found"
     exit_status = 3
+
+
+class WorkspaceGone(NotFound):
+    """The folder or the registration of a remembered workspace was removed by other means."""
 
 
 class NoProject(WorkspacesError):
@@ -132,6 +138,10 @@ class NoSpace(WorkspacesError):
 
 class NotAllowed(WorkspacesError):
     code = "not_allowed"
+
+
+class UntrustedConfig(WorkspacesError):
+    code = "untrusted_config"
 
 
 class BackendMissing(WorkspacesError):

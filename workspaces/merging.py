@@ -9,9 +9,9 @@ from pydantic import JsonValue
 
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, WorkspacesError
+from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, UntrustedConfig, WorkspacesError
 from workspaces.model import Conflict, History, Merge, MergeResult, OnConflict, Operation, RestorePoint, Snapshot, Workspace
-from workspaces.removal import set_aside
+from workspaces.removal import last_look, set_aside
 from workspaces.store import MergeRow
 from workspaces.wording import bounded, counted, listed, sized
 
@@ -27,7 +27,8 @@ class Plan:
 
     @property
     def is_idle(self) -> bool:
-        return self.result.contents == self.ours.contents and self.result.head == self.ours.head
+        unmoved = self.result.contents == self.ours.contents and self.result.head == self.ours.head
+        return unmoved and not self.merge.conflicts
 
 
 def merge(
@@ -45,6 +46,7 @@ def merge(
 ) -> MergeResult:
     """Bring the source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result."""
     bringer, receiver = _both(core, source, target, on_conflict, delete_source)
+    message = message.encode(errors="replace").decode()
     removing = [bringer] if delete_source and not dry_run else []
     with core.changing(receiver, *removing, reading=[bringer]):
         bringer, receiver = core.find(bringer.id), core.find(receiver.id)
@@ -59,8 +61,8 @@ def merge(
             if dry_run:
                 return _promised(bringer, receiver, plan)
             progress(1, 3, f"merging {bringer.name} into {receiver.name}")
-            view.keep_all()
-        done = _carry_out(core, bringer, receiver, plan, message, on_conflict, history, paths)
+            with view.keep_all():
+                done = _carry_out(core, bringer, receiver, plan, message, on_conflict, history, paths)
         progress(3, 3, "merged")
         return _with_source_deleted(core, bringer, done) if delete_source else done
 
@@ -116,11 +118,17 @@ def _plan(
             snapshot=ours.id,
         )
     theirs = view.snapshot(bringer, [*core.lineage(bringer), *core.contained(bringer, receiver)])
-    lineage = core.contained(receiver, bringer)
+    if theirs.unmerged:
+        raise NotAllowed(
+            f"{bringer.name} is in the middle of a merge of its own; unmerged: {listed(theirs.unmerged)}. Nothing was changed.",
+            f"Finish or abort that in {bringer.location}, then call again.",
+        )
+    lineage = core.granted(receiver, bringer)
     if paths:
         recorded = view.load(lineage[-1]) if lineage else ours
         theirs = view.restrict(view.base(ours, theirs, lineage, recorded), theirs, paths)
     merged = view.merge(ours, theirs, lineage, on_conflict, (receiver.name, bringer.name))
+    _refuse_untrusted(view, bringer, receiver, merged)
     moved = Snapshot(id="", contents=merged.contents, head=ours.head)
     _refuse_obstacles(receiver, merged, view.obstacles(receiver, ours, moved))
     follow = receiver.parent == bringer.id and not paths
@@ -139,6 +147,19 @@ def _refuse_obstacles(receiver: Workspace, merged: Merge, obstacles: Sequence[st
         )
 
 
+def _refuse_untrusted(view: Backend, bringer: Workspace, receiver: Workspace, merged: Merge) -> None:
+    """Refuse to store what only an untrusted filter knows how to store: git-crypt's secrets would go into history in clear."""
+    paths = [change.path for change in merged.changes]
+    blocked = {*view.untrusted(receiver, paths), *view.untrusted(bringer, paths)} if paths else set[str]()
+    if blocked:
+        raise UntrustedConfig(
+            f"{listed(sorted(blocked))}: the repository's own configuration names a filter for this, which is not run, so it cannot be stored as it "
+            "should be. Nothing was changed.",
+            "Define the filter in your own configuration (git config --global filter.NAME.clean …), which is trusted, or merge other paths.",
+            paths=list[JsonValue](sorted(blocked)),
+        )
+
+
 def _message(bringer: Workspace) -> str:
     return bringer.task.strip().splitlines()[0] if bringer.task.strip() else f"Merge workspace {bringer.name}"
 
@@ -154,14 +175,22 @@ def _carry_out(
     paths: Sequence[str],
 ) -> MergeResult:
     reason = f"workspaces: merge {bringer.name}"
-    point = core.point(receiver, plan.ours, "merge", f"before merging {bringer.name}", plan.result.head if receiver.is_main else "")
+    point = core.point(
+        receiver,
+        plan.ours,
+        "merge",
+        f"before merging {bringer.name}",
+        plan.result.head,
+        receiver.is_main and plan.result.head != plan.ours.head,
+    )
     notes: dict[str, JsonValue] = {
-        "old": plan.ours.model_dump(),
-        "new": plan.result.model_dump(),
+        "old": plan.ours.model_dump(mode="json"),
+        "new": plan.result.model_dump(mode="json"),
         "reason": reason,
         "point": point.model_dump(mode="json"),
         "theirs": plan.theirs.id,
         "partial": bool(paths),
+        "conflicting": [conflict.path for conflict in plan.merge.conflicts],
     }
     operation = core.begin(
         "merge",
@@ -183,27 +212,30 @@ def _carry_out(
     except WorkspacesError:
         core.store.finish(operation.model_copy(update={"state": "failed"}))
         raise
-    receiver = record(core, operation, bringer, receiver, [conflict.path for conflict in plan.merge.conflicts])
+    receiver = record(core, operation, bringer, receiver)
     return _merged(core, bringer, receiver, plan, point.name)
 
 
-def record(core: Core, operation: Operation, bringer: Workspace, receiver: Workspace, conflicting: Sequence[str]) -> Workspace:
+def record(core: Core, operation: Operation, bringer: Workspace, receiver: Workspace) -> Workspace:
     """Write a merge down that the receiver's files and head already have; recovery does the same after a crash."""
     note = operation.outcome
     new, point = Snapshot.model_validate(note["new"]), note["point"]
     theirs, partial = str(note["theirs"]), bool(note["partial"])
     moved = new.head != Snapshot.model_validate(note["old"]).head
-    marked = core.backend.marked(receiver, conflicting)
+    conflicting = note["conflicting"]
+    marked = core.backend.marked(receiver, [str(path) for path in conflicting] if isinstance(conflicting, list) else [])
     receiver = receiver.model_copy(update={"state": "conflicted" if marked else "ready", "unresolved": marked})
     if receiver.parent == bringer.id:
         receiver = receiver.model_copy(update={"base": theirs})
-    if bringer.parent == receiver.id:
+    if bringer.parent == receiver.id and (moved or not receiver.is_main):
         bringer = bringer.model_copy(update={"base": theirs, "state": bringer.state if partial else "merged"})
+    # What main only has uncommitted may be thrown away without our knowing: it counts as merged when it is committed.
+    counts = moved or not receiver.is_main
     core.store.finish(
         operation.model_copy(update={"state": "done"}),
         (bringer, "live"),
         (receiver, "live"),
-        merged=MergeRow(bringer.uid, receiver.uid, theirs, new.head if moved else ""),
+        merged=MergeRow(bringer.uid, receiver.uid, theirs, new.head if moved else "") if counts else None,
         point=(receiver.uid, RestorePoint.model_validate(point)),
     )
     return receiver
@@ -279,12 +311,15 @@ def _snapshot_now(core: Core, receiver: Workspace) -> str:
 
 def _unmarked(receiver: Workspace, conflicts: Sequence[Conflict]) -> tuple[str, ...]:
     plain = [conflict.path for conflict in conflicts if conflict.path not in receiver.unresolved]
-    return (f"No markers could be written for {listed(plain)}: look at each and keep what is right.",) if plain else ()
+    kept = f"No markers could be written for {listed(plain)}: {receiver.name} has one side of each; look at them and keep what is right"
+    return (f"{kept}. What stands there when it is merged next counts as the resolution.",) if plain else ()
 
 
 def _with_source_deleted(core: Core, bringer: Workspace, result: MergeResult) -> MergeResult:
+    """Delete the source unless it has clones, or work that the merge did not bring."""
     try:
-        until = set_aside(core, core.find(bringer.id), None)
+        bringer = core.find(bringer.id)
+        until = set_aside(core, bringer, last_look(core, bringer, discard_unmerged=False))
     except WorkspacesError as error:
         return result.model_copy(update={"warnings": (*result.warnings, f"{bringer.name} was not deleted: {error.message}")})
     return result.model_copy(update={"summary": f"{result.summary} Deleted {bringer.name} (restorable until {until:%d %b %Y})."})

@@ -53,6 +53,8 @@ class Snapshot(Noun):
     contents: str = Field(description="names the contents alone: equal contents, equal value")
     head: str = Field(default="", description="the commit that the workspace was on, where the backend has commits")
     staged: str = Field(default="", description="what was staged, where the backend has an index")
+    unmerged: tuple[str, ...] = Field(default=(), description="paths left over from an unfinished merge in there")
+    left_out: tuple[str, ...] = Field(default=(), description="repositories of their own in there, which no snapshot holds")
 
 
 class Workspace(Noun):
@@ -158,7 +160,8 @@ class RestorePoint(Noun):
     workspace: str
     number: int
     snapshot: Snapshot
-    after: str = Field(default="", description="the head that the workspace had afterwards, when a merge made the point")
+    after: str = Field(default="", description="the head that the workspace had afterwards")
+    committed: bool = Field(default=False, description="holds only what was committed")
     label: str = ""
     cause: Literal["checkpoint", "merge", "restore"]
     at: datetime
@@ -176,6 +179,11 @@ class Operation(Noun):
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     outcome: dict[str, JsonValue] = Field(default_factory=dict)
     state: Literal["started", "done", "undone", "failed"]
+
+    @property
+    def moves(self) -> str:
+        """The id of the workspace that it changes: of a merge, the one that receives."""
+        return self.workspaces[-1] if self.workspaces else ""
 
 
 # -- results: `summary` first, then data, then `warnings` and `next` ------------------------------------------------------------------

@@ -206,5 +206,6 @@ class Project:
         return self._core.store.revision()
 
     def _ready(self) -> Core:
+        self._core.backend.initialize()
         recovery.recover(self._core)
         return replace(self._core, call=new_uid())

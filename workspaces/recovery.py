@@ -8,26 +8,40 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from workspaces.core import Core
 from workspaces.errors import Busy, WorkspacesError
+from workspaces.history import record_restore
 from workspaces.merging import record
-from workspaces.model import Operation, RestorePoint, Snapshot, Workspace
+from workspaces.model import Operation, Snapshot, Workspace
 
 logger = logging.getLogger(__name__)
 
 
 def recover(core: Core) -> None:
     """End every operation of the project that was begun by a process that is gone. One that cannot be ended now is left for later."""
-    for operation in core.store.operations(core.row.name, limit=10**6, state="started"):
+    for operation in _unfinished(core):
         try:
-            with core.locks.change(*(name.replace("/", ".", 1) for name in operation.workspaces), patience=0):
-                if operation.id in {each.id for each in core.store.operations(core.row.name, limit=10**6, state="started")}:
+            with _held(core, operation):
+                if operation.id in {each.id for each in _unfinished(core)}:
                     _END[operation.verb](core, operation)
         except Busy:
             continue
         except WorkspacesError as error:
             logger.warning("%s %d cannot be ended yet: %s", operation.verb, operation.id, error.message)
+
+
+def _unfinished(core: Core) -> list[Operation]:
+    return core.store.operations(core.row.name, limit=10**6, state="started")
+
+
+def _held(core: Core, operation: Operation) -> AbstractContextManager[None]:
+    """Hold what the operation held: alone what it moves, with other readers what it only read."""
+    keys = [name.replace("/", ".", 1) for name in operation.workspaces]
+    if operation.verb == "clone":
+        return core.locks.change(*keys, patience=0)
+    return core.locks.change(*keys[-1:], freeze=keys[:-1], patience=0)
 
 
 def _known(core: Core, operation: Operation) -> list[Workspace]:
@@ -36,10 +50,8 @@ def _known(core: Core, operation: Operation) -> list[Workspace]:
     return [workspace for workspace in found if workspace is not None]
 
 
-def _end(
-    core: Core, operation: Operation, *saved: tuple[Workspace, str], state: str = "done", point: tuple[str, RestorePoint] | None = None
-) -> None:
-    core.store.finish(operation.model_copy(update={"state": state}), *saved, point=point)
+def _end(core: Core, operation: Operation, *saved: tuple[Workspace, str], state: str = "done") -> None:
+    core.store.finish(operation.model_copy(update={"state": state}), *saved)
 
 
 def _clone(core: Core, operation: Operation) -> None:
@@ -74,22 +86,21 @@ def _revive(core: Core, operation: Operation) -> None:
 def _move(core: Core, operation: Operation, workspace: Workspace) -> bool:
     note = operation.outcome
     old, new = Snapshot.model_validate(note["old"]), Snapshot.model_validate(note["new"])
-    return core.backend.settle(workspace, old, new, str(note["reason"]))
+    return core.backend.settle(workspace, old, new, str(note["reason"]), operation.at, bool(note.get("whole", False)))
 
 
 def _merge(core: Core, operation: Operation) -> None:
     bringer, receiver = _known(core, operation)
     if _move(core, operation, receiver):
-        record(core, operation, bringer, receiver, ())
+        record(core, operation, bringer, receiver)
     else:
         _end(core, operation, state="failed")
 
 
 def _restore(core: Core, operation: Operation) -> None:
     (workspace,) = _known(core, operation)
-    point = (workspace.uid, RestorePoint.model_validate(operation.outcome["point"]))
     if _move(core, operation, workspace):
-        _end(core, operation, (workspace, "live"), point=point)
+        record_restore(core, operation, workspace)
     else:
         _end(core, operation, state="failed")
 

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import HasChildren, NotFound, Protected, UnmergedChanges, WorkspacesError
+from workspaces.errors import HasChildren, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
 from workspaces.model import Change, Children, Deleted, Restored, Snapshot, Workspace, now
-from workspaces.wording import counted, sized
+from workspaces.wording import counted, listed, sized
 
 KEPT_FOR = timedelta(days=14)
 
@@ -24,20 +24,16 @@ def delete(
     """Set workspaces aside. What was there stays restorable; unmerged work is refused unless it may go."""
     deleted: list[str] = []
     refused: dict[str, WorkspacesError] = {}
-    gone: list[str] = []
+    wanted, gone = _resolved(core, names)
     until: datetime | None = None
-    for number, name in enumerate(dict.fromkeys(names)):
-        progress(number, len(names), f"deleting {name}")
+    for number, workspace in enumerate(wanted):
+        progress(number, len(wanted), f"deleting {workspace.name}")
         try:
-            workspace = core.find(name)
-        except NotFound:
-            if (before := core.find_deleted(name)) is None:
-                raise
-            gone.append(before.id)
-            continue
-        try:
-            for each in _with_children(core, workspace, children):
-                until = _delete(core, each, discard_unmerged, children)
+            going = _with_children(core, workspace, children)
+            for each in going:
+                _refuse_unmerged(core, each, discard_unmerged)
+            for each in reversed(going):
+                until = _delete(core, each, discard_unmerged, children) if each.id not in deleted else until
                 deleted.append(each.id)
         except WorkspacesError as error:
             refused[workspace.id] = error
@@ -52,8 +48,28 @@ def delete(
     )
 
 
+def _resolved(core: Core, names: Sequence[str]) -> tuple[list[Workspace], list[str]]:
+    """Return the workspaces that are meant, and the ids of those deleted before. Raises before anything is deleted."""
+    wanted: dict[str, Workspace] = {}
+    gone: list[str] = []
+    for name in names:
+        try:
+            workspace = core.find(name)
+        except NotFound:
+            if (before := core.find_deleted(name)) is None:
+                raise
+            gone.append(before.id)
+            continue
+        if workspace.is_main:
+            raise Protected("main is the project itself and cannot be deleted. Nothing was deleted.", "Delete clones by their names.")
+        wanted[workspace.id] = workspace
+    # Clones before what they were cloned from, so that one call can name both.
+    depth = {each.id: len([1 for other in wanted.values() if core.descends(each, other)]) for each in wanted.values()}
+    return sorted(wanted.values(), key=lambda each: -depth[each.id]), gone
+
+
 def _with_children(core: Core, workspace: Workspace, children: Children) -> list[Workspace]:
-    """Return what goes: the workspace, after its descendants when they go too."""
+    """Return what goes: the workspace, and its descendants when they go too, nearest first."""
     below = core.children(workspace)
     if children == "refuse" and below:
         names = ", ".join(child.name for child in below[:5])
@@ -63,44 +79,62 @@ def _with_children(core: Core, workspace: Workspace, children: Children) -> list
             children=[child.id for child in below],
         )
     going = [each for child in below for each in _with_children(core, child, children)] if children == "delete" else []
-    return [*going, workspace]
+    return [workspace, *going]
 
 
 def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children) -> datetime:
-    if workspace.is_main:
-        raise Protected("main is the project itself and cannot be deleted. Nothing was deleted.", "Delete clones by their names.")
-    known = {other.id: other for other in core.live()}
-    with core.changing(workspace, reading=[known[workspace.parent]] if workspace.parent in known else []):
+    with core.changing(workspace, reading=[core.parent(workspace)]):
         workspace = core.find(workspace.id)
-        snapshot = _last_look(core, workspace, discard_unmerged)
+        snapshot = last_look(core, workspace, discard_unmerged)
         if children == "reparent":
             _hand_over(core, workspace)
         return set_aside(core, workspace, snapshot)
 
 
-def _last_look(core: Core, workspace: Workspace, discard_unmerged: bool) -> Snapshot | None:
-    """Freeze the workspace for good, after making sure that nothing unmerged goes unasked. None when its files are gone already."""
+def last_look(core: Core, workspace: Workspace, discard_unmerged: bool) -> Snapshot | None:
+    """Freeze a workspace that the caller holds for good, after making sure that nothing unmerged goes unasked.
+
+    None when its files are gone already, or so broken that they can only be set aside as they are.
+    """
+    _refuse_unmerged(core, workspace, discard_unmerged)
     try:
-        if not discard_unmerged and (left := unmerged(core, workspace)):
-            raise UnmergedChanges(
-                f"{workspace.name} has unmerged work: {sized(left)}. Nothing was deleted.",
-                f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "
-                f"(restorable for {KEPT_FOR.days} days).",
-                files=[change.path for change in left[:50]],
-            )
-        return core.backend.snapshot(workspace, core.lineage(workspace))
-    except NotFound:
+        with core.backend.aside() as view:
+            snapshot = view.snapshot(workspace, core.lineage(workspace))
+            with view.keep_all():
+                core.backend.keep(workspace, "last", snapshot)
+        return snapshot
+    except WorkspacesError:
         return None
 
 
-def unmerged(core: Core, workspace: Workspace) -> tuple[Change, ...]:
-    """Return what the workspace has that its parent has not: what a merge would bring, or all of its change where that conflicts."""
+def _refuse_unmerged(core: Core, workspace: Workspace, discard_unmerged: bool) -> None:
+    if discard_unmerged:
+        return
+    try:
+        left, inside = unmerged(core, workspace)
+    except WorkspaceGone:
+        return
+    if left or inside:
+        what = sized(left) if left else f"repositories of its own: {listed(inside)}"
+        raise UnmergedChanges(
+            f"{workspace.name} has unmerged work: {what}. Nothing was deleted.",
+            f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "
+            f"(restorable for {KEPT_FOR.days} days).",
+            files=[change.path for change in left[:50]],
+        )
+
+
+def unmerged(core: Core, workspace: Workspace) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """Return what the workspace has that its parent has not: what a merge would bring, or all of its change where that conflicts; and the
+    repositories inside of it, which no merge brings."""
     parent = core.parent(workspace)
     with core.backend.aside() as view:
         ours = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
-        theirs = view.snapshot(workspace, core.lineage(workspace))
-        merged = view.merge(ours, theirs, core.contained(parent, workspace))
-        return view.diff(view.load(core.agreed(workspace).snapshot), theirs).changes if merged.conflicts else merged.changes
+        theirs = view.snapshot(workspace, [*core.lineage(workspace), *core.contained(workspace, parent)])
+        merged = view.merge(ours, theirs, core.granted(parent, workspace))
+        if merged.conflicts:
+            return view.diff(view.load(core.agreed(workspace).snapshot), theirs).changes, theirs.left_out
+        return merged.changes, theirs.left_out
 
 
 def _hand_over(core: Core, workspace: Workspace) -> None:

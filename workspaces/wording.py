@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from workspaces.model import Change, Conflict
+from workspaces.model import Change, Conflict, Snapshot
 
 HUNK_BUDGET = 20_000
 """Characters of conflicting text in one answer; beyond it, conflicts come without their hunks."""
@@ -36,3 +36,15 @@ def bounded(conflicts: Sequence[Conflict], budget: int = HUNK_BUDGET) -> tuple[t
         kept.append(conflict if budget >= 0 else conflict.model_copy(update={"hunks": ()}))
     warnings = (f"{counted(bare, 'conflict')} without hunks, to keep the answer short.",) if bare else ()
     return tuple(kept), warnings
+
+
+def flaws(name: str, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return what a snapshot could not hold as it is, as warnings."""
+    found: list[str] = []
+    if snapshot.left_out:
+        found.append(
+            f"{name} has repositories of its own inside, which are neither compared, copied nor merged: {listed(snapshot.left_out)}."
+        )
+    if snapshot.unmerged:
+        found.append(f"{name} is in the middle of a merge of its own; unmerged: {listed(snapshot.unmerged)}.")
+    return tuple(found)

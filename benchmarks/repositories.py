@@ -1,0 +1,79 @@
+"""What is measured on: generated repositories, or a clone of a real one. Only ever below the temporary directory.
+
+A generated repository is the same on every machine: the same number of files gives the same commit.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+PER_FOLDER = 25
+LINES = (30, 200)
+LARGEST = 1 << 16
+"""Bytes of the largest file that is edited."""
+SPREAD = 400
+"""How many editable files are looked for, evenly over the whole tree."""
+
+
+def run(folder: Path, *args: str, codes: Sequence[int] = (0,)) -> subprocess.CompletedProcess[bytes]:
+    """Run git as its user has it set up, pinned to nothing but a folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(["git", *args], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode not in codes:
+        raise RuntimeError(f"git {' '.join(args)} in {folder}: {done.stderr.decode(errors='replace').strip()}")
+    return done
+
+
+def generated(folder: Path, files: int) -> Path:
+    """Make a bare repository with one commit of so many files."""
+    run(folder.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(folder))
+    command = ["git", "-c", "core.compression=1", "fast-import", "--quiet"]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE) as process:
+        if process.stdin:
+            _import(process.stdin, files)
+            process.stdin.close()
+    if process.returncode != 0:
+        raise RuntimeError(f"git fast-import ended with {process.returncode}")
+    return folder
+
+
+def _import(stream: IO[bytes], files: int) -> None:
+    stream.write(b"commit refs/heads/main\ncommitter Bench <bench@localhost> 1700000000 +0000\ndata 6\nstart\n")
+    for path, text in _contents(files):
+        stream.write(b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(text), text))
+
+
+def _contents(files: int) -> Iterator[tuple[str, bytes]]:
+    """Yield paths four folders deep, and texts of 2 to 12 KB."""
+    dice = random.Random(files)
+    words = ["value", "self", "return", "index", "workspace", "merge", "import", "if", "else", "count", "=", "+", "for", "in"]
+    lines = [" ".join(dice.choices(words, k=12)).encode() + b"\n" for _ in range(997)]
+    for number in range(files):
+        unit = number // PER_FOLDER
+        path = f"src/area-{unit // 40:02}/group-{unit // 8:03}/unit-{unit:04}/file-{number:05}.py"
+        yield path, b"".join(dice.choices(lines, k=dice.randint(*LINES)))
+
+
+def checkout(origin: Path, folder: Path) -> Path:
+    """Clone a repository, sharing nothing with it."""
+    run(folder.parent, "clone", "--quiet", "--no-hardlinks", str(origin), str(folder))
+    run(folder, "config", "user.name", "Bench")
+    run(folder, "config", "user.email", "bench@localhost")
+    return folder
+
+
+def size(folder: Path) -> int:
+    """Return how many files are tracked."""
+    return run(folder, "ls-files", "-z").stdout.count(b"\0")
+
+
+def editable(folder: Path) -> list[str]:
+    """Return plain, smaller files from all over the tree, in a fixed order."""
+    rows = [row.split("\t", 1) for row in run(folder, "ls-files", "-z", "--stage").stdout.decode(errors="surrogateescape").split("\0")[:-1]]
+    plain = [path for about, path in rows if about.startswith("100644") and (folder / path).lstat().st_size < LARGEST]
+    return plain[:: max(1, len(plain) // SPREAD)]

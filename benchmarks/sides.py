@@ -1,0 +1,176 @@
+"""How the same work is done by workspaces and by plain git, each on a checkout of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import combinations
+from pathlib import Path
+
+import repositories
+
+from workspaces.project import Project
+
+AT_ONCE = 2
+
+
+class Side(ABC):
+    """One contestant. A name means a worktree; names are never used twice."""
+
+    def __init__(self, checkout: Path) -> None:
+        self.checkout = checkout
+        self.files = repositories.editable(checkout)
+
+    @abstractmethod
+    def folder(self, name: str) -> Path: ...
+
+    @abstractmethod
+    def clone(self, name: str) -> None: ...
+
+    @abstractmethod
+    def clone_with_work(self, name: str) -> None:
+        """Clone, and take along what is uncommitted in the checkout."""
+
+    @abstractmethod
+    def fan_out(self, names: Sequence[str]) -> None: ...
+
+    @abstractmethod
+    def compare(self, name: str) -> None: ...
+
+    @abstractmethod
+    def compare_all(self, names: Sequence[str]) -> int:
+        """Compare each with the checkout and with each other; return how many pairs conflict."""
+
+    @abstractmethod
+    def commit(self, name: str) -> None:
+        """Commit what is in the worktree, if merging needs that."""
+
+    @abstractmethod
+    def merge(self, name: str) -> None:
+        """Bring the change into the checkout, as one commit."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Delete, if nothing in it is unmerged."""
+
+    @abstractmethod
+    def discard(self, name: str) -> None:
+        """Delete, whatever is in it."""
+
+    def edit(self, name: str, files: Sequence[str]) -> None:
+        for file in files:
+            _append(self.folder(name) / file, name)
+
+    @contextmanager
+    def uncommitted(self, files: Sequence[str]) -> Generator[None]:
+        """Have work lie in the checkout for a while."""
+        for file in files:
+            _append(self.checkout / file, "uncommitted")
+        try:
+            yield
+        finally:
+            repositories.run(self.checkout, "checkout", "--quiet", "--", *files)
+
+
+def _append(file: Path, text: str) -> None:
+    with file.open("a") as stream:
+        stream.write(f"# {text}\n")
+
+
+class Ours(Side):
+    """Workspaces, called in this process, as a running server calls them."""
+
+    def __init__(self, checkout: Path) -> None:
+        super().__init__(checkout)
+        self.project = Project.initialize(checkout)
+
+    def folder(self, name: str) -> Path:
+        return Path(self.project.find(name).location)
+
+    def clone(self, name: str) -> None:
+        self.project.clone(name=name)
+
+    def clone_with_work(self, name: str) -> None:
+        self.project.clone(name=name)
+
+    def fan_out(self, names: Sequence[str]) -> None:
+        self.project.clone(name=names[0].rpartition("-")[0], count=len(names))
+
+    def compare(self, name: str) -> None:
+        self.project.compare([name])
+
+    def compare_all(self, names: Sequence[str]) -> int:
+        return len(self.project.compare(names).pairs)
+
+    def commit(self, name: str) -> None:
+        """Do nothing: a merge takes uncommitted work."""
+
+    def merge(self, name: str) -> None:
+        result = self.project.merge(name)
+        if result.status != "merged":
+            raise RuntimeError(result.summary)
+
+    def delete(self, name: str) -> None:
+        self.project.delete([name])
+
+    def discard(self, name: str) -> None:
+        self.project.delete([name], discard_unmerged=True)
+
+
+class Git(Side):
+    """What a person would type, with that person's own settings, and `settings` on top."""
+
+    def __init__(self, checkout: Path, *settings: str) -> None:
+        super().__init__(checkout)
+        self._settings = [word for setting in settings for word in ("-c", setting)]
+
+    def _git(self, folder: Path, *args: str, codes: Sequence[int] = (0,)) -> tuple[int, str]:
+        done = repositories.run(folder, *self._settings, *args, codes=codes)
+        return done.returncode, done.stdout.decode(errors="replace").strip()
+
+    def folder(self, name: str) -> Path:
+        return self.checkout.with_name(f"{self.checkout.name}-trees") / name
+
+    def clone(self, name: str) -> None:
+        self._git(self.checkout, "worktree", "add", "--quiet", "--detach", str(self.folder(name)))
+
+    def clone_with_work(self, name: str) -> None:
+        _, work = self._git(self.checkout, "stash", "create")
+        self.clone(name)
+        self._git(self.folder(name), "stash", "apply", "--quiet", work)
+
+    def fan_out(self, names: Sequence[str]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self.clone, names))
+
+    def compare(self, name: str) -> None:
+        self._git(self.folder(name), "diff", "--stat")
+
+    def compare_all(self, names: Sequence[str]) -> int:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self.compare, names))
+            commits = list(pool.map(self._frozen, names))
+            list(pool.map(self._conflict, [("HEAD", commit) for commit in commits]))
+            return sum(pool.map(self._conflict, combinations(commits, 2)))
+
+    def _frozen(self, name: str) -> str:
+        return self._git(self.folder(name), "stash", "create")[1]
+
+    def _conflict(self, pair: tuple[str, str]) -> bool:
+        return self._git(self.checkout, "merge-tree", "--write-tree", *pair, codes=(0, 1))[0] == 1
+
+    def commit(self, name: str) -> None:
+        self._git(self.folder(name), "commit", "--quiet", "--all", "--message", name)
+
+    def merge(self, name: str) -> None:
+        _, head = self._git(self.folder(name), "rev-parse", "HEAD")
+        self._git(self.checkout, "merge", "--quiet", "--squash", head)
+        self._git(self.checkout, "commit", "--quiet", "--message", name)
+
+    def delete(self, name: str) -> None:
+        self._git(self.checkout, "worktree", "remove", str(self.folder(name)))
+
+    def discard(self, name: str) -> None:
+        self._git(self.checkout, "worktree", "remove", "--force", str(self.folder(name)))
