@@ -50,7 +50,6 @@ async def data(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     assert isinstance(block, TextContent)
     found: Any = result.structured_content
     assert found == json.loads(block.text)
-    assert isinstance(found, dict)
     return dict[str, Any](found)
 
 
