@@ -21,7 +21,7 @@ from workspaces.model import Snapshot
 
 from .git import Git, Reply, readable, refusal
 from .mergetree import Entry, entries
-from .snapshot import copied, everything, head_of, unhide
+from .snapshot import commit_of, copied, everything, head_of, unhide
 
 _NONE, SUBMODULE = "0" * 6, "160000"
 _ABANDONED = 2.0
@@ -50,7 +50,7 @@ def steps(git: Git, old: str, new: str) -> list[Step]:
 
 
 def is_committed(git: Git, snapshot: Snapshot) -> bool:
-    return git.line("rev-parse", f"{snapshot.head}^{{tree}}") == snapshot.contents
+    return commit_of(git, snapshot.head).tree == snapshot.contents
 
 
 # -- what is in the way -------------------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Move:
 def carry_out(move: Move) -> None:
     """Bring the checkout from `old` to `new`. See `Backend.checkout`."""
     git, old, new = move.git, move.old, move.new
-    head = head_of(git)[0]
+    head = head_of(git).id
     if head != old.head:
         raise TargetMoved(
             f"{git.work_tree} is at commit {head[:12]} now, not at {old.head[:12]}. Nothing was changed.",
@@ -175,7 +175,7 @@ def _move_index(move: Move) -> None:
     """Bring the own index along: all of it in a whole move, else what the head's move and submodules change."""
     git, old, new = move.git, move.old, move.new
     if move.whole:
-        git.run("read-tree", "--reset", new.staged or git.line("rev-parse", f"{new.head}^{{tree}}"))
+        git.run("read-tree", "--reset", new.staged or commit_of(git, new.head).tree)
         git.ask("update-index", "-q", "--refresh")
         return
     # A submodule's folder is not ours to fill, so its commit is noted where git looks for it.
@@ -228,7 +228,7 @@ def settle(move: Move, since: datetime) -> bool:
     is left alone."""
     git, old, new = move.git, move.old, move.new
     _drop_stale_lock(git.git_dir / "index.lock", since)
-    if new.head != old.head and head_of(git)[0] == new.head:
+    if new.head != old.head and head_of(git).id == new.head:
         return True
     if git.ask("cat-file", "-e", f"{new.contents}^{{tree}}").status != 0:
         return False

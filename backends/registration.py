@@ -19,6 +19,7 @@ from . import tree
 from .checkout import SUBMODULE, steps, write_index
 from .git import Git, path_text
 from .repository import Repository
+from .snapshot import commit_of
 
 INCLUDE = ".worktreeinclude"
 _AGE = 5.0
@@ -39,7 +40,7 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     git.run("read-tree", "-u", "--reset", snapshot.contents)
     tree.age(staged_tree, _AGE)
     git.ask("update-index", "-q", "--refresh")
-    own = snapshot.staged or git.line("rev-parse", snapshot.head + "^{tree}")
+    own = snapshot.staged or commit_of(git, snapshot.head).tree
     if own != snapshot.contents:
         git.run("read-tree", "-m", own)
         _note_submodules(git, own, snapshot.contents)

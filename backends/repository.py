@@ -135,7 +135,7 @@ def _is_bare(git_dir: Path) -> bool:
 
 
 def _checkouts(repository: Repository) -> Iterator[Path]:
-    if not _is_bare(repository.common_dir):
+    if repository.git_dir == repository.common_dir or not _is_bare(repository.common_dir):
         yield repository.common_dir
     with suppress(FileNotFoundError):
         yield from (repository.common_dir / "worktrees").iterdir()

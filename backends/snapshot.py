@@ -50,27 +50,49 @@ def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, auth
     return git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
 
 
-def head_of(git: Git) -> tuple[str, str, str]:
-    """Return the head commit, its tree, and its date in seconds."""
-    if git.ask("rev-parse", "--verify", "-q", "HEAD^{commit}").status != 0:
+@dataclass(frozen=True)
+class Commit:
+    """What never changes about a commit."""
+
+    id: str
+    tree: str
+    date: str
+
+
+_commits: dict[str, Commit] = {}
+_REMEMBERED = 10_000
+
+
+def commit_of(git: Git, name: str) -> Commit:
+    """Return the tree and date of a commit, by its full id. Ids name contents, so what was read once holds for ever."""
+    if name not in _commits:
+        if len(_commits) > _REMEMBERED:
+            _commits.clear()
+        _commits[name] = Commit(*git.line("log", "-1", "--format=%H %T %ct", name, "--").split())
+    return _commits[name]
+
+
+def head_of(git: Git) -> Commit:
+    """Return the head commit."""
+    reply = git.ask("rev-parse", "--verify", "-q", "HEAD^{commit}")
+    if reply.status != 0:
         raise BackendFailed(
             f"{git.work_tree} is on a branch without a commit, or its HEAD is broken. Nothing was changed.",
             "Check out a commit there, or delete the workspace with discard_unmerged=true.",
         )
-    commit, tree, date = git.line("log", "-1", "--format=%H %T %ct", "HEAD", "--").split()
-    return commit, tree, date
+    return commit_of(git, reply.out.decode().strip())
 
 
 def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path) -> Snapshot:
     """Freeze the checkout that `git` is at. See `Backend.snapshot`."""
-    head, tree, date = head_of(git)
+    head = head_of(git)
     if committed:
-        return Snapshot(id=head, contents=tree, head=head)
+        return Snapshot(id=head.id, contents=head.tree, head=head.id)
     with everything(git, scratch) as view:
         contents = view.git.line("write-tree")
-    staged = "" if view.staged == tree else view.staged
-    made = Snapshot(id="", contents=contents, head=head, staged=staged, unmerged=view.unmerged, left_out=view.left_out)
-    return linked(git, made, tree, lineage, date)
+    staged = "" if view.staged == head.tree else view.staged
+    made = Snapshot(id="", contents=contents, head=head.id, staged=staged, unmerged=view.unmerged, left_out=view.left_out)
+    return linked(git, made, head.tree, lineage, head.date)
 
 
 def linked(git: Git, made: Snapshot, head_tree: str, lineage: Sequence[str], date: str) -> Snapshot:
@@ -80,10 +102,6 @@ def linked(git: Git, made: Snapshot, head_tree: str, lineage: Sequence[str], dat
     who = f"{IDENTITY} {date} +0000"
     message = f"snapshot\n\nhead {made.head}" + (f"\nstaged {made.staged}" if made.staged else "")
     return made.model_copy(update={"id": write_commit(git, made.contents, [made.head, *lineage], message, who, who)})
-
-
-def date_of(git: Git, commit: str) -> str:
-    return git.line("log", "-1", "--format=%ct", commit, "--")
 
 
 def load(git: Git, name: str) -> Snapshot:

@@ -99,6 +99,10 @@ class WorktreeBackend:
             )
         return replace(self._door(admin), work_tree=location)
 
+    def _lasting(self, git: Git) -> Git:
+        """Return the door as one that writes for good, from inside of a view too: what it refers to was brought in before."""
+        return replace(git, objects=None)
+
     # -- views
 
     @contextmanager
@@ -123,7 +127,7 @@ class WorktreeBackend:
     def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
         refs = {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {})
         lines = [f"update {trash.prefix(workspace)}{name} {value}\n" for name, value in refs.items()]
-        self._repository.git().run("update-ref", "--stdin", stdin="".join(lines).encode())
+        self._lasting(self._git).run("update-ref", "--stdin", stdin="".join(lines).encode())
 
     # -- freezing and looking
 
@@ -168,7 +172,7 @@ class WorktreeBackend:
 
     def graft(self, contents: Snapshot, onto: str) -> Snapshot:
         made = Snapshot(id="", contents=contents.contents, head=onto)
-        return snapshot.linked(self._git, made, "", [onto], snapshot.date_of(self._git, onto))
+        return snapshot.linked(self._git, made, "", [onto], snapshot.commit_of(self._git, onto).date)
 
     def merge(
         self,
@@ -214,7 +218,7 @@ class WorktreeBackend:
         extra = [name for name in lineage if name not in (ours.id, ours.head)]
         if not extra:
             return ours.id
-        who = f"{snapshot.IDENTITY} {snapshot.date_of(self._git, ours.id)} +0000"
+        who = f"{snapshot.IDENTITY} {snapshot.commit_of(self._git, ours.id).date} +0000"
         return snapshot.write_commit(self._git, ours.contents, [ours.id, *extra], "ours, and what it is known to contain", who, who)
 
     def _attribute_tree(self, contents: str, marker: int) -> Path:
@@ -245,11 +249,11 @@ class WorktreeBackend:
     ) -> Snapshot:
         """See `Backend.commit`. The commit gets what the merge changed on paths where `ours` has no uncommitted work; the rest stays so."""
         git = self._git
-        if follow and history != "none" and self.has(theirs.head, ours.head):
+        if follow and history != "none" and self._has(theirs.head, ours.head):
             return Snapshot(id="", contents=merge.contents, head=theirs.head)
         if history == "none" or merge.conflicts or merge.contents == ours.contents:
             return Snapshot(id="", contents=merge.contents, head=ours.head)
-        committed = git.line("rev-parse", f"{ours.head}^{{tree}}")
+        committed = snapshot.commit_of(self._git, ours.head).tree
         uncommitted = {step.path for step in checkout.steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
         moved = [step for step in checkout.steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
         put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
@@ -261,7 +265,11 @@ class WorktreeBackend:
         made = snapshot.write_commit(git, contents, [ours.head, *side], message, author, self._identity("COMMITTER"))
         return Snapshot(id="", contents=merge.contents, head=made)
 
-    def has(self, descendant: str, ancestor: str) -> bool:
+    def contains(self, workspace: Workspace, commit: str) -> bool:
+        git = Git(self._repository.admin_dir(workspace), self._repository.common_dir)
+        return git.ask("merge-base", "--is-ancestor", commit, "HEAD").status == 0
+
+    def _has(self, descendant: str, ancestor: str) -> bool:
         return descendant == ancestor or self._git.ask("merge-base", "--is-ancestor", ancestor, descendant).status == 0
 
     def _side(self, theirs: Snapshot, lineage: Sequence[str], author: str) -> str:
@@ -272,7 +280,7 @@ class WorktreeBackend:
         """
         carried = next((base for base in map(self.load, lineage) if self._carried_into(base, theirs)), None)
         head = carried.head if carried else theirs.head
-        committed = Snapshot(id=head, contents=self._git.line("rev-parse", f"{head}^{{tree}}"), head=head)
+        committed = Snapshot(id=head, contents=snapshot.commit_of(self._git, head).tree, head=head)
         own = self.merge(committed, theirs, lineage, "source").contents
         if own == committed.contents:
             return head
@@ -297,10 +305,10 @@ class WorktreeBackend:
         return tuple(map(path_text, checkout.obstacles(self._at(workspace), old, new, self._scratch)))
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
-        checkout.carry_out(checkout.Move(self._at(workspace), old, new, reason, self._scratch, whole))
+        checkout.carry_out(checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, whole))
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
-        return checkout.settle(checkout.Move(self._at(workspace), old, new, reason, self._scratch, whole), since)
+        return checkout.settle(checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, whole), since)
 
     def occupied(self, workspace: Workspace) -> str:
         git = self._at(workspace)

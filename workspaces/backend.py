@@ -113,8 +113,8 @@ class Backend(Protocol):
         """
         ...
 
-    def has(self, descendant: str, ancestor: str) -> bool:
-        """Return whether one head descends from another, or is it."""
+    def contains(self, workspace: Workspace, commit: str) -> bool:
+        """Return whether the head of a workspace is a commit or descends from it."""
         ...
 
     def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:

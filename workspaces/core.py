@@ -198,7 +198,7 @@ class Core:
         """Return whether the holder still has the merge: one that it received may have been reset away."""
         if row.target != holder.uid or not row.head:
             return True
-        return self.backend.has(self.backend.snapshot(holder, committed=True).head, row.head)
+        return self.backend.contains(holder, row.head)
 
     def observed(self, workspace: Workspace, snapshot: Snapshot, base: Snapshot, diff: Diff) -> Workspace:
         """Return the workspace as it is seen now: the size of its change, and a state that its contents have outgrown corrected."""
@@ -247,11 +247,18 @@ class Core:
         )
 
     def point(
-        self, workspace: Workspace, snapshot: Snapshot, cause: str, label: str = "", after: str = "", committed: bool = False
+        self,
+        view: Backend,
+        workspace: Workspace,
+        snapshot: Snapshot,
+        cause: str,
+        label: str = "",
+        after: str = "",
+        committed: bool = False,
     ) -> RestorePoint:
         """Keep a snapshot as the workspace's next restore point. Whoever calls this holds the workspace and writes the point down."""
         number = self.store.next_number(workspace.uid)
-        self.backend.keep(workspace, f"at/{number}", snapshot)
+        view.keep(workspace, f"at/{number}", snapshot)
         return RestorePoint.model_validate(
             {
                 "name": f"{workspace.name}@{number}",

@@ -25,7 +25,7 @@ def checkpoint(core: Core, name: str, label: str = "") -> Checkpointed:
     with core.changing(workspace), core.backend.aside() as view:
         snapshot = view.snapshot(workspace, core.lineage(workspace))
         with view.keep_all():
-            point = core.point(workspace, snapshot, "checkpoint", label)
+            point = core.point(view, workspace, snapshot, "checkpoint", label)
             operation = core.begin("checkpoint", workspace, label=label)
             core.store.finish(operation.model_copy(update={"state": "done"}), point=(workspace.uid, point))
     return Checkpointed(
@@ -53,7 +53,7 @@ def restore(core: Core, name: str, to: str = "") -> Restored:
             old, new = _way_back(view, core, workspace, point, made)
             _refuse_obstacles(view, workspace, old, new)
             with view.keep_all():
-                kept = _switch(core, workspace, old, new, point, made)
+                kept = _switch(core, view, workspace, old, new, point, made)
         workspace = _refreshed(core, workspace)
     return Restored(
         summary=f"Restored {workspace.name} to {point.name}{f' ({point.label})' if point.label else ''}.",
@@ -122,10 +122,12 @@ def _refuse_obstacles(view: Backend, workspace: Workspace, old: Snapshot, new: S
         )
 
 
-def _switch(core: Core, workspace: Workspace, old: Snapshot, new: Snapshot, point: RestorePoint, made: Operation) -> RestorePoint:
+def _switch(
+    core: Core, view: Backend, workspace: Workspace, old: Snapshot, new: Snapshot, point: RestorePoint, made: Operation
+) -> RestorePoint:
     """Move the workspace, and keep what is replaced. A merge that this takes back is undone by it; one that was taken back stands again."""
     reason = f"workspaces: restore {point.name}"
-    kept = core.point(workspace, old, "restore", f"before restoring {point.name}", new.head, workspace.is_main and point.committed)
+    kept = core.point(view, workspace, old, "restore", f"before restoring {point.name}", new.head, workspace.is_main and point.committed)
     notes: dict[str, JsonValue] = {
         "old": old.model_dump(mode="json"),
         "new": new.model_dump(mode="json"),
@@ -137,7 +139,7 @@ def _switch(core: Core, workspace: Workspace, old: Snapshot, new: Snapshot, poin
     }
     operation = core.begin("restore", workspace, outcome=notes, to=point.name)
     try:
-        core.backend.checkout(workspace, old, new, reason, whole=not workspace.is_main)
+        view.checkout(workspace, old, new, reason, whole=not workspace.is_main)
     except WorkspacesError:
         core.store.finish(operation.model_copy(update={"state": "failed"}))
         raise

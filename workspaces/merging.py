@@ -62,7 +62,7 @@ def merge(
                 return _promised(bringer, receiver, plan)
             progress(1, 3, f"merging {bringer.name} into {receiver.name}")
             with view.keep_all():
-                done = _carry_out(core, bringer, receiver, plan, message, on_conflict, history, paths)
+                done = _carry_out(core, view, bringer, receiver, plan, message, on_conflict, history, paths)
         progress(3, 3, "merged")
         return _with_source_deleted(core, bringer, done) if delete_source else done
 
@@ -166,6 +166,7 @@ def _message(bringer: Workspace) -> str:
 
 def _carry_out(
     core: Core,
+    view: Backend,
     bringer: Workspace,
     receiver: Workspace,
     plan: Plan,
@@ -176,6 +177,7 @@ def _carry_out(
 ) -> MergeResult:
     reason = f"workspaces: merge {bringer.name}"
     point = core.point(
+        view,
         receiver,
         plan.ours,
         "merge",
@@ -204,11 +206,11 @@ def _carry_out(
         message=message,
         paths=list(paths),
     )
-    core.backend.keep(receiver, f"merged/{operation.id}", plan.theirs)
+    view.keep(receiver, f"merged/{operation.id}", plan.theirs)
     if not bringer.is_main:
-        core.backend.keep(bringer, f"merged/{operation.id}", plan.theirs)
+        view.keep(bringer, f"merged/{operation.id}", plan.theirs)
     try:
-        core.backend.checkout(receiver, plan.ours, plan.result, reason)
+        view.checkout(receiver, plan.ours, plan.result, reason)
     except WorkspacesError:
         core.store.finish(operation.model_copy(update={"state": "failed"}))
         raise
@@ -291,7 +293,7 @@ def _merged(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, poi
         status="merged",
         source=bringer.id,
         target=receiver.id,
-        snapshot=_snapshot_now(core, receiver),
+        snapshot=_snapshot_now(core, receiver, plan),
         commit=committed,
         files=plan.merge.changes,
         conflicts=conflicts,
@@ -301,10 +303,12 @@ def _merged(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, poi
     )
 
 
-def _snapshot_now(core: Core, receiver: Workspace) -> str:
+def _snapshot_now(core: Core, receiver: Workspace, plan: Plan) -> str:
     """Return the receiver's snapshot after the merge, or nothing: the merge is done, whatever happens to the files now."""
+    if receiver.is_main:
+        return plan.result.head
     try:
-        return core.backend.snapshot(receiver, core.lineage(receiver), committed=receiver.is_main).id
+        return core.backend.snapshot(receiver, core.lineage(receiver)).id
     except WorkspacesError:
         return ""
 

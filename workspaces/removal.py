@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
+from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import HasChildren, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
-from workspaces.model import Change, Children, Deleted, Restored, Snapshot, Workspace, now
+from workspaces.errors import BackendFailed, HasChildren, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
+from workspaces.model import Children, Deleted, Restored, Snapshot, Workspace, now
 from workspaces.wording import counted, listed, sized
 
 KEPT_FOR = timedelta(days=14)
@@ -30,8 +32,8 @@ def delete(
         progress(number, len(wanted), f"deleting {workspace.name}")
         try:
             going = _with_children(core, workspace, children)
-            for each in going:
-                _refuse_unmerged(core, each, discard_unmerged)
+            if going[1:] and not discard_unmerged:
+                _refuse_all_unmerged(core, going)
             for each in reversed(going):
                 until = _delete(core, each, discard_unmerged, children) if each.id not in deleted else until
                 deleted.append(each.id)
@@ -91,50 +93,53 @@ def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: 
         return set_aside(core, workspace, snapshot)
 
 
+def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
+    """Look at all that go together before the first of them goes."""
+    for each in going:
+        with core.reading(each), core.backend.aside() as view, suppress(WorkspaceGone):
+            _refuse_unmerged(core, view, each, _frozen(core, view, each))
+
+
 def last_look(core: Core, workspace: Workspace, discard_unmerged: bool) -> Snapshot | None:
     """Freeze a workspace that the caller holds for good, after making sure that nothing unmerged goes unasked.
 
     None when its files are gone already, or so broken that they can only be set aside as they are.
     """
-    _refuse_unmerged(core, workspace, discard_unmerged)
     try:
         with core.backend.aside() as view:
-            snapshot = view.snapshot(workspace, core.lineage(workspace))
+            snapshot = _frozen(core, view, workspace)
+            if not discard_unmerged:
+                _refuse_unmerged(core, view, workspace, snapshot)
             with view.keep_all():
-                core.backend.keep(workspace, "last", snapshot)
+                view.keep(workspace, "last", snapshot)
         return snapshot
-    except WorkspacesError:
-        return None
-
-
-def _refuse_unmerged(core: Core, workspace: Workspace, discard_unmerged: bool) -> None:
-    if discard_unmerged:
-        return
-    try:
-        left, inside = unmerged(core, workspace)
     except WorkspaceGone:
-        return
-    if left or inside:
-        what = sized(left) if left else f"repositories of its own: {listed(inside)}"
+        return None
+    except BackendFailed:
+        if discard_unmerged:
+            return None
+        raise
+
+
+def _frozen(core: Core, view: Backend, workspace: Workspace) -> Snapshot:
+    return view.snapshot(workspace, [*core.lineage(workspace), *core.contained(workspace, core.parent(workspace))])
+
+
+def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) -> None:
+    """Raise `UnmergedChanges` when the workspace has what its parent has not: what a merge would bring, or all of its change where that
+    conflicts, or repositories inside of it, which no merge brings."""
+    parent = core.parent(workspace)
+    ours = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
+    merged = view.merge(ours, snapshot, core.granted(parent, workspace))
+    left = view.diff(view.load(core.agreed(workspace).snapshot), snapshot).changes if merged.conflicts else merged.changes
+    if left or snapshot.left_out:
+        what = sized(left) if left else f"repositories of its own: {listed(snapshot.left_out)}"
         raise UnmergedChanges(
             f"{workspace.name} has unmerged work: {what}. Nothing was deleted.",
             f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "
             f"(restorable for {KEPT_FOR.days} days).",
             files=[change.path for change in left[:50]],
         )
-
-
-def unmerged(core: Core, workspace: Workspace) -> tuple[tuple[Change, ...], tuple[str, ...]]:
-    """Return what the workspace has that its parent has not: what a merge would bring, or all of its change where that conflicts; and the
-    repositories inside of it, which no merge brings."""
-    parent = core.parent(workspace)
-    with core.backend.aside() as view:
-        ours = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
-        theirs = view.snapshot(workspace, [*core.lineage(workspace), *core.contained(workspace, parent)])
-        merged = view.merge(ours, theirs, core.granted(parent, workspace))
-        if merged.conflicts:
-            return view.diff(view.load(core.agreed(workspace).snapshot), theirs).changes, theirs.left_out
-        return merged.changes, theirs.left_out
 
 
 def _hand_over(core: Core, workspace: Workspace) -> None:
