@@ -232,7 +232,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """Show the tree of workspaces. The same as workspaces alone."""
-    _show_status(None, deleted, json)
+    _show_status(None, deleted, json, places=False)
 
 
 @app.command()
@@ -241,14 +241,14 @@ def status(
     names: Names = None, deleted: Annotated[bool, typer.Option("--deleted", help="Also the deleted ones.")] = False, json: Json = False
 ) -> None:
     """Show workspaces: state, size of change, how far behind, where they are."""
-    _show_status(names, deleted, json)
+    _show_status(names, deleted, json, places=True)
 
 
-def _show_status(names: Sequence[str] | None, deleted: bool, json: bool) -> None:
+def _show_status(names: Sequence[str] | None, deleted: bool, json: bool, places: bool) -> None:
     with _progress() as progress:
         result = _project().status(names or [], include_deleted=deleted, progress=progress)
     if not _answer(result, json):
-        _print_tree(result)
+        _print_tree(result, places)
         _warn(result.warnings)
 
 
@@ -491,7 +491,7 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]
 _STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "deleted": "dim"}
 
 
-def _print_tree(result: Status) -> None:
+def _print_tree(result: Status, places: bool) -> None:
     rows: list[list[tuple[str, str]]] = []
     shown = {each.id for each in result.workspaces}
     for each, lead in _branches(result.workspaces, shown):
@@ -505,9 +505,10 @@ def _print_tree(result: Status) -> None:
                 (f"↓{each.behind}" if each.behind else "", "yellow"),
                 (_age(each.created), "dim"),
                 (task.splitlines()[0] if task else "", ""),
+                *([(_near(each.location), "dim")] if places else []),
             ]
         )
-    _print_table(("Workspace", "State", "Changes", "Base", "Age", "Task"), rows)
+    _print_table(("Workspace", "State", "Changes", "Base", "Age", "Task", *(["Folder"] if places else [])), rows)
 
 
 def _branches(workspaces: Sequence[Workspace], shown: set[str]) -> Iterator[tuple[Workspace, str]]:

@@ -112,6 +112,15 @@ def appear(staged: Path, admin: Path) -> None:
     tree.sync(admin.parent)
 
 
+def repoint(location: Path, admin: Path) -> None:
+    """Let a worktree and its git directory name each other again, after both were moved. What is not there is left out."""
+    if location.is_dir() and not location.is_symlink() and admin.is_dir():
+        (admin / "gitdir").write_text(f"{location}/.git\n")
+        pointer = location / ".git"
+        if pointer.is_file() and not pointer.is_symlink():
+            pointer.write_text(f"gitdir: {admin}\n")
+
+
 def _carry(source: Git, target: Path) -> tuple[str, ...]:
     """Copy the ignored files that the source's `.worktreeinclude` names (gitignore syntax; only ignored files count)."""
     root = source.work_tree or Path()

@@ -32,7 +32,7 @@ from . import checkout, mergetree, packs, registration, repository, snapshot, tr
 from .diff import changes, patch
 from .git import Git, path_bytes, path_text, readable, refusal
 
-_GIT_NEEDED = (2, 38)
+_GIT_NEEDED = (2, 39)
 _STALE = 86400.0
 """Seconds after which what a killed call left in the scratch folder is removed."""
 _MARKER_SIZE = re.compile(rb"[-!]?conflict-marker-size(?:=[^ \t\r\n]*)?")
@@ -47,6 +47,7 @@ class WorktreeBackend:
         self._repository, self._view = found, view
         self._doors: dict[Path, Git] = {}
         self.root, self.home = found.root, found.home
+        self.holds_store = found.root in found.home.parents
 
     @classmethod
     def find(cls, path: Path) -> WorktreeBackend | None:
@@ -350,18 +351,33 @@ class WorktreeBackend:
 
     # -- looking after
 
+    def repoint(self, workspace: Workspace) -> None:
+        registration.repoint(Path(workspace.location), self._repository.admin_dir(workspace))
+
     def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
         version = self._git.line("version").split()[2]
         fits = tuple(int(part) for part in version.split(".")[:2]) >= _GIT_NEEDED
-        yield Finding(check="git", ok=fits, message=f"git {version}", repair="" if fits else "Install git 2.38 or later.")
+        yield Finding(check="git", ok=fits, message=f"git {version}", repair="" if fits else "Install git 2.39 or later.")
         for workspace in workspaces:
             yield self._inspect(workspace)
+        yield self._inspect_origins(workspaces)
         lock = self._repository.git_dir / "index.lock"
         yield Finding(
             check="index lock",
             ok=not lock.exists(),
             message=f"{lock} exists" if lock.exists() else "no index lock in the checkout",
             repair=f"If no git runs in {self.root}, remove {lock}." if lock.exists() else "",
+        )
+
+    def _inspect_origins(self, workspaces: Sequence[Workspace]) -> Finding:
+        named = [name for workspace in workspaces for name in (workspace.origin, workspace.base) if name]
+        said = self._git.run("cat-file", "--batch-check", stdin="".join(f"{name}\n" for name in named).encode()) if named else b""
+        lost = [line.split()[0].decode() for line in said.splitlines() if line.endswith(b" missing")]
+        return Finding(
+            check="snapshots",
+            ok=not lost,
+            message=f"snapshots are missing: {', '.join(lost)}" if lost else "all snapshots that workspaces descend from are there",
+            repair="They were collected by other means; copy the work out of these workspaces and delete them." if lost else "",
         )
 
     def _inspect(self, workspace: Workspace) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,25 @@ def test_files_that_are_elsewhere(repo: Repo, tmp_path: Path) -> None:
     repo.git("config", "core.worktree", str(tmp_path))
     with pytest.raises(NotAProject, match=r"core\.worktree"):
         Project.initialize(repo.path)
+
+
+def test_a_moved_project_keeps_its_workspaces(project: Project, repo: Repo, tmp_path: Path) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    clone(project, "gone").write("notes.md", "mine\n")
+    project.delete(["gone"], discard_unmerged=True)
+    repo.path.rename(tmp_path / "moved")
+    moved = Project.open(tmp_path / "moved")
+    assert (moved.name, moved.find("fix").location) == ("shop", str(tmp_path / "moved" / ".workspaces" / "fix"))
+    assert Repo(tmp_path / "moved" / ".workspaces" / "fix").status() == [" M cart.py"]
+    assert all(finding.ok for finding in moved.doctor().findings)
+    assert moved.merge("fix").status == "merged"
+    moved.restore("gone")
+    assert Repo(tmp_path / "moved" / ".workspaces" / "gone").read("notes.md") == "mine\n"
+
+
+def test_a_copied_project_begins_anew(project: Project, repo: Repo, tmp_path: Path) -> None:
+    clone(project, "fix")
+    shutil.copytree(repo.path, tmp_path / "copy", symlinks=True)
+    copy = Project.initialize(tmp_path / "copy")
+    assert [workspace.name for workspace in copy.status().workspaces] == ["main"]
+    assert project.find("fix").location == str(repo.path / ".workspaces" / "fix")

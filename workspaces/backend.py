@@ -34,6 +34,8 @@ class Backend(Protocol):
     home: Path
     """What is remembered: a folder on which every process agrees. `store.sqlite`, `locks/` and `trash/` lie in it."""
     capabilities: Capabilities
+    holds_store: bool
+    """Whether `home` lies inside of `root`, so that the two are moved together."""
 
     @classmethod
     def find(cls, path: Path) -> Self | None:
@@ -158,6 +160,10 @@ class Backend(Protocol):
 
     def purge(self, workspace: Workspace) -> None:
         """Remove all that was ever kept for it, a half-made clone included. Purging again changes nothing."""
+        ...
+
+    def repoint(self, workspace: Workspace) -> None:
+        """Mend what names the location of a workspace in its files, after the project was moved."""
         ...
 
     def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ class Project:
         found = backends.find(path, backend)
         found.initialize()
         store = Store(found.home / "store.sqlite")
-        row = store.add_project(project_name(name or found.root.name), str(found.root), found.name)
+        row = _known(store, found) or store.add_project(project_name(name or found.root.name), str(found.root), found.name)
         project = cls(row, found, actor)
         project._remember_main(store)
         recovery.recover(project._core)
@@ -62,7 +62,7 @@ class Project:
     def open(cls, path: Path, actor: str = "", patience: float = PATIENCE) -> Project:
         """Open the project that `path` is in. Raises `NoProject` when nobody has initialized it."""
         found = backends.find(path)
-        row = Store(found.home / "store.sqlite").project_at(str(found.root))
+        row = _known(Store(found.home / "store.sqlite"), found)
         if row is None:
             raise NoProject(f"{found.root} is not a project yet.", "Call initialize (workspaces init) first.")
         project = cls(row, found, actor, patience)
@@ -209,3 +209,16 @@ class Project:
         self._core.backend.initialize()
         recovery.recover(self._core)
         return replace(self._core, call=new_uid())
+
+
+def _known(store: Store, found: Backend) -> ProjectRow | None:
+    """Return what is remembered of a project. One whose folder was moved, with its store in it, is followed to where it is now."""
+    row = store.project_at(str(found.root))
+    lost = store.lost_project(found.name) if row is None else None
+    if lost is None or not found.holds_store:
+        return row
+    known = store.workspaces(lost.name, ("creating", "live", "deleting", "restoring", "deleted"))
+    moved = [each.model_copy(update={"location": str(found.root / Path(each.location).relative_to(lost.root))}) for each in known]
+    for workspace in moved:
+        found.repoint(workspace)
+    return store.relocate(lost, str(found.root), moved)

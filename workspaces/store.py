@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workspaces.errors import BackendFailed, Exists
@@ -77,6 +77,28 @@ class Store:
     def _project_at(self, db: sqlite3.Connection, root: str) -> ProjectRow | None:
         row = db.execute("SELECT name, root, backend FROM projects WHERE root = ?", (root,)).fetchone()
         return None if row is None else ProjectRow(*map(str, row))
+
+    def lost_project(self, backend: str) -> ProjectRow | None:
+        """Return the one project of that backend whose folder is no longer there, if there is just one."""
+        if not self.file.exists():
+            return None
+        with self._read() as db:
+            rows = [
+                ProjectRow(*map(str, row)) for row in db.execute("SELECT name, root, backend FROM projects WHERE backend = ?", (backend,))
+            ]
+        lost = [row for row in rows if not Path(row.root).exists()]
+        return lost[0] if len(lost) == 1 else None
+
+    def relocate(self, project: ProjectRow, root: str, moved: Sequence[Workspace]) -> ProjectRow:
+        """Write down that a project lies elsewhere now, with its workspaces."""
+        with self._write() as db:
+            db.execute("UPDATE projects SET root = ? WHERE name = ?", (root, project.name))
+            for workspace in moved:
+                db.execute(
+                    "UPDATE workspaces SET location = ?, record = ? WHERE uid = ?",
+                    (workspace.location, workspace.model_dump_json(), workspace.uid),
+                )
+        return replace(project, root=root)
 
     # -- workspaces
 
