@@ -6,10 +6,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import wraps
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 _CONFLICTS = 4
+_UNBOUNDED = 10_000
 _AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _LOOP = """Private copies of one git repository for parallel work: clone, compare, merge, delete.
 
@@ -64,7 +66,19 @@ def _project() -> Project:
 
 
 def _folder() -> Path:
-    return Path(_Chosen.project or os.environ.get("WORKSPACES_PROJECT") or ".").absolute()
+    from workspaces.errors import NoProject
+
+    try:
+        return Path(_Chosen.project or os.environ.get("WORKSPACES_PROJECT") or ".").absolute()
+    except FileNotFoundError:
+        raise NoProject("The working directory is gone.", "Go to a folder that is there, or name one with --project.") from None
+
+
+def _paths(given: Sequence[str] | None) -> list[str]:
+    """Return paths in the form in which results name them, whatever bytes they have."""
+    from workspaces.model import path_text
+
+    return [path_text(os.fsencode(path)) if not path.startswith('"') else path for path in given or ()]
 
 
 def _actor() -> str:
@@ -76,7 +90,7 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        from workspaces.errors import ErrorBody, WorkspacesError
+        from workspaces.errors import ErrorBody, WorkspacesError, translated
 
         try:
             command(*args, **kwargs)
@@ -89,6 +103,9 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
+        except OSError as error:
+            problem = translated(error)
+            _fail(problem.body, problem.exit_status, bool(kwargs.get("json")))
         except Exception as error:
             if os.environ.get("WORKSPACES_DEBUG"):
                 raise
@@ -114,12 +131,16 @@ def _fail(error: Noun | object, status: int, json: bool) -> NoReturn:
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _UNBOUNDED
+    return console
 
 
 def _say(line: str, style: str = "") -> None:
-    """Narrate to stderr."""
-    _console(stderr=True).print(_safe(line), style=style or None)
+    """Narrate to stderr. What cannot be told there is not worth failing for."""
+    with suppress(OSError, ValueError):
+        _console(stderr=True).print(_safe(line), style=style or None)
 
 
 def _safe(text: str) -> str:
@@ -141,7 +162,7 @@ def _progress() -> Generator[Progress]:
     """Show a bar on a terminal for whatever takes longer than a second."""
     from workspaces.core import silent
 
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield silent
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -287,7 +308,7 @@ def diff(
     """Show a workspace's change as a diff: since its base, or against another workspace."""
     project, cursor = _project(), ""
     while True:
-        page = project.compare([name], other, "diff", path or [], cursor, max_chars=200_000)
+        page = project.compare([name], other, "diff", _paths(path), cursor, max_chars=100_000)
         if not _answer(page, json):
             _print_diff(page.diff)
         cursor = page.next_cursor
@@ -315,7 +336,7 @@ def merge(
 ) -> None:
     """Bring a workspace's changes into its parent, or from the parent into it: all of them, or nothing."""
     with _progress() as progress:
-        result = _project().merge(source, target, on_conflict, history, message, path or [], dry_run, delete_source, if_target, progress)
+        result = _project().merge(source, target, on_conflict, history, message, _paths(path), dry_run, delete_source, if_target, progress)
     if not _answer(result, json):
         _print_merge(result)
     if result.status == "conflicts":
@@ -613,7 +634,10 @@ def _print_log(result: Log) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Text that a stream cannot show is shown as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import Busy, TargetMoved
+from workspaces.errors import Busy, TargetMoved, WorkspacesError
 from workspaces.model import Snapshot
 
 from .git import Git, Reply, readable, refusal
@@ -136,12 +136,26 @@ def carry_out(move: Move) -> None:
             f"{git.work_tree} is at commit {head[:12]} now, not at {old.head[:12]}. Nothing was changed.",
             "Look at it again with compare, then repeat the call.",
         )
-    if move.is_plain:
-        _switch(git, git, old.contents, new.contents)
-    else:
-        _move_files(move)
-        _move_index(move)
-    _move_head(move)
+    try:
+        if move.is_plain:
+            _switch(git, git, old.contents, new.contents)
+        else:
+            _move_files(move)
+            _move_index(move)
+        _move_head(move)
+    except TargetMoved:
+        raise
+    except WorkspacesError as error:
+        _take_back(move, error)
+        raise
+
+
+def _take_back(move: Move, error: WorkspacesError) -> None:
+    """Put back what a failed move had begun; where not even that works (a full disk), the error says that it is not settled."""
+    try:
+        _settle_back(move, _arrived(move))
+    except (WorkspacesError, OSError):
+        error.settled = False
 
 
 def _switch(git: Git, view: Git, old: str, new: str) -> None:
@@ -155,6 +169,9 @@ def _switch(git: Git, view: Git, old: str, new: str) -> None:
         reply = view.ask(*args)
     if reply.status == 0:
         return
+    if reply.status < 0:
+        # Killed by a signal: its lock is nobody's any more.
+        (git.git_dir / "index.lock").unlink(missing_ok=True)
     if "not uptodate" in reply.err or "would be overwritten" in reply.err or "would lose" in reply.err:
         raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
     raise refusal(args, reply)

@@ -230,7 +230,7 @@ def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
     """Say in our words what git refused, as far as it can be told from its message."""
     said = readable(" ".join(reply.err.strip().splitlines()[:4])) or f"exit status {reply.status}"
     details: Details = {"command": os.fsdecode(args[0]), "status": reply.status}
-    if "No space left on device" in reply.err or "Disk quota exceeded" in reply.err:
+    if any(sign in reply.err for sign in ("No space left on device", "Disk quota exceeded", "File too large")):
         return NoSpace(f"The disk is full: {said}", "Free some space and call again.", **details)
     if ".lock': File exists" in reply.err:
         return Busy(
@@ -239,27 +239,6 @@ def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
             **details,
         )
     return BackendFailed(f"git {os.fsdecode(args[0])} failed: {said}", "workspaces doctor looks closer.", **details)
-
-
-# -- names as text: UTF-8 as it is, anything else as git quotes it ------------------------------------------------------------------------
-
-
-def path_text(path: bytes) -> str:
-    """Return a path as text without loss: itself when it is UTF-8, else C-quoted as git prints it (`"caf\\351"`)."""
-    try:
-        text = path.decode()
-    except UnicodeDecodeError:
-        text = '"'
-    if not text.startswith('"'):
-        return text
-    return '"' + "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}" for byte in path) + '"'
-
-
-def path_bytes(text: str) -> bytes:
-    """Return the path that `path_text` gave as text."""
-    if not (len(text) > 1 and text.startswith('"') and text.endswith('"')):
-        return text.encode()
-    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), text[1:-1].encode())
 
 
 def readable(text: str) -> str:

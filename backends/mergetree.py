@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workspaces.model import Conflict, ConflictKind, Hunk, Side
+from workspaces.model import Conflict, ConflictKind, Hunk, Side, path_text
 
-from .git import Git, path_text
+from .git import Git
 
 MARKERS = (39, 57, 71, 83, 101, 127)
 """Lengths of a conflict marker inside of a merge, tried in turn until the texts hold none such; what a person sees has git's usual seven."""

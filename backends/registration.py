@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from workspaces.errors import Exists, NotAllowed
-from workspaces.model import Snapshot, Workspace
+from workspaces.model import Snapshot, Workspace, path_text
 
 from . import tree
 from .checkout import SUBMODULE, steps, write_index
-from .git import Git, path_text
+from .git import Git
 from .repository import Repository
 from .snapshot import commit_of
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workspaces.errors import BackendFailed
-from workspaces.model import Snapshot
+from workspaces.model import Snapshot, path_text
 
-from .git import Git, path_text, refusal
+from .git import Git, refusal
 from .repository import WORKSPACES
 
 IDENTITY = "mcp-workspaces snapshot <snapshot@workspaces.invalid>"
@@ -142,8 +142,12 @@ def everything(git: Git, scratch: Path) -> Generator[View]:
     with copied(git, scratch) as view:
         reply = view.ask("write-tree")
         unmerged = _unmerged(view) if reply.status != 0 else ()
-        unhide(view)
-        yield View(view, reply.out.decode().strip() if reply.status == 0 else "", unmerged, _add(view))
+        modules = unhide(view)
+        left_out = _add(view, modules)
+        if modules:
+            # Adding a submodule by name reads its head; `add -A` would start git inside of it, with whatever is configured there.
+            view.run("update-index", "--remove", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in modules))
+        yield View(view, reply.out.decode().strip() if reply.status == 0 else "", unmerged, left_out)
 
 
 def _unmerged(view: Git) -> tuple[str, ...]:
@@ -151,22 +155,30 @@ def _unmerged(view: Git) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path_text(row.split(b"\t", 1)[1]) for row in rows))
 
 
-def unhide(view: Git) -> None:
-    """Take the flags assume-unchanged and skip-worktree off files that are there: what was edited behind them is work too."""
-    rows = [(row[:1], row[2:]) for row in view.fields("ls-files", "-z", "-v") if row[:1] != b"H"]
+def unhide(view: Git) -> list[bytes]:
+    """Take the flags assume-unchanged and skip-worktree off files that are there: what was edited behind them is work too.
+
+    Returns the paths of submodules, found on the way.
+    """
+    rows = [row for row in view.fields("ls-files", "-z", "-v", "--stage") if not row.startswith((b"H 100", b"H 120"))]
     root = os.fsencode(view.work_tree or "")
-    hidden = [(flag, path) for flag, path in rows if (flag.islower() or flag == b"S") and os.path.lexists(os.path.join(root, path))]  # noqa: PTH118 - bytes
-    if hidden:
-        names = b"".join(path + b"\0" for _, path in hidden)
+    hidden = [row.split(b"\t", 1)[1] for row in rows if row[:1].islower() or row[:1] == b"S"]
+    there = b"".join(path + b"\0" for path in hidden if os.path.lexists(os.path.join(root, path)))  # noqa: PTH118 - bytes
+    if there:
         for option in ("--no-assume-unchanged", "--no-skip-worktree"):
-            view.run("update-index", option, "-z", "--stdin", stdin=names)
+            view.run("update-index", option, "-z", "--stdin", stdin=there)
+    return [row.split(b"\t", 1)[1] for row in rows if row[2:8] == b"160000"]
 
 
-def _add(view: Git) -> tuple[str, ...]:
-    """Add everything but untracked repositories, and return those. An agent may be writing meanwhile: what vanishes is looked at again."""
+def _add(view: Git, modules: Sequence[bytes]) -> tuple[str, ...]:
+    """Add everything but submodules and untracked repositories, and return the latter.
+
+    An agent may be writing meanwhile: what vanishes is looked at again.
+    """
     left_out: list[str] = []
+    excluded = [f":(top,exclude,literal){os.fsdecode(path)}" for path in modules]
     for attempt in range(_TRIES):
-        reply = view.ask("add", "-A", "--", ":/", _OURS, *(f":(top,exclude,literal){name}" for name in left_out), literal=False)
+        reply = view.ask("add", "-A", "--", ":/", _OURS, *excluded, *(f":(top,exclude,literal){name}" for name in left_out), literal=False)
         if reply.status == 0:
             return tuple(sorted({*left_out, *_unadopted(view, reply.err)}))
         # A nested repository without a commit has nothing that a snapshot could name; git refuses it, and all else with it.

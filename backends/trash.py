@@ -20,13 +20,11 @@ from .snapshot import IDENTITY, copied, write_commit
 _ID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 
 
-def retire(repository: Repository, workspace: Workspace, git: Git | None, snapshot: Snapshot | None) -> None:
-    """Move the worktree into the trash. Twice changes nothing; a half-done move is finished. `git` is at it, if it is still whole."""
+def retire(repository: Repository, workspace: Workspace) -> None:
+    """Move the worktree into the trash. Twice changes nothing; a half-done move is finished."""
     location, admin = Path(workspace.location), repository.admin_dir(workspace)
     home, beside = _places(repository, workspace)
     _refuse_links(location)
-    if admin.exists():
-        _keep(repository, workspace, git, snapshot)
     if os.path.lexists(location):
         _away(location, home / "tree", beside / "tree")
     if admin.exists():
@@ -106,18 +104,16 @@ def _away(location: Path, first: Path, second: Path) -> None:
         return
 
 
-def _keep(repository: Repository, workspace: Workspace, git: Git | None, snapshot: Snapshot | None) -> None:
-    """Keep all that only the worktree's git directory names: its heads, their history of moves, what is staged, and the snapshot."""
-    door = repository.git()
+def keepsake(door: Git, repository: Repository, workspace: Workspace, git: Git | None, snapshot: Snapshot | None) -> str:
+    """Return a commit that holds all that only the worktree's git directory names: its heads, their history of moves, what is staged, and
+    the snapshot. `git` is at the worktree, if it is still whole."""
     names = sorted({name for text in _notes(repository.admin_dir(workspace)) for name in _ID.findall(text)} - {"0" * 40, "0" * 64})
     asked = "".join(f"{name}\n" for name in names).encode()
-    known = [
-        line.split()[0].decode() for line in door.run("cat-file", "--batch-check", stdin=asked).splitlines() if line.split()[1] == b"commit"
-    ]
+    said = [line.split() for line in door.run("cat-file", "--batch-check", stdin=asked).splitlines()] if names else []
+    known = [words[0].decode() for words in said if words[1] == b"commit"]
     parents = [*known, *([snapshot.id] if snapshot else [])]
     who = f"{IDENTITY} 0 +0000"
-    kept = write_commit(door, _staged(repository, git), parents, f"kept for {workspace.id} while it is deleted", who, who)
-    door.run("update-ref", prefix(workspace) + "deleted", kept)
+    return write_commit(door, _staged(door, repository.scratch, git), parents, f"kept for {workspace.id} while it is deleted", who, who)
 
 
 def _notes(admin: Path) -> Iterator[str]:
@@ -126,12 +122,11 @@ def _notes(admin: Path) -> Iterator[str]:
             yield file.read_text(errors="replace")
 
 
-def _staged(repository: Repository, git: Git | None) -> str:
+def _staged(door: Git, scratch: Path, git: Git | None) -> str:
     """Return a tree of what the worktree's index names; of one that is unmerged, of all blobs of all sides."""
-    door = repository.git()
     if git is None:
         return door.line("mktree", "-z", stdin=b"")
-    with copied(git, repository.scratch) as view:
+    with copied(git, scratch) as view:
         reply = view.ask("write-tree")
         if reply.status == 0:
             return reply.out.decode().strip()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -14,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from workspaces.errors import InvalidArgument, Unsupported, WorkspaceGone
+from workspaces.errors import InvalidArgument, NoProject, Unsupported, WorkspaceGone, translated
 from workspaces.model import (
     Capabilities,
     Change,
@@ -26,11 +28,13 @@ from workspaces.model import (
     OnConflict,
     Snapshot,
     Workspace,
+    path_bytes,
+    path_text,
 )
 
 from . import checkout, mergetree, packs, registration, repository, snapshot, trash, tree
 from .diff import changes, patch
-from .git import Git, path_bytes, path_text, readable, refusal
+from .git import Git, readable, refusal
 
 _GIT_NEEDED = (2, 39)
 _STALE = 86400.0
@@ -55,12 +59,16 @@ class WorktreeBackend:
         return None if found is None else cls(found)
 
     def initialize(self) -> None:
+        if not (self._repository.common_dir / "HEAD").exists():
+            raise NoProject(
+                f"The repository of {self.root} is gone: {self._repository.common_dir}. Nothing was made in its place.", "Put it back."
+            )
         scratch = self._repository.scratch
         scratch.mkdir(parents=True, exist_ok=True)
         registration.ignore_workspaces(self.root / repository.WORKSPACES)
         for leftover in scratch.iterdir():
-            with suppress(FileNotFoundError):
-                if time.time() - leftover.lstat().st_mtime > _STALE:
+            if _is_abandoned(leftover):
+                with suppress(OSError):  # another call may be clearing the same away
                     tree.remove(leftover)
         packs.forget_stale(self._repository.common_dir / "objects" / "pack")
 
@@ -108,9 +116,16 @@ class WorktreeBackend:
 
     @contextmanager
     def aside(self) -> Generator[WorktreeBackend]:
-        with tempfile.TemporaryDirectory(prefix="aside-", dir=self._scratch) as folder:
-            (Path(folder) / "objects").mkdir()
-            yield WorktreeBackend(self._repository, Path(folder))
+        folder = Path(tempfile.mkdtemp(prefix="aside-", dir=self._repository.scratch))
+        # Held before it has its name, so that whoever clears away what dead calls left never takes this for one.
+        with (folder / "lock.new").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                (folder / "lock.new").rename(folder / "lock")
+                (folder / "objects").mkdir()
+                yield WorktreeBackend(self._repository, folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def keep_all(self) -> Generator[None]:
@@ -133,13 +148,14 @@ class WorktreeBackend:
     # -- freezing and looking
 
     def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
-        return snapshot.freeze(self._at(workspace), lineage, committed, self._repository.scratch)
+        return snapshot.freeze(self._at(workspace), lineage, committed, self._scratch)
 
     def load(self, snapshot_id: str) -> Snapshot:
         return snapshot.load(self._git, snapshot_id)
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
-        return registration.fork(self._repository, snapshot, clone, self._at(source))
+        with _as_ours():
+            return registration.fork(self._repository, snapshot, clone, self._at(source))
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         reply = self._git.ask("merge-base", "--all", self._linked(ours, lineage), theirs.id)
@@ -164,7 +180,7 @@ class WorktreeBackend:
         idle = [path_text(path) for path in wanted if not any(step.path == path or step.path.startswith(path + b"/") for step in kept)]
         if idle:
             raise InvalidArgument(
-                f"Not changed there: {', '.join(map(readable, idle))}. Nothing was merged.",
+                f"Not changed there: {', '.join(readable(path)[:200] for path in idle[:5])}. Nothing was merged.",
                 "compare with detail='files' lists what it changed.",
             )
         put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in kept]
@@ -186,13 +202,14 @@ class WorktreeBackend:
         git, left = self._git, self._linked(ours, lineage)
         outcome = self._tried(left, theirs.id, ours.contents)
         conflicts = mergetree.conflicts(git, outcome) if outcome.clashes else ()
-        result = outcome.tree
+        result, decided = outcome.tree, tuple[str, ...]()
         if outcome.clashes and on_conflict == "markers":
             result = mergetree.marked(git, outcome, labels, self._scratch)
         elif outcome.clashes and on_conflict != "abort":
+            decided = tuple(conflict.path for conflict in conflicts)
             result, conflicts = mergetree.settled(git, outcome, on_conflict, self._scratch), ()
         gained: tuple[Change, ...] = () if result == ours.contents else changes(git, ours.contents, result)
-        return Merge(contents=result, conflicts=conflicts, changes=gained)
+        return Merge(contents=result, conflicts=conflicts, decided=decided, changes=gained)
 
     def _tried(self, ours: str, theirs: str, attributes: str) -> mergetree.Outcome:
         """Merge two commits under the attributes of a tree, with markers that cannot be mistaken for contents."""
@@ -211,8 +228,7 @@ class WorktreeBackend:
 
     @property
     def _scratch(self) -> Path:
-        self._repository.scratch.mkdir(parents=True, exist_ok=True)
-        return self._repository.scratch
+        return self._view or self._repository.scratch
 
     def _linked(self, ours: Snapshot, lineage: Sequence[str]) -> str:
         """Return a commit of `ours` that descends from the lineage too."""
@@ -337,17 +353,37 @@ class WorktreeBackend:
     # -- the trash
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
+        self._drop_dead_locks(workspace)
+        with _as_ours(), self.aside() as view:
+            if not self._repository.admin_dir(workspace).exists():
+                return trash.retire(self._repository, workspace)
+            kept = view.keepsake(workspace, snapshot)
+            with view.keep_all():
+                self._lasting(self._git).run("update-ref", trash.prefix(workspace) + "deleted", kept)
+                return trash.retire(self._repository, workspace)
+
+    def keepsake(self, workspace: Workspace, snapshot: Snapshot | None) -> str:
+        """Return a commit that holds what git would forget of a workspace while it is in the trash."""
         try:
             git: Git | None = self._at(workspace)
         except WorkspaceGone:
             git = None
-        trash.retire(self._repository, workspace, git, snapshot)
+        return trash.keepsake(self._git, self._repository, workspace, git, snapshot)
+
+    def _drop_dead_locks(self, workspace: Workspace) -> None:
+        """Remove the locks of a workspace's own refs: whoever calls this holds the workspace, so no git that made them lives."""
+        for lock in (self._repository.common_dir / trash.prefix(workspace)).glob("**/*.lock"):
+            lock.unlink(missing_ok=True)
 
     def revive(self, workspace: Workspace) -> None:
-        trash.revive(self._repository, workspace)
+        self._drop_dead_locks(workspace)
+        with _as_ours():
+            trash.revive(self._repository, workspace)
 
     def purge(self, workspace: Workspace) -> None:
-        trash.purge(self._repository, workspace)
+        self._drop_dead_locks(workspace)
+        with _as_ours():
+            trash.purge(self._repository, workspace)
 
     # -- looking after
 
@@ -394,6 +430,29 @@ class WorktreeBackend:
                 repair=f"Write this line to it: gitdir: {self._repository.admin_dir(workspace)}",
             )
         return Finding(check=workspace.id, ok=True, message=workspace.location)
+
+
+def _is_abandoned(leftover: Path) -> bool:
+    """Return whether something in the scratch folder belongs to a call that is dead: nobody holds it, or it is a day old."""
+    try:
+        with (leftover / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        with suppress(FileNotFoundError):
+            return time.time() - leftover.lstat().st_mtime > _STALE
+        return False
+
+
+@contextmanager
+def _as_ours() -> Generator[None]:
+    """Let what the operating system refuses leave as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise translated(error) from error
 
 
 def _points_to(pointer: Path, admin: Path) -> bool:

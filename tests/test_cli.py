@@ -46,7 +46,8 @@ def test_the_loop_by_hand(repo: Repo) -> None:
     tree = run(repo).stdout
     assert re.search(r"^@ main +clean", tree, re.MULTILINE)
     assert re.search(r"├─ fix-login-race-1 +ready +1 \+1 -20", tree)
-    assert tree == run(repo, "list").stdout
+    ages = re.compile(r" +(?:now|\d+[smhd]) ")
+    assert ages.sub(" ", tree) == ages.sub(" ", run(repo, "list").stdout)
     compared = run(repo, "compare")
     assert "✓ merges" in compared.stdout
     assert "fix-login-race-1 and fix-login-race-2 conflict in cart.py" in compared.stderr
@@ -204,3 +205,37 @@ def test_a_broken_pipe_is_quiet(shop: Repo) -> None:
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("away", ["2>&-", "2>/dev/full", "2>/dev/null"])
+def test_narration_that_nobody_hears_fails_nothing(shop: Repo, away: str) -> None:
+    done = subprocess.run(["bash", "-c", f"{WORKSPACES} clone --name fix {away}"], cwd=shop.path, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert (shop.path / ".workspaces" / "fix").is_dir()
+
+
+def test_bytes_that_are_no_text(shop: Repo) -> None:
+    odd = b"caf\xe9".decode(errors="surrogateescape")
+    run(shop, "clone", "--name", "fix", "--task", f"about {odd}")
+    (shop.path / ".workspaces" / "fix" / odd).write_text("mine\n")
+    assert answer(shop, "merge", "fix", "-p", odd)["files"][0]["path"] == '"caf\\351"'
+    shown = subprocess.run(
+        [WORKSPACES, "list"], cwd=shop.path, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False
+    )
+    assert shown.returncode == 0
+
+
+def test_a_working_directory_that_is_gone(shop: Repo, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"mkdir {tmp_path}/x; cd {tmp_path}/x; rmdir ../x; {WORKSPACES} list"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "working directory" in done.stderr) == (3, True)
+
+
+def test_nothing_is_cut_off_in_a_pipe(shop: Repo) -> None:
+    run(shop, "clone", "--name", "fix")
+    long = "a-rather-long-folder-name/" * 4 + "file.txt"
+    file = shop.path / ".workspaces" / "fix" / long
+    file.parent.mkdir(parents=True)
+    file.write_text("x\n")
+    assert long in run(shop, "compare", "--files").stdout

@@ -118,7 +118,7 @@ def test_pages_join_to_the_whole_and_never_shift(project: Project) -> None:
     for number in range(120):
         fix.write(f"many/file-{number:03}.txt", f"{number}\n")
     for detail in ("files", "diff"):
-        whole = project.compare(["fix"], detail=detail, max_chars=200_000)
+        whole = project.compare(["fix"], detail=detail, max_chars=100_000)
         page = project.compare(["fix"], detail=detail, max_chars=3000)
         files, text, rounds = list(page.files), page.diff, 0
         while page.next_cursor:

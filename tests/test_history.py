@@ -192,3 +192,15 @@ def test_undo_goes_back_to_the_start(project: Project, repo: Repo) -> None:
     for _ in range(4):
         project.undo()
     assert (repo.head, [workspace.name for workspace in project.status().workspaces]) == (start, ["main"])
+
+
+def test_undo_on_another_branch_is_refused_and_not_spent(project: Project, repo: Repo) -> None:
+    repo.git("branch", "other")
+    clone(project, "fix").write("cart.py", "mine\n")
+    project.merge("fix")
+    repo.git("checkout", "-q", "other")
+    with pytest.raises(TargetMoved, match="elsewhere"):
+        project.undo()
+    repo.git("checkout", "-q", "trunk")
+    project.undo()
+    assert repo.read("cart.py").startswith("line 1\n")

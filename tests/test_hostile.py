@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -106,8 +107,11 @@ def test_a_filter_of_a_submodule_does_not_run(project: Project, repo: Repo, tmp_
     inside = Repo(fix.path / "lib")
     inside.git("config", "filter.evil.clean", str(tripwire))
     inside.write(".gitattributes", "* filter=evil\n")
-    inside.write("a.txt", "changed\n")
+    # Of the same size, so that only reading the contents (through the filter) tells that it changed.
+    inside.write("a.txt", "b\n")
+    os.utime(fix.path / "lib" / "a.txt", (1, 1))
     loop(project, fix)
+    project.clone("fix", name="of-the-clone")
     assert not (tmp_path / "tripped").exists()
 
 

@@ -198,3 +198,12 @@ def test_a_copied_project_begins_anew(project: Project, repo: Repo, tmp_path: Pa
     copy = Project.initialize(tmp_path / "copy")
     assert [workspace.name for workspace in copy.status().workspaces] == ["main"]
     assert project.find("fix").location == str(repo.path / ".workspaces" / "fix")
+
+
+def test_a_repository_that_is_away_is_not_made_anew(project: Project, repo: Repo) -> None:
+    (repo.path / ".git").rename(repo.path / "aside")
+    with pytest.raises(NoProject, match="is gone"):
+        project.status()
+    assert not (repo.path / ".git").exists()
+    (repo.path / "aside").rename(repo.path / ".git")
+    assert project.status().workspaces[0].name == "main"

@@ -180,3 +180,66 @@ def test_a_lock_is_held_as_long_as_a_child_of_the_dead_lives(project: Project, r
     assert patient.merge("fix").status in ("merged", "up_to_date")
     assert repo.read("cart.py") == "mine\n"
     assert repo.status() == []
+
+
+def test_a_switch_that_fails_is_taken_back(project: Project, repo: Repo) -> None:
+    """A limit on the size of files stops git in the middle of its switch, as a full disk would."""
+    for name in "abc":
+        repo.write(name, "small\n")
+    repo.commit("files")
+    fix = clone(project, "fix")
+    for name in "ac":
+        fix.write(name, "changed\n")
+    fix.write("b", "y\n" * 1_500_000)
+    script = (
+        "import resource, sys; from pathlib import Path; from workspaces import Project, WorkspacesError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY))\n"
+        "try: Project.open(Path(sys.argv[1])).merge('fix')\n"
+        "except WorkspacesError as error: sys.exit(error.code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(repo.path)], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() in ("no_space", "backend_failed")
+    assert repo.status() == []
+    assert not (repo.path / ".git" / "index.lock").exists()
+    assert [operation.state for operation in project.log().operations if operation.verb == "merge"] == ["failed"]
+    assert project.merge("fix").status == "merged"
+
+
+def test_the_lock_of_a_dead_git_on_our_own_refs_is_no_obstacle(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    (own,) = (repo.path / ".git" / "refs" / "workspaces" / "shop").iterdir()
+    (own / "deleted.lock").touch()
+    project.delete(["fix"], discard_unmerged=True)
+    project.restore("fix")
+    assert fix.read("cart.py") == "mine\n"
+
+
+def test_a_killed_call_for_many_clones_leaves_none(project: Project, repo: Repo) -> None:
+    script = (
+        "import sys; from pathlib import Path; from workspaces import Project\n"
+        "project = Project.open(Path(sys.argv[1])); print('ready', flush=True)\nproject.clone(count=100, name='many')"
+    )
+    killed(script, repo, 0.7)
+    project = Project.open(repo.path)
+    assert [workspace.name for workspace in project.status().workspaces] == ["main"]
+    assert repo.git("worktree", "list").count("\n") == 0
+    assert len(project.clone(count=3, name="many").workspaces) == 3
+
+
+LOOKER = """
+import sys
+from pathlib import Path
+from workspaces import Project
+project = Project.open(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    project.compare(["fix"])
+"""
+
+
+def test_what_killed_calls_left_in_the_scratch_folder_goes(project: Project, repo: Repo) -> None:
+    clone(project, "fix")
+    killed(LOOKER, repo, 0.3)
+    project.status()
+    assert list((repo.path / ".git" / "workspaces" / "tmp").glob("aside-*")) == []

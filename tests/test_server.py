@@ -187,6 +187,60 @@ async def test_two_projects_on_one_server(repo: Repo, tmp_path: Path) -> None:
         assert (await data(client, "clone", source="other/main", name="there"))["workspaces"][0]["project"] == "other"
         assert (await data(client, "clone", name="here"))["workspaces"][0]["project"] == "shop"
         assert (await data(client, "compare", workspaces=["there"]))["workspaces"][0]["id"] == "other/there"
+        assert "different projects" in (await error(client, "compare", workspaces=["there", "here"]))["message"]
+
+
+async def test_two_projects_of_one_name(tmp_path: Path) -> None:
+    places: list[Path] = []
+    for parent in ("one", "two"):
+        made = Repo.create(tmp_path / parent / "app")
+        made.write("a.txt", "a\n")
+        made.commit("start")
+        places.append(made.path)
+    Project.initialize(places[1])
+    async with Client(create(Settings(places[0], (tmp_path,)))) as client:
+        await data(client, "clone", name="fix")
+        second = await data(client, "initialize", path=str(places[1]))
+        assert str(places[1]) in second["next"][0]
+        assert (await data(client, "clone", source=str(places[1]), name="fix"))["workspaces"][0]["location"].startswith(str(places[1]))
+        for ambiguous in ("fix", "app/fix"):
+            assert "several projects" in (await error(client, "delete", workspaces=[ambiguous]))["message"]
+        assert (await data(client, "delete", workspaces=[str(places[1] / ".workspaces" / "fix")]))["deleted"] == ["app/fix"]
+        assert (await data(client, "status", workspaces=[str(places[0] / ".workspaces" / "fix")]))["workspaces"][0]["name"] == "fix"
+
+
+async def test_an_answer_that_clients_cannot_take_is_not_sent(repo: Repo) -> None:
+    with serving(repo) as url:
+        async with Client(url, mode="legacy") as client:
+            await data(client, "clone", name="fix")
+            (repo.path / ".workspaces" / "fix" / "big").write_text("\x01\x02" * 120_000)
+            assert (await error(client, "compare", workspaces=["fix"], detail="diff", max_chars=100_000))["code"] == "limit"
+            assert (await data(client, "compare", workspaces=["fix"], detail="diff", max_chars=10_000))["truncated"]
+            assert (await error(client, "merge", source="fix", paths=["x" * 4000] * 900))["code"] == "invalid_argument"
+
+
+async def test_a_thousand_conflicts_are_counted(repo: Repo) -> None:
+    project = Project.initialize(repo.path)
+    fix = Repo(Path(project.clone(name="fix").workspaces[0].location))
+    for number in range(1000):
+        fix.write(f"many/{number}.txt", "theirs\n")
+        repo.write(f"many/{number}.txt", "ours\n")
+    repo.commit("ours")
+    async with connected(repo) as client:
+        found = await data(client, "merge", source="fix")
+    assert "1000 conflicting paths" in found["summary"]
+    assert len(found["conflicts"]) == 100
+    assert "900 conflicts more" in found["warnings"][0]
+
+
+@pytest.mark.parametrize("arguments", [{"task": "\ud800"}, {"labels": ["\ud800"]}, {"name": "\ud800"}])
+async def test_half_characters_are_refused(repo: Repo, arguments: dict[str, Any]) -> None:
+    async with connected(repo) as client:
+        server = create(Settings(repo.path, (repo.path,)))
+        result = await server.call_tool("clone", arguments)
+        assert isinstance(result, CallToolResult)
+        assert result.is_error
+        assert len((await data(client, "status"))["workspaces"]) == 1
 
 
 @in_both_eras

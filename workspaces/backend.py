@@ -185,7 +185,7 @@ def find(path: Path, wanted: str = "auto") -> Backend:
             f"No backend '{wanted}' is installed. Installed: {', '.join(backends) or 'none'}.{likely(wanted, backends)}",
             "Leave `backend` out, or install it.",
         )
-    if not path.is_dir():
+    if "\0" in str(path) or not path.is_dir():
         raise NotAProject(f"{path} is not a folder. Nothing was changed.", "Name an existing folder inside of a git repository.")
     for name, kind in backends.items():
         if wanted in ("auto", name) and (found := kind.find(path)) is not None:

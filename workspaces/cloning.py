@@ -7,10 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from workspaces import naming
+from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, InvalidArgument, WorkspacesError
 from workspaces.model import Cloned, Snapshot, Workspace, now
-from workspaces.wording import flaws, listed
+from workspaces.wording import flaws, listed, plain
 
 FOLDER = ".workspaces"
 MAX_COUNT = 256
@@ -35,20 +36,28 @@ def clone(
         raise InvalidArgument(
             "task or labels are too long. Nothing was made.", f"task: {MAX_TEXT} characters; labels: 20 of 100 characters."
         )
+    task, labels = plain(task), list(map(plain, labels))
     origin = core.find(source)
     names = _names(core, naming.checked(name) if name else "", task, count)
     with core.backend.aside() as view:
         with core.reading(origin):
             snapshot = view.snapshot(origin, core.lineage(origin), committed=not include_uncommitted)
         drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
-        operation = core.begin("clone", *drafts, source=origin.id, count=count)
-        try:
-            with view.keep_all():
-                made, failed, warnings = _make_all(core, origin, snapshot, drafts, progress)
-        except BaseException:
-            core.store.finish(operation.model_copy(update={"state": "failed"}))
-            raise
-    core.store.finish(operation.model_copy(update={"state": "done" if made else "failed", "workspaces": tuple(w.id for w in made)}))
+        taken = {each.name.lower() for each in core.live()}
+        free = [draft for draft in drafts if draft.name.lower() not in taken]
+        failed = {draft.name: _taken(draft) for draft in drafts if draft not in free}
+        # The whole call holds the names that it makes: while it is at work, nobody takes its operation for a dead one's.
+        with core.locks.change(*map(core.key, free)):
+            operation = core.begin("clone", *free, source=origin.id, count=count)
+            try:
+                with view.keep_all():
+                    made, broken, warnings = _make_all(core, view, origin, snapshot, free, progress)
+            except BaseException:
+                core.store.finish(operation.model_copy(update={"state": "failed"}))
+                raise
+            state = "done" if made else "failed"
+            core.store.finish(operation.model_copy(update={"state": state, "workspaces": tuple(each.id for each in made)}))
+    failed |= broken
     if not made and count == 1:
         raise next(iter(failed.values()))
     return Cloned(
@@ -58,6 +67,10 @@ def clone(
         warnings=tuple(dict.fromkeys([*warnings, *flaws(origin.name, snapshot), *_untrusted(core, origin)])),
         next=_next(made),
     )
+
+
+def _taken(draft: Workspace) -> WorkspacesError:
+    return Exists(f"'{draft.name}' is taken in {draft.project}. Nothing was made.", "Choose another name, or leave it out.")
 
 
 def _untrusted(core: Core, origin: Workspace) -> tuple[str, ...]:
@@ -101,13 +114,13 @@ def _draft(core: Core, origin: Workspace, snapshot: Snapshot, name: str, task: s
 
 
 def _make_all(
-    core: Core, origin: Workspace, snapshot: Snapshot, drafts: list[Workspace], progress: Progress
+    core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, drafts: list[Workspace], progress: Progress
 ) -> tuple[list[Workspace], dict[str, WorkspacesError], list[str]]:
     made: dict[str, Workspace] = {}
     failed: dict[str, WorkspacesError] = {}
     warnings: list[str] = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        work = {pool.submit(_make, core, origin, snapshot, draft): draft for draft in drafts}
+        work = {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
         try:
             for number, future in enumerate(as_completed(work)):
                 draft = work[future]
@@ -127,26 +140,21 @@ def _take_back(core: Core, work: dict[Future[tuple[str, ...]], Workspace]) -> No
     """Leave nothing of a call that was stopped: nobody has been told of its clones."""
     for future, draft in work.items():
         if not future.cancel() and future.exception() is None:
-            with core.changing(draft):
-                core.backend.purge(draft)
-                core.store.forget(draft.uid)
-
-
-def _make(core: Core, origin: Workspace, snapshot: Snapshot, draft: Workspace) -> tuple[str, ...]:
-    """Make one clone. Its row claims the name; whatever goes wrong, nothing of it is left."""
-    with core.changing(draft):
-        try:
-            core.store.claim(draft)
-        except Exists as taken:
-            raise Exists(taken.message, taken.hint, workspace=draft.name) from None
-        try:
-            core.backend.keep(draft, "base", snapshot)
-            warnings = core.backend.fork(snapshot, draft, origin)
-            core.store.save(draft)
-        except BaseException:
             core.backend.purge(draft)
             core.store.forget(draft.uid)
-            raise
+
+
+def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draft: Workspace) -> tuple[str, ...]:
+    """Make one clone, whose name the caller holds. Its row claims the name; whatever goes wrong, nothing of it is left."""
+    core.store.claim(draft)
+    try:
+        view.keep(draft, "base", snapshot)
+        warnings = view.fork(snapshot, draft, origin)
+        core.store.save(draft)
+    except BaseException:
+        core.backend.purge(draft)
+        core.store.forget(draft.uid)
+        raise
     return warnings
 
 

@@ -17,13 +17,14 @@ from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import InvalidArgument, NotFound
 from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
-from workspaces.wording import bounded, counted, flaws, listed
+from workspaces.wording import HUNK_BUDGET, bounded, counted, flaws, listed
 
 Detail = Literal["summary", "files", "diff"]
-MAX_CHARS = 200_000
+MAX_CHARS = 100_000
 MAX_WORKSPACES = 256
 _AT_ONCE = 2
 _EXACT = 20
+_CONFLICTS_OF_PAIR = 20
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def compare(
         raise InvalidArgument(f"{len(names)} workspaces were named.", f"Name 1 to {MAX_WORKSPACES}; status lists them.")
     if not 500 <= max_chars <= MAX_CHARS:
         raise InvalidArgument(f"max_chars is {max_chars}.", f"It goes from 500 to {MAX_CHARS}.")
+    if sum(map(len, paths)) > MAX_CHARS:
+        raise InvalidArgument("The paths are too many.", "Name folders instead of each file in them.")
     workspaces = list({found.id: found for found in map(core.find, names)}.values())
     with core.backend.aside() as view:
         attempts = _freeze_all(core, view, workspaces, base, progress)
@@ -62,7 +65,7 @@ def compare(
         result = Comparison(
             summary="",
             base=attempts[0].against.id if len({attempt.against.id for attempt in attempts}) == 1 else "",
-            workspaces=tuple(_compared(core, attempt, groups) for attempt in attempts),
+            workspaces=tuple(_compared(core, attempt, groups, len(attempts)) for attempt in attempts),
             pairs=tuple(pairs),
             groups=tuple(group for group in groups if len(group) > 1),
             compatible=_compatible(attempts, pairs) if len(attempts) > 1 and not base else (),
@@ -127,10 +130,10 @@ def _main(core: Core, view: Backend, workspace: Workspace) -> Attempt:
     return Attempt(workspace, snapshot, committed, committed, view.diff(committed, snapshot), Merge(contents=committed.contents))
 
 
-def _compared(core: Core, attempt: Attempt, groups: list[tuple[str, ...]]) -> Compared:
+def _compared(core: Core, attempt: Attempt, groups: list[tuple[str, ...]], total: int) -> Compared:
     seen = core.observed(attempt.workspace, attempt.snapshot, attempt.base, attempt.diff)
     group = next((number for number, ids in enumerate(groups, 1) if seen.id in ids and len(ids) > 1), 0)
-    conflicts, _ = bounded(attempt.merge.conflicts)
+    conflicts, _ = bounded(attempt.merge.conflicts, HUNK_BUDGET // total)
     fields = {name: getattr(seen, name) for name in Workspace.model_fields}
     return Compared.model_validate(
         fields
@@ -154,7 +157,7 @@ def _pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Pro
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for number, ((a, b), merged) in enumerate(zip(close, pool.map(partial(_tried, core, view), close), strict=True)):
             if merged.conflicts:
-                bare = tuple(conflict.model_copy(update={"hunks": ()}) for conflict in merged.conflicts)
+                bare = tuple(conflict.model_copy(update={"hunks": ()}) for conflict in merged.conflicts[:_CONFLICTS_OF_PAIR])
                 pairs.append(Pair(a=a.workspace.id, b=b.workspace.id, conflicts=bare))
             progress(number + 1, len(close), "comparing pairs")
     return pairs

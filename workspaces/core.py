@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -66,8 +66,14 @@ class Core:
         known = self.live()
         bare = name.removeprefix(f"{self.row.name}/")
         for workspace in known:
-            if bare.lower() == workspace.name.lower() or (name.startswith("/") and str(Path(name)) == workspace.location):
+            if bare.lower() == workspace.name.lower() or (name.startswith("/") and _is_same_place(name, workspace.location)):
                 return workspace
+        for workspace in self.store.workspaces(self.row.name, ("deleting", "restoring")):
+            if bare.lower() == workspace.name.lower():
+                raise Busy(
+                    f"A delete or restore of {workspace.name} was interrupted and could not be ended yet.",
+                    "workspaces doctor looks closer.",
+                )
         names = [workspace.name for workspace in known]
         raise NotFound(
             f"No workspace {name!r} in {self.row.name}. Open: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}.{likely(bare, names)}",
@@ -78,7 +84,7 @@ class Core:
     def find_deleted(self, name: str) -> Workspace | None:
         """Return the workspace of that name, uid or folder that was deleted last."""
         bare = name.removeprefix(f"{self.row.name}/").lower()
-        gone = self.store.workspaces(self.row.name, _GONE)
+        gone = self.store.workspaces(self.row.name, ("deleted",))
         found = [each for each in gone if bare in (each.name.lower(), each.uid) or each.location == name]
         return max(reversed(found), key=lambda each: each.restorable_until or each.created, default=None)
 
@@ -272,6 +278,10 @@ class Core:
                 "at": now(),
             }
         )
+
+
+def _is_same_place(name: str, location: str) -> bool:
+    return name == location or os.path.realpath(name) == location
 
 
 def _upwards(known: dict[str, Workspace], workspace: Workspace) -> Iterator[Workspace]:

@@ -28,6 +28,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
@@ -59,6 +61,8 @@ class WorkspacesError(Exception):
     def __init__(self, message: str, hint: str = "", **details: JsonValue) -> None:
         super().__init__(message)
         self.message, self.hint, self.details = message, hint, details
+        self.settled = True
+        """False when what was begun could not be taken back yet: the next call ends it."""
 
     @property
     def body(self) -> ErrorBody:
@@ -158,6 +162,22 @@ class BackendFailed(WorkspacesError):
 
 class Interrupted(WorkspacesError):
     code = "interrupted"
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def translated(error: OSError) -> WorkspacesError:
+    """Return what a refusal of the operating system means to the reader."""
+    where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+    if error.errno in _FULL:
+        return NoSpace(f"The disk is full{where}.", "Free some space and call again.")
+    if error.errno in _FORBIDDEN:
+        return NotAllowed(
+            f"The operating system does not permit it{where}.", "Run as the owner of the repository, or change the permissions."
+        )
+    return BackendFailed(f"The operating system answered: {error.strerror or error}{where}.", "workspaces doctor looks closer.")
 
 
 def likely(word: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from workspaces.core import Core
 from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError
 from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Undone, Workspace
 from workspaces.removal import delete, revive
-from workspaces.wording import counted, flaws, listed
+from workspaces.wording import counted, flaws, listed, plain
 
 _UNDOABLE = ("merge", "delete", "clone", "restore")
 MAX_LABEL = 200
@@ -21,7 +21,7 @@ def checkpoint(core: Core, name: str, label: str = "") -> Checkpointed:
     """Keep a workspace as it is now as a restore point."""
     if len(label) > MAX_LABEL:
         raise InvalidArgument("The label is too long. Nothing was kept.", f"It has at most {MAX_LABEL} characters.")
-    workspace = core.find(name)
+    label, workspace = plain(label), core.find(name)
     with core.changing(workspace), core.backend.aside() as view:
         snapshot = view.snapshot(workspace, core.lineage(workspace))
         with view.keep_all():
@@ -94,6 +94,11 @@ def _way_back(view: Backend, core: Core, workspace: Workspace, point: RestorePoi
     now = view.snapshot(workspace, committed=point.committed)
     if point.committed and now.head == point.after:
         return now, point.snapshot
+    if point.committed and not core.backend.contains(workspace, point.after):
+        raise TargetMoved(
+            f"main is elsewhere now: its history does not have {point.after[:12]}, which this would take back. Nothing was changed.",
+            "Check out the branch that has it, then call again.",
+        )
     return now, _reverted(view, workspace, point, Snapshot.model_validate(made.outcome["new"]), now)
 
 
@@ -140,8 +145,9 @@ def _switch(
     operation = core.begin("restore", workspace, outcome=notes, to=point.name)
     try:
         view.checkout(workspace, old, new, reason, whole=not workspace.is_main)
-    except WorkspacesError:
-        core.store.finish(operation.model_copy(update={"state": "failed"}))
+    except WorkspacesError as error:
+        if error.settled:
+            core.store.finish(operation.model_copy(update={"state": "failed"}))
         raise
     record_restore(core, operation, workspace)
     return kept

@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import threading
 import time
+from collections import deque
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,16 +41,61 @@ class Locks:
 
     @contextmanager
     def _hold(self, name: str, kind: int, deadline: float) -> Generator[None]:
+        with _turns.turn(str(self.folder / name.lower()), deadline, name):
+            descriptor = self._taken(name, kind, deadline)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def _taken(self, name: str, kind: int, deadline: float) -> int:
         descriptor = os.open(self.folder / f"{name.lower()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             _wait(descriptor, kind, deadline, name)
-            os.set_inheritable(descriptor, True)
-            try:
-                yield
-            finally:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        os.set_inheritable(descriptor, True)
+        return descriptor
+
+
+class _Turns:
+    """First come, first served, among the threads of one process: only the first in a line asks the kernel, which knows no order."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[threading.Event]] = {}
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def turn(self, line: str, deadline: float, name: str) -> Generator[None]:
+        mine = threading.Event()
+        with self._guard:
+            waiting = self._lines.setdefault(line, deque())
+            waiting.append(mine)
+            waiting[0].set()
+        try:
+            if not mine.wait(max(0.0, deadline - time.monotonic()) + 0.001):
+                raise _busy(name)
+            yield
+        finally:
+            with self._guard:
+                waiting.remove(mine)
+                if waiting:
+                    waiting[0].set()
+                else:
+                    self._lines.pop(line, None)
+
+
+_turns = _Turns()
+
+
+def _busy(name: str) -> Busy:
+    return Busy(
+        f"'{name}' is being changed by another call, which did not end in time. Nothing was changed.",
+        "Call again in a moment; workspaces doctor shows what is under way.",
+        workspace=name,
+    )
 
 
 def _wait(descriptor: int, kind: int, deadline: float, name: str) -> None:
@@ -58,10 +105,6 @@ def _wait(descriptor: int, kind: int, deadline: float, name: str) -> None:
             return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise Busy(
-                    f"'{name}' is being changed by another call, which did not end in time. Nothing was changed.",
-                    "Call again in a moment; workspaces doctor shows who holds it.",
-                    workspace=name,
-                ) from None
+                raise _busy(name) from None
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads waiters out, keeps no secret
-        pause = min(pause * 1.5, 0.05)
+        pause = min(pause * 1.5, 0.02)

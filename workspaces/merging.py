@@ -13,7 +13,7 @@ from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, Ta
 from workspaces.model import Conflict, History, Merge, MergeResult, OnConflict, Operation, RestorePoint, Snapshot, Workspace
 from workspaces.removal import last_look, set_aside
 from workspaces.store import MergeRow
-from workspaces.wording import bounded, counted, listed, sized
+from workspaces.wording import MOST_FILES, bounded, counted, listed, plain, sized
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def merge(
 ) -> MergeResult:
     """Bring the source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result."""
     bringer, receiver = _both(core, source, target, on_conflict, delete_source)
-    message = message.encode(errors="replace").decode()
+    message = plain(message)
     removing = [bringer] if delete_source and not dry_run else []
     with core.changing(receiver, *removing, reading=[bringer]):
         bringer, receiver = core.find(bringer.id), core.find(receiver.id)
@@ -211,8 +211,9 @@ def _carry_out(
         view.keep(bringer, f"merged/{operation.id}", plan.theirs)
     try:
         view.checkout(receiver, plan.ours, plan.result, reason)
-    except WorkspacesError:
-        core.store.finish(operation.model_copy(update={"state": "failed"}))
+    except WorkspacesError as error:
+        if error.settled:
+            core.store.finish(operation.model_copy(update={"state": "failed"}))
         raise
     receiver = record(core, operation, bringer, receiver)
     return _merged(core, bringer, receiver, plan, point.name)
@@ -278,7 +279,7 @@ def _promised(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResul
         source=bringer.id,
         target=receiver.id,
         snapshot=plan.ours.id,
-        files=plan.merge.changes,
+        files=plan.merge.changes[:MOST_FILES],
         next=(f"merge(source='{bringer.name}', target='{receiver.name}', if_target='{plan.ours.id}')",),
     )
 
@@ -295,10 +296,10 @@ def _merged(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, poi
         target=receiver.id,
         snapshot=_snapshot_now(core, receiver, plan),
         commit=committed,
-        files=plan.merge.changes,
+        files=plan.merge.changes[:MOST_FILES],
         conflicts=conflicts,
         restore_point=point,
-        warnings=(*warnings, *_unmarked(receiver, conflicts)),
+        warnings=(*warnings, *_unmarked(receiver, conflicts), *_overruled(plan.merge.decided)),
         next=(f"merge(source='{receiver.name}')",) if conflicts else (f"undo: restore(workspace='{receiver.name}')",),
     )
 
@@ -313,10 +314,14 @@ def _snapshot_now(core: Core, receiver: Workspace, plan: Plan) -> str:
         return ""
 
 
+def _overruled(decided: Sequence[str]) -> tuple[str, ...]:
+    return (f"{counted(len(decided), 'conflicting path')} decided by on_conflict: {listed(decided)}.",) if decided else ()
+
+
 def _unmarked(receiver: Workspace, conflicts: Sequence[Conflict]) -> tuple[str, ...]:
-    plain = [conflict.path for conflict in conflicts if conflict.path not in receiver.unresolved]
-    kept = f"No markers could be written for {listed(plain)}: {receiver.name} has one side of each; look at them and keep what is right"
-    return (f"{kept}. What stands there when it is merged next counts as the resolution.",) if plain else ()
+    unmarked = [conflict.path for conflict in conflicts if conflict.path not in receiver.unresolved]
+    kept = f"No markers could be written for {listed(unmarked)}: {receiver.name} has one side of each; look at them and keep what is right"
+    return (f"{kept}. What stands there when it is merged next counts as the resolution.",) if unmarked else ()
 
 
 def _with_source_deleted(core: Core, bringer: Workspace, result: MergeResult) -> MergeResult:

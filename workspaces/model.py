@@ -5,6 +5,8 @@ Absent means none: a field at its default is left out of the wire form (`Noun.wi
 
 from __future__ import annotations
 
+import os
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -150,6 +152,7 @@ class Merge(Noun):
 
     contents: str
     conflicts: tuple[Conflict, ...] = ()
+    decided: tuple[str, ...] = Field(default=(), description="paths that conflicted, and where one side had the last word")
     changes: tuple[Change, ...] = Field(default=(), description="what the target gains")
 
 
@@ -184,6 +187,27 @@ class Operation(Noun):
     def moves(self) -> str:
         """The id of the workspace that it changes: of a merge, the one that receives."""
         return self.workspaces[-1] if self.workspaces else ""
+
+
+# -- paths as text: UTF-8 as it is, anything else as git quotes it ------------------------------------------------------------------------
+
+
+def path_text(path: bytes) -> str:
+    """Return a path as text without loss: itself when it is UTF-8, else C-quoted as git prints it (`"caf\\351"`)."""
+    try:
+        text = path.decode()
+    except UnicodeDecodeError:
+        text = '"'
+    if not text.startswith('"'):
+        return text
+    return '"' + "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}" for byte in path) + '"'
+
+
+def path_bytes(text: str) -> bytes:
+    """Return the path that `path_text` gave as text."""
+    if not (len(text) > 1 and text.startswith('"') and text.endswith('"')):
+        return os.fsencode(text)
+    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), os.fsencode(text[1:-1]))
 
 
 # -- results: `summary` first, then data, then `warnings` and `next` ------------------------------------------------------------------

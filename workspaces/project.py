@@ -5,6 +5,7 @@ Verbs block, know no event loop and print nothing. `progress` is told at every s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -199,7 +200,8 @@ class Project:
         """Return whether an id, name or path means a workspace of this project, live or deleted."""
         known = [*self._core.live(), *self._core.store.workspaces(self.name, ("deleted",))]
         bare = workspace.removeprefix(f"{self.name}/").lower()
-        return any(bare == each.name.lower() or workspace == each.location for each in known)
+        real = os.path.realpath(workspace) if workspace.startswith("/") else ""
+        return any(bare == each.name.lower() or real == each.location for each in known)
 
     def revision(self) -> int:
         """Return a number that grows with everything that is written about this project."""

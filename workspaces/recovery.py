@@ -15,6 +15,7 @@ from workspaces.errors import Busy, WorkspacesError
 from workspaces.history import record_restore
 from workspaces.merging import record
 from workspaces.model import Operation, Snapshot, Workspace
+from workspaces.removal import set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ def recover(core: Core) -> None:
                     _END[operation.verb](core, operation)
         except Busy:
             continue
-        except WorkspacesError as error:
-            logger.warning("%s %d cannot be ended yet: %s", operation.verb, operation.id, error.message)
+        except (WorkspacesError, OSError) as error:
+            logger.warning("%s %d cannot be ended yet: %s", operation.verb, operation.id, error)
 
 
 def _unfinished(core: Core) -> list[Operation]:
@@ -55,14 +56,16 @@ def _end(core: Core, operation: Operation, *saved: tuple[Workspace, str], state:
 
 
 def _clone(core: Core, operation: Operation) -> None:
+    """Roll back: nobody was told of these clones. One that is whole may have been found and worked in, so it goes into the trash."""
     half_made = {workspace.uid for workspace in core.store.workspaces(core.row.name, ("creating",))}
-    known = _known(core, operation)
-    for workspace in known:
+    live = {workspace.uid for workspace in core.live()}
+    for workspace in _known(core, operation):
         if workspace.uid in half_made:
             core.backend.purge(workspace)
             core.store.forget(workspace.uid)
-    whole = [workspace.id for workspace in known if workspace.uid not in half_made]
-    _end(core, operation.model_copy(update={"workspaces": tuple(whole)}), state="done" if whole else "failed")
+        elif workspace.uid in live and not core.children(workspace):
+            set_aside(core, workspace, None)
+    _end(core, operation, state="failed")
 
 
 def _delete(core: Core, operation: Operation) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workspaces.errors import BackendFailed, Exists
+from workspaces.errors import BackendFailed, Exists, NoSpace, NotAllowed
 from workspaces.model import Operation, RestorePoint, Workspace, now
 
 SCHEMA_VERSION = 1
@@ -253,18 +253,21 @@ class Store:
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
-        fresh = not self.file.exists()
-        if fresh:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
         try:
             db = sqlite3.connect(self.file, timeout=30, isolation_level=None)
         except sqlite3.Error as error:
-            raise BackendFailed(f"The store {self.file} cannot be opened: {error}.", "workspaces doctor looks closer.") from error
+            raise NotAllowed(f"{self.file} cannot be opened: {error}.", "Is the repository still there, and is it yours?") from error
         try:
             db.execute("PRAGMA synchronous = FULL")
             _migrate(db, self.file)
             yield db
         except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise NoSpace(f"The disk is full: {self.file} cannot be written.", "Free some space and call again.") from error
+            if "readonly" in str(error) or "unable to open" in str(error):
+                raise NotAllowed(
+                    f"{self.file} may not be written.", "Run as the owner of the repository, or change the permissions."
+                ) from error
             raise BackendFailed(f"The store {self.file} answered: {error}.", "workspaces doctor looks closer.") from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):

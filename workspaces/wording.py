@@ -6,12 +6,19 @@ from collections.abc import Iterable, Sequence
 
 from workspaces.model import Change, Conflict, Snapshot
 
+MOST_CONFLICTS, MOST_FILES = 100, 500
+"""Most that one answer lists; what is beyond is counted."""
 HUNK_BUDGET = 20_000
 """Characters of conflicting text in one answer; beyond it, conflicts come without their hunks."""
 
 
 def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def plain(text: str) -> str:
+    """Return text that can be stored and sent: half characters become question marks."""
+    return text.encode(errors="replace").decode()
 
 
 def listed(paths: Iterable[str], most: int = 5) -> str:
@@ -26,16 +33,18 @@ def sized(changes: Sequence[Change]) -> str:
 
 
 def bounded(conflicts: Sequence[Conflict], budget: int = HUNK_BUDGET) -> tuple[tuple[Conflict, ...], tuple[str, ...]]:
-    """Return the conflicts with as many hunks as fit into the budget, and a warning when some were left out."""
+    """Return as many of the conflicts as an answer can hold, with as many hunks as fit into the budget; and warnings of what was left out."""
     kept: list[Conflict] = []
     bare = 0
-    for conflict in conflicts:
+    for conflict in conflicts[:MOST_CONFLICTS]:
         cost = sum(len(hunk.ours) + len(hunk.base) + len(hunk.theirs) for hunk in conflict.hunks)
         budget -= cost
         bare += budget < 0 and bool(conflict.hunks)
         kept.append(conflict if budget >= 0 else conflict.model_copy(update={"hunks": ()}))
-    warnings = (f"{counted(bare, 'conflict')} without hunks, to keep the answer short.",) if bare else ()
-    return tuple(kept), warnings
+    more = len(conflicts) - len(kept)
+    warnings = [f"{counted(bare, 'conflict')} without hunks, to keep the answer short."] if bare else []
+    warnings += [f"{counted(more, 'conflict')} more, not listed."] if more else []
+    return tuple(kept), tuple(warnings)
 
 
 def flaws(name: str, snapshot: Snapshot) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -19,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, Tool
 from pydantic import JsonValue, ValidationError
 
-from workspaces.errors import InvalidArgument, WorkspacesError, likely
+from workspaces.errors import InvalidArgument, NoProject, WorkspacesError, likely
 from workspaces.server import transports
 from workspaces.server.calls import refused
 from workspaces.server.desk import Desk
@@ -106,6 +107,12 @@ def _is_named(value: JsonValue, key: str) -> TypeGuard[dict[str, JsonValue]]:
 
 
 def _refuse_unknown(tool: str, arguments: dict[str, Any], known: Sequence[str]) -> None:
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(
+            f"{tool}: an argument holds half of a character (a lone surrogate). Nothing was done.", "Send valid Unicode."
+        ) from None
     for argument in arguments:
         if argument not in known:
             raise InvalidArgument(
@@ -147,7 +154,12 @@ def serve(settings: Settings) -> None:
 def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str = "") -> Settings:
     """Work out the settings: the project is what was asked for, else what the environment names, else the working directory."""
     asked = project or os.environ.get("WORKSPACES_PROJECT") or os.environ.get("CLAUDE_PROJECT_DIR") or ""
-    folder = Path(asked or ".").resolve()
+    try:
+        folder = Path(asked or ".").resolve()
+    except FileNotFoundError:
+        raise NoProject(
+            "The working directory is gone.", "Start the server in a folder that is there, or name one with --project."
+        ) from None
     found = _root(folder)
     if asked and found is None:
         raise InvalidArgument(f"{folder} is not inside of a git repository.", "Name one with --project, or start the server in one.")

@@ -16,7 +16,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
 
-from workspaces.errors import ErrorBody, WorkspacesError
+from workspaces.errors import ErrorBody, Limit, WorkspacesError, translated
 from workspaces.model import Noun
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _THREADS = 64
 _PAUSE = 0.2
+_LARGEST = 350_000
+"""Bytes of the largest answer."""
 _limiter: anyio.CapacityLimiter | None = None
 
 
@@ -34,6 +36,9 @@ async def answer(ctx: Context[object, object], call: Callable[[Reporter], Noun])
         return wrapped((await in_thread(lambda: call(_reporter(ctx)))).wire())
     except WorkspacesError as error:
         return refused(error.body)
+    except OSError as error:
+        logger.exception("refused by the operating system")
+        return refused(translated(error).body)
     except Exception:
         reference = secrets.token_hex(4)
         logger.exception("internal error %s", reference)
@@ -46,6 +51,12 @@ async def answer(ctx: Context[object, object], call: Callable[[Reporter], Noun])
 def wrapped(data: dict[str, JsonValue]) -> CallToolResult:
     """Return data as structured content, and as compact JSON text for clients that read only that."""
     text = pydantic_core.to_json(data).decode()
+    if len(text.encode()) > _LARGEST:
+        # The answer goes out twice, as data and as text, and clients hang up on an event of a megabyte.
+        raise Limit(
+            f"The answer has {len(text):,} characters, more than clients take.",
+            "Ask for less: a smaller max_chars, fewer workspaces, or paths.",
+        )
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from workspaces.errors import NoProject, NotAllowed, NotFound
+from workspaces.errors import InvalidArgument, NoProject, NotAllowed, NotFound
+from workspaces.model import MAIN, Initialized
+from workspaces.naming import project_name
 from workspaces.project import Project
 
 
@@ -17,17 +19,32 @@ class Desk:
         self.allowed = [path.resolve() for path in allowed]
         self._open: dict[Path, Project] = {}
 
-    def initialize(self, path: str, backend: str, name: str) -> Project:
-        """Make a folder a project, or open it. A relative path starts at the default project."""
+    def initialize(self, path: str, backend: str, name: str) -> Initialized:
+        """Make a folder a project, or open it. A relative path starts at the default project.
+
+        A new project whose folder has the name of one that is open gets a name of its own, so that ids tell them apart.
+        """
         folder = self.permitted((self.default or Path()) / path)
-        project = Project.initialize(folder, backend, name, self.actor)
+        taken = {project.name.lower() for project in self._open.values()}
+        wanted = name or project_name(folder.name)
+        free = next(
+            each for number in range(1, len(taken) + 2) if (each := wanted if number == 1 else f"{wanted}-{number}").lower() not in taken
+        )
+        project = Project.initialize(folder, backend, name if free == wanted else free, self.actor)
         self.permitted(project.root)
         self._open[project.root] = project
-        return project
+        described = project.described()
+        if project.root == self.default or len(self._open) == 1:
+            return described
+        return described.model_copy(update={"next": (f"clone(source='{project.root}', count=3, task='…')", "status(workspaces=['…'])")})
 
     def permitted(self, path: Path) -> Path:
         """Return the path, links resolved, if this server may touch it."""
-        real = path.resolve()
+        try:
+            real = path.resolve()
+            real.is_dir()
+        except (OSError, ValueError) as error:
+            raise InvalidArgument(f"The path cannot be one: {error}."[:300], "Name an existing folder.") from None
         if not any(real == root or root in real.parents for root in self.allowed):
             roots = ", ".join(map(str, self.allowed))
             raise NotAllowed(
@@ -37,17 +54,24 @@ class Desk:
         return real
 
     def project(self, *names: str) -> Project:
-        """Return the project that all of these workspaces belong to; without any, or for bare names that several have, the default one."""
+        """Return the project that all of these workspaces belong to. Bare `main`, or no name at all, means the default one."""
         default = self._default()
-        if not names:
+        asked = [name for name in names if name != MAIN]
+        projects = self._all(default)
+        if not asked:
             return default
-        holders = [project for project in self._all(default) if all(project.holds(name) for name in names)]
-        if not holders or default in holders:
-            return default
+        holders = [project for project in projects if all(project.holds(name) for name in asked)]
         if len(holders) > 1:
-            ids = ", ".join(f"{project.name}/{names[0].split('/')[-1]}" for project in holders)
-            raise NotFound(f"{names[0]!r} is in several projects: {ids}.", "Use the whole id.")
-        return holders[0]
+            places = ", ".join(str(project.root) for project in holders)
+            raise NotFound(
+                f"{', '.join(asked[:5])}: several projects have that ({places}). Nothing was done.",
+                "Use the absolute path of the workspace.",
+            )
+        if not holders and len({id(project) for name in asked for project in projects if project.holds(name)}) > 1:
+            raise InvalidArgument(
+                "These workspaces belong to different projects. Nothing was done.", "Name workspaces of one project in a call."
+            )
+        return holders[0] if holders else default
 
     def _all(self, default: Project) -> list[Project]:
         return [default, *(project for root, project in self._open.items() if root != default.root)]

@@ -31,7 +31,9 @@ from workspaces.server.desk import Desk
 Ctx = Context[object, object]
 Name = Annotated[str, Field(description="id, bare name or absolute path of a workspace", max_length=4096)]
 Names = Annotated[list[Name], Field(description="ids or names", min_length=1, max_length=256)]
-Paths = Annotated[list[str], Field(description="files or folders, relative to the workspace", max_length=1000)]
+Paths = Annotated[
+    list[Annotated[str, Field(max_length=4096)]], Field(description="files or folders, relative to the workspace", max_length=1000)
+]
 Text = Annotated[str, Field(max_length=10_000)]
 
 _ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
@@ -73,7 +75,7 @@ class Tools:
     ) -> Annotated[CallToolResult, Initialized]:
         """Make a git repository a project and return its main workspace. Changes no file; calling it again returns the same project.
         Needed only for another repository than the one that the server was started for."""
-        return await answer(ctx, lambda report: self._desk.initialize(path, backend, name).described())
+        return await answer(ctx, lambda report: self._desk.initialize(path, backend, name))
 
     async def clone(
         self,
@@ -82,7 +84,7 @@ class Tools:
         count: Annotated[int, Field(description="how many", ge=1, le=256)] = 1,
         name: Annotated[str, Field(description="name; with count > 1 name-1 … name-N; default: made from the task", max_length=100)] = "",
         task: Annotated[str, Field(description="what the work is for; becomes the commit's subject when merged", max_length=2000)] = "",
-        labels: Annotated[list[str], Field(description="free tags", max_length=20)] = [],  # noqa: B006 - never changed; a schema default
+        labels: Annotated[list[Annotated[str, Field(max_length=100)]], Field(description="free tags", max_length=20)] = [],  # noqa: B006 - never changed; a schema default
         include_uncommitted: Annotated[bool, Field(description="take along what is uncommitted and untracked")] = True,
     ) -> Annotated[CallToolResult, Cloned]:
         """Make private copies of a workspace, one for each agent or attempt. Edit only inside of the returned `location`; no commit is
@@ -98,7 +100,7 @@ class Tools:
         detail: Annotated[Literal["summary", "files", "diff"], Field(description="summary first; then files, then diff")] = "summary",
         paths: Annotated[Paths, Field(description="only these files or folders, for files and diff")] = [],  # noqa: B006
         cursor: Annotated[str, Field(description="next_cursor of the page before", max_length=100)] = "",
-        max_chars: Annotated[int, Field(description="size of a page", ge=500, le=200_000)] = 20_000,
+        max_chars: Annotated[int, Field(description="size of a page", ge=500, le=100_000)] = 20_000,
     ) -> Annotated[CallToolResult, Comparison]:
         """Show what workspaces changed since their base and whether each merges into its parent; of several, also which pairs conflict,
         which are identical and which go together. Reads only: files, index and history stay as they are. A against B is
