@@ -46,8 +46,8 @@ def test_the_loop_by_hand(repo: Repo) -> None:
     tree = run(repo).stdout
     assert re.search(r"^@ main +clean", tree, re.MULTILINE)
     assert re.search(r"├─ fix-login-race-1 +ready +1 \+1 -20", tree)
-    ages = re.compile(r" +(?:now|\d+[smhd]) ")
-    assert ages.sub(" ", tree) == ages.sub(" ", run(repo, "list").stdout)
+    ages = re.compile(r" (?:now|\d+[smhd]) ")
+    assert ages.sub("", tree).split() == ages.sub("", run(repo, "list").stdout).split()
     compared = run(repo, "compare")
     assert "✓ merges" in compared.stdout
     assert "fix-login-race-1 and fix-login-race-2 conflict in cart.py" in compared.stderr
