@@ -12,7 +12,7 @@ from functools import wraps
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec, TextIO
 
 import typer
 
@@ -120,7 +120,8 @@ def _fail(error: Noun | object, status: int, json: bool) -> NoReturn:
 
     if isinstance(error, ErrorBody):
         if json:
-            typer.echo(f'{{"error":{error.model_dump_json()}}}')
+            with suppress(OSError):
+                typer.echo(f'{{"error":{error.model_dump_json()}}}')
         else:
             _say(f"✗ {error.message}", "red")
             if error.hint:
@@ -634,11 +635,28 @@ def _print_log(result: Log) -> None:
 
 
 def main() -> None:
-    """Run the command line. Text that a stream cannot show is shown as escapes."""
+    """Run the command line. Text that a stream cannot show is shown as escapes; an answer that could not be written is a failure."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    finally:
+        _flushed(sys.stderr, 2)
+        if not _flushed(sys.stdout, 1):
+            _say("✗ The answer could not be written.", "red")
+            sys.exit(1)
+
+
+def _flushed(stream: TextIO | None, descriptor: int) -> bool:
+    """Write out what a stream still holds. One that takes nothing is let go, so that Python does not fail over it at its end."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -153,7 +153,8 @@ def carry_out(move: Move) -> None:
 def _take_back(move: Move, error: WorkspacesError) -> None:
     """Put back what a failed move had begun; where not even that works (a full disk), the error says that it is not settled."""
     try:
-        _settle_back(move, _arrived(move))
+        arrived, begun = _progress(move)
+        _settle_back(move, [*arrived, *begun])
     except (WorkspacesError, OSError):
         error.settled = False
 
@@ -221,7 +222,7 @@ def _move_head(move: Move) -> None:
         return
     reply = _updated_head(move)
     if reply.status != 0:
-        _settle_back(move, _arrived(move))
+        _settle_back(move, _progress(move)[0])
         raise TargetMoved(
             f"The head of {move.git.work_tree} could not be moved: {readable(' '.join(reply.err.split()))}. Nothing was changed.",
             "Call again.",
@@ -249,9 +250,9 @@ def settle(move: Move, since: datetime) -> bool:
         return True
     if git.ask("cat-file", "-e", f"{new.contents}^{{tree}}").status != 0:
         return False
-    arrived = _arrived(move)
-    if len(arrived) < len(steps(git, old.contents, new.contents)):
-        _settle_back(move, arrived)
+    arrived, begun = _progress(move)
+    if begun or len(arrived) < len(steps(git, old.contents, new.contents)):
+        _settle_back(move, [*arrived, *begun])
         return False
     if move.is_plain:
         write_index(git, steps(git, old.contents, new.contents))
@@ -263,13 +264,16 @@ def settle(move: Move, since: datetime) -> bool:
     return True
 
 
-def _arrived(move: Move) -> list[Step]:
-    """Return the steps that were done, or begun: git writes a file by removing the old one and filling the new one from its start."""
+def _progress(move: Move) -> tuple[list[Step], list[Step]]:
+    """Return the steps that were done, and those that were only begun: git writes a file by removing the old one and filling the new one
+    from its start."""
     git, root = move.git, os.fsencode(move.git.work_tree or "")
     moved = steps(git, move.old.contents, move.new.contents)
     with everything(git, move.scratch) as seen:
         now = entries(git, seen.git.line("write-tree"), [step.path for step in moved])
-    return [step for step in moved if now.get(step.path) == step.new or (now.get(step.path) != step.old and _is_begun(git, root, step))]
+    arrived = [step for step in moved if now.get(step.path) == step.new]
+    open_ones = [step for step in moved if now.get(step.path) not in (step.new, step.old)]
+    return arrived, [step for step in open_ones if _is_begun(git, root, step)]
 
 
 def _is_begun(git: Git, root: bytes, step: Step) -> bool:

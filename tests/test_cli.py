@@ -209,7 +209,9 @@ def test_a_broken_pipe_is_quiet(shop: Repo) -> None:
 
 @pytest.mark.parametrize("away", ["2>&-", "2>/dev/full", "2>/dev/null"])
 def test_narration_that_nobody_hears_fails_nothing(shop: Repo, away: str) -> None:
-    done = subprocess.run(["bash", "-c", f"{WORKSPACES} clone --name fix {away}"], cwd=shop.path, capture_output=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = ["bash", "-c", f"{WORKSPACES} clone --name fix {away}"]
+    done = subprocess.run(command, cwd=shop.path, env=environment, capture_output=True, check=False)
     assert done.returncode == 0
     assert (shop.path / ".workspaces" / "fix").is_dir()
 
@@ -239,3 +241,12 @@ def test_nothing_is_cut_off_in_a_pipe(shop: Repo) -> None:
     file.parent.mkdir(parents=True)
     file.write_text("x\n")
     assert long in run(shop, "compare", "--files").stdout
+
+
+def test_an_answer_that_cannot_be_written_is_a_failure(shop: Repo) -> None:
+    for command in ("list", "list --json", "path main"):
+        done = subprocess.run(
+            ["bash", "-c", f"{WORKSPACES} {command} >/dev/full"], cwd=shop.path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr

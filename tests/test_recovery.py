@@ -124,13 +124,14 @@ def test_deletes_are_ended(project: Project, repo: Repo, seed: int) -> None:
     assert fingerprint(fix) == before
 
 
-def test_files_that_git_had_not_finished_are_put_right(project: Project, repo: Repo) -> None:
-    """What a kill inside of git's switch leaves: files removed, begun or empty, an old index and its lock."""
+@pytest.mark.parametrize("changed", [4, 6])
+def test_files_that_git_had_not_finished_are_put_right(project: Project, repo: Repo, changed: int) -> None:
+    """What a kill inside of git's switch leaves: files removed, begun or empty, an old index and its lock; some of them, or all."""
     for number in range(8):
         repo.write(f"f{number}", f"{number}\n" * 50)
     repo.commit("files")
     fix = clone(project, "fix")
-    for number in range(6):
+    for number in range(changed):
         fix.write(f"f{number}", "new\n" * 50)
     script = """
 import os, sys
@@ -232,6 +233,7 @@ import sys
 from pathlib import Path
 from workspaces import Project
 project = Project.open(Path(sys.argv[1]))
+project.compare(["fix"])
 print("ready", flush=True)
 while True:
     project.compare(["fix"])
@@ -242,4 +244,4 @@ def test_what_killed_calls_left_in_the_scratch_folder_goes(project: Project, rep
     clone(project, "fix")
     killed(LOOKER, repo, 0.3)
     project.status()
-    assert list((repo.path / ".git" / "workspaces" / "tmp").glob("aside-*")) == []
+    assert list((repo.path / ".git" / "workspaces" / "tmp").glob("aside-*/lock")) == []

@@ -378,10 +378,13 @@ async def test_stdio_carries_only_the_protocol(repo: Repo) -> None:
         "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
     }
     lines = [hello, {"jsonrpc": "2.0", "method": "notifications/initialized"}, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    done = subprocess.run([WORKSPACES, "serve"], cwd=repo.path, input=text, capture_output=True, text=True, check=False, timeout=60)
-    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 2]
-    assert (done.returncode, done.stderr) == (0, "")
+    with subprocess.Popen([WORKSPACES, "serve"], cwd=repo.path, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write("".join(json.dumps(line) + "\n" for line in lines))
+        process.stdin.flush()
+        assert [json.loads(process.stdout.readline())["id"] for _ in range(2)] == [1, 2]
+        process.stdin.close()
+        assert (process.stdout.read(), process.stderr.read(), process.wait()) == ("", "", 0)
 
 
 @pytest.mark.parametrize("variable", ["WORKSPACES_PROJECT", "CLAUDE_PROJECT_DIR"])
