@@ -168,6 +168,12 @@ async def test_a_link_that_leads_out_of_the_roots_is_refused(repo: Repo, tmp_pat
     assert not (other.path / ".git" / "workspaces").exists()
 
 
+async def test_a_repository_that_reaches_out_of_the_roots_is_refused(repo: Repo) -> None:
+    async with Client(create(Settings(None, (repo.path / "auth",)))) as client:
+        assert (await error(client, "initialize", path=str(repo.path / "auth")))["code"] == "not_allowed"
+    assert not (repo.path / ".git" / "workspaces").exists()
+
+
 async def test_without_a_repository_there_is_no_project(tmp_path: Path) -> None:
     async with Client(create(Settings(None, (tmp_path,)))) as client:
         assert (await error(client, "status"))["code"] == "no_project"

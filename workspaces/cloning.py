@@ -45,19 +45,8 @@ def clone(
         drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
         taken = {each.name.lower() for each in core.live()}
         free = [draft for draft in drafts if draft.name.lower() not in taken]
-        failed = {draft.name: _taken(draft) for draft in drafts if draft not in free}
-        # The whole call holds the names that it makes: while it is at work, nobody takes its operation for a dead one's.
-        with core.locks.change(*map(core.key, free)):
-            operation = core.begin("clone", *free, source=origin.id, count=count)
-            try:
-                with view.keep_all():
-                    made, broken, warnings = _make_all(core, view, origin, snapshot, free, progress)
-            except BaseException:
-                core.store.finish(operation.model_copy(update={"state": "failed"}))
-                raise
-            state = "done" if made else "failed"
-            core.store.finish(operation.model_copy(update={"state": state, "workspaces": tuple(each.id for each in made)}))
-    failed |= broken
+        made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)
+    failed |= {draft.name: _taken(draft) for draft in drafts if draft not in free}
     if not made and count == 1:
         raise next(iter(failed.values()))
     return Cloned(
@@ -67,6 +56,26 @@ def clone(
         warnings=tuple(dict.fromkeys([*warnings, *flaws(origin.name, snapshot), *_untrusted(core, origin)])),
         next=_next(made),
     )
+
+
+def _clone_all(
+    core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, drafts: list[Workspace], progress: Progress
+) -> tuple[list[Workspace], dict[str, WorkspacesError], list[str]]:
+    """Make the clones as one operation of the journal.
+
+    The call holds all names that it makes: while it is at work, nobody takes its operation for a dead one's.
+    """
+    with core.locks.change(*map(core.key, drafts)):
+        operation = core.begin("clone", *drafts, source=origin.id, count=len(drafts))
+        try:
+            with view.keep_all():
+                made, failed, warnings = _make_all(core, view, origin, snapshot, drafts, progress)
+        except BaseException:
+            core.store.finish(operation.model_copy(update={"state": "failed"}))
+            raise
+        state = "done" if made else "failed"
+        core.store.finish(operation.model_copy(update={"state": state, "workspaces": tuple(each.id for each in made)}))
+    return made, failed, warnings
 
 
 def _taken(draft: Workspace) -> WorkspacesError:

@@ -62,7 +62,8 @@ def merge(
                 return _promised(bringer, receiver, plan)
             progress(1, 3, f"merging {bringer.name} into {receiver.name}")
             with view.keep_all():
-                done = _carry_out(core, view, bringer, receiver, plan, message, on_conflict, history, paths)
+                asked: dict[str, JsonValue] = {"on_conflict": on_conflict, "history": history, "message": message, "paths": [*paths]}
+                done = _carry_out(core, view, bringer, receiver, plan, asked)
         progress(3, 3, "merged")
         return _with_source_deleted(core, bringer, done) if delete_source else done
 
@@ -164,51 +165,14 @@ def _message(bringer: Workspace) -> str:
     return bringer.task.strip().splitlines()[0] if bringer.task.strip() else f"Merge workspace {bringer.name}"
 
 
-def _carry_out(
-    core: Core,
-    view: Backend,
-    bringer: Workspace,
-    receiver: Workspace,
-    plan: Plan,
-    message: str,
-    on_conflict: OnConflict,
-    history: History,
-    paths: Sequence[str],
-) -> MergeResult:
+def _carry_out(core: Core, view: Backend, bringer: Workspace, receiver: Workspace, plan: Plan, asked: dict[str, JsonValue]) -> MergeResult:
+    """Journal the merge, move the receiver, and write it down; or fail with the receiver as it was."""
+    label, moved = f"before merging {bringer.name}", plan.result.head != plan.ours.head
+    point = core.point(view, receiver, plan.ours, "merge", label, plan.result.head, committed=receiver.is_main and moved)
     reason = f"workspaces: merge {bringer.name}"
-    point = core.point(
-        view,
-        receiver,
-        plan.ours,
-        "merge",
-        f"before merging {bringer.name}",
-        plan.result.head,
-        receiver.is_main and plan.result.head != plan.ours.head,
-    )
-    notes: dict[str, JsonValue] = {
-        "old": plan.ours.model_dump(mode="json"),
-        "new": plan.result.model_dump(mode="json"),
-        "reason": reason,
-        "point": point.model_dump(mode="json"),
-        "theirs": plan.theirs.id,
-        "partial": bool(paths),
-        "conflicting": [conflict.path for conflict in plan.merge.conflicts],
-    }
-    operation = core.begin(
-        "merge",
-        bringer,
-        receiver,
-        outcome=notes,
-        source=bringer.id,
-        target=receiver.id,
-        on_conflict=on_conflict,
-        history=history,
-        message=message,
-        paths=list(paths),
-    )
-    view.keep(receiver, f"merged/{operation.id}", plan.theirs)
-    if not bringer.is_main:
-        view.keep(bringer, f"merged/{operation.id}", plan.theirs)
+    operation = core.begin("merge", bringer, receiver, outcome=_notes(plan, point, reason, bool(asked["paths"])), **asked)
+    for workspace in (receiver, *(() if bringer.is_main else (bringer,))):
+        view.keep(workspace, f"merged/{operation.id}", plan.theirs)
     try:
         view.checkout(receiver, plan.ours, plan.result, reason)
     except WorkspacesError as error:
@@ -217,6 +181,19 @@ def _carry_out(
         raise
     receiver = record(core, operation, bringer, receiver)
     return _merged(core, bringer, receiver, plan, point.name)
+
+
+def _notes(plan: Plan, point: RestorePoint, reason: str, partial: bool) -> dict[str, JsonValue]:
+    """Return what recovery needs to end the merge."""
+    return {
+        "old": plan.ours.model_dump(mode="json"),
+        "new": plan.result.model_dump(mode="json"),
+        "reason": reason,
+        "point": point.model_dump(mode="json"),
+        "theirs": plan.theirs.id,
+        "partial": partial,
+        "conflicting": [conflict.path for conflict in plan.merge.conflicts],
+    }
 
 
 def record(core: Core, operation: Operation, bringer: Workspace, receiver: Workspace) -> Workspace:

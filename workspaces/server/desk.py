@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from workspaces.backend import find
 from workspaces.errors import InvalidArgument, NoProject, NotAllowed, NotFound
 from workspaces.model import MAIN, Initialized
 from workspaces.naming import project_name
@@ -25,13 +26,13 @@ class Desk:
         A new project whose folder has the name of one that is open gets a name of its own, so that ids tell them apart.
         """
         folder = self.permitted((self.default or Path()) / path)
+        self.permitted(find(folder, backend).root)
         taken = {project.name.lower() for project in self._open.values()}
         wanted = name or project_name(folder.name)
         free = next(
             each for number in range(1, len(taken) + 2) if (each := wanted if number == 1 else f"{wanted}-{number}").lower() not in taken
         )
         project = Project.initialize(folder, backend, name if free == wanted else free, self.actor)
-        self.permitted(project.root)
         self._open[project.root] = project
         described = project.described()
         if project.root == self.default or len(self._open) == 1:
