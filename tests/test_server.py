@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import anyio
+import jsonschema
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
@@ -103,7 +104,10 @@ async def test_the_tools_are_described_and_annotated(repo: Repo, era: Era) -> No
     assert list(tools) == ["initialize", "clone", "compare", "merge", "delete", "status", "checkpoint", "restore"]
     for tool in tools.values():
         assert tool.description and "\n" not in tool.description
-        assert tool.output_schema and "summary" in tool.output_schema["required"]
+        assert tool.output_schema
+        result, failure = tool.output_schema["anyOf"]
+        assert "summary" in result["required"]
+        assert failure == {"required": ["error"]}
         assert all("description" in schema for schema in tool.input_schema["properties"].values())
     hints = {name: tool.annotations for name, tool in tools.items() if tool.annotations}
     assert {name for name, hint in hints.items() if hint.read_only_hint} == {"compare", "status"}
@@ -148,6 +152,24 @@ async def test_bad_calls_are_explained_and_change_nothing(
         failed = await error(client, tool, **arguments)
     assert (failed["code"], said in failed["message"], bool(failed["hint"])) == (code, True, True)
     assert fingerprint(repo) == before
+
+
+async def test_results_and_errors_fit_the_published_schema(repo: Repo) -> None:
+    """Clients by the TypeScript SDK check the structured content of failed calls too."""
+    async with connected(repo) as client:
+        schemas = {tool.name: tool.output_schema or {} for tool in (await client.list_tools()).tools}
+        good: dict[str, dict[str, Any]] = {
+            "initialize": {},
+            "clone": {"name": "fix"},
+            "compare": {"workspaces": ["fix"]},
+            "merge": {"source": "fix"},
+        }
+        good |= {"status": {}, "checkpoint": {"workspace": "fix"}, "restore": {"workspace": "fix"}, "delete": {"workspaces": ["fix"]}}
+        for tool, arguments in good.items():
+            jsonschema.validate(await data(client, tool, **arguments), schemas[tool])
+            jsonschema.validate({"error": await error(client, tool, nonsense=1)}, schemas[tool])
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate({"neither": 1}, schemas[tool])
 
 
 @in_both_eras

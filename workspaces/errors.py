@@ -32,11 +32,11 @@ import errno
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
 
-Details = dict[str, JsonValue]
+Details = Annotated[dict[str, JsonValue], WithJsonSchema({"type": "object", "additionalProperties": True})]
 
 
 class ErrorBody(BaseModel):
@@ -48,7 +48,7 @@ class ErrorBody(BaseModel):
     message: str
     hint: str = ""
     retryable: bool = False
-    details: Details = Field(default_factory=dict)
+    details: Details = Field(default_factory=dict[str, JsonValue])
 
 
 class WorkspacesError(Exception):

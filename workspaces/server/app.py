@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, Tool
 from pydantic import JsonValue, ValidationError
 
-from workspaces.errors import InvalidArgument, NoProject, WorkspacesError, likely
+from workspaces.errors import ErrorBody, InvalidArgument, NoProject, WorkspacesError, likely
 from workspaces.server import transports
 from workspaces.server.calls import refused
 from workspaces.server.desk import Desk
@@ -65,7 +65,7 @@ class Server(MCPServer[object]):
     async def list_tools(self) -> list[Tool]:
         """Return the tools, their schemas without what pydantic adds and no reader needs."""
         return [
-            tool.model_copy(update={"input_schema": _terse(tool.input_schema), "output_schema": _terse(tool.output_schema)})
+            tool.model_copy(update={"input_schema": _terse(tool.input_schema), "output_schema": _or_error(_terse(tool.output_schema))})
             for tool in await super().list_tools()
         ]
 
@@ -99,6 +99,17 @@ def _terse(schema: JsonValue) -> JsonValue:
     return {
         key: {name: _terse(part) for name, part in value.items()} if _is_named(value, key) else _terse(value) for key, value in kept.items()
     }
+
+
+def _or_error(schema: JsonValue) -> JsonValue:
+    """Return the schema of a result as one that admits the error envelope too: some clients check the answer of a failed call as well, and
+    would show what the schema misses instead of what went wrong."""
+    if not isinstance(schema, dict) or not isinstance(properties := schema.get("properties"), dict):
+        return schema
+    error = _terse(ErrorBody.model_json_schema())
+    either: list[JsonValue] = [{"required": schema.get("required", [])}, {"required": ["error"]}]
+    kept = {key: value for key, value in schema.items() if key != "required"}
+    return {**kept, "properties": {**properties, "error": error}, "anyOf": either}
 
 
 def _is_named(value: JsonValue, key: str) -> TypeGuard[dict[str, JsonValue]]:
