@@ -247,6 +247,13 @@ async def test_an_answer_that_clients_cannot_take_is_not_sent(repo: Repo) -> Non
             assert (await error(client, "merge", source="fix", paths=["x" * 4000] * 900))["code"] == "invalid_argument"
 
 
+async def test_what_was_done_is_told_however_long_the_answer(repo: Repo) -> None:
+    async with connected(repo) as client:
+        made = await data(client, "clone", count=180, name="fix", task="x" * 2000, include_uncommitted=False)
+        assert len(made["workspaces"]) == 180
+        assert "left out" in made["warnings"][0]
+
+
 async def test_a_thousand_conflicts_are_counted(repo: Repo) -> None:
     project = Project.initialize(repo.path)
     fix = Repo(Path(project.clone(name="fix").workspaces[0].location))

@@ -102,10 +102,10 @@ class Core:
     def children(self, workspace: Workspace) -> list[Workspace]:
         return [child for child in self.live() if child.parent == workspace.id]
 
-    def descends(self, workspace: Workspace, other: Workspace) -> bool:
-        """Return whether a workspace is a clone of another, of its clones, and so on."""
+    def depths(self) -> dict[str, int]:
+        """Return how many steps each workspace is from `main`, by id."""
         known = {each.id: each for each in self._known()}
-        return any(each.parent == other.id for each in _upwards(known, workspace))
+        return {name: sum(1 for _ in _upwards(known, each)) for name, each in known.items()}
 
     # -- locks
 

@@ -66,8 +66,8 @@ def _resolved(core: Core, names: Sequence[str]) -> tuple[list[Workspace], list[s
             raise Protected("main is the project itself and cannot be deleted. Nothing was deleted.", "Delete clones by their names.")
         wanted[workspace.id] = workspace
     # Clones before what they were cloned from, so that one call can name both.
-    depth = {each.id: len([1 for other in wanted.values() if core.descends(each, other)]) for each in wanted.values()}
-    return sorted(wanted.values(), key=lambda each: -depth[each.id]), gone
+    depths = core.depths()
+    return sorted(wanted.values(), key=lambda each: -depths[each.id]), gone
 
 
 def _with_children(core: Core, workspace: Workspace, children: Children) -> list[Workspace]:

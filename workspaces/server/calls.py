@@ -52,12 +52,35 @@ def wrapped(data: dict[str, JsonValue]) -> CallToolResult:
     """Return data as structured content, and as compact JSON text for clients that read only that."""
     text = pydantic_core.to_json(data).decode()
     if len(text.encode()) > _LARGEST:
-        # The answer goes out twice, as data and as text, and clients hang up on an event of a megabyte.
+        # The answer goes out twice, as data and as text, and clients hang up on an event of a megabyte. What was done must still be told.
+        data = _shortened(data)
+        text = pydantic_core.to_json(data).decode()
+    if len(text.encode()) > _LARGEST:
         raise Limit(
             f"The answer has {len(text):,} characters, more than clients take.",
             "Ask for less: a smaller max_chars, fewer workspaces, or paths.",
         )
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
+
+
+def _shortened(data: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return a result without what can be asked for again: lists of files and conflicts, and long tasks."""
+    kept = {key: value for key, value in data.items() if key not in ("files", "conflicts")}
+    workspaces = kept.get("workspaces")
+    if isinstance(workspaces, list):
+        kept["workspaces"] = [_without_task(each) for each in workspaces]
+    warnings = kept.get("warnings")
+    told = warnings if isinstance(warnings, list) else []
+    return {
+        **kept,
+        "warnings": [*told, "Files, conflicts and long tasks are left out: the answer was too long. compare shows them in pages."],
+    }
+
+
+def _without_task(workspace: JsonValue) -> JsonValue:
+    return (
+        {key: value for key, value in workspace.items() if key not in ("task", "conflicts")} if isinstance(workspace, dict) else workspace
+    )
 
 
 def refused(error: ErrorBody) -> CallToolResult:
