@@ -43,7 +43,7 @@ def revive(repository: Repository, workspace: Workspace) -> None:
     if kept is None and not location.exists():
         raise NotFound(
             f"Nothing is left of {workspace.id} in the trash: its folder was removed by other means.",
-            "Its last contents are in the restore points that workspaces log shows.",
+            "What was last snapshotted of it is still in git, below refs/workspaces.",
         )
     if kept is not None:
         if os.path.lexists(location):

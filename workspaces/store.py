@@ -153,16 +153,6 @@ class Store:
             row = db.execute("SELECT uid, origin, record FROM workspaces WHERE uid = ?", (uid,)).fetchone()
         return None if row is None else _workspace(*map(str, row))
 
-    def project_of(self, location: str) -> ProjectRow | None:
-        """Return the project whose workspace lives at `location`."""
-        if not self.file.exists():
-            return None
-        with self._read() as db:
-            row = db.execute(
-                "SELECT p.name, p.root, p.backend FROM workspaces w JOIN projects p ON p.name = w.project WHERE w.location = ?", (location,)
-            ).fetchone()
-        return None if row is None else ProjectRow(*map(str, row))
-
     # -- merges and restore points
 
     def merges(self, uid: str) -> list[MergeRow]:
