@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -16,10 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from workspaces.errors import InvalidArgument, NoProject, Unsupported, WorkspaceGone, translated
+from workspaces.errors import InvalidArgument, NoProject, WorkspaceGone, translated
 from workspaces.model import (
     Capabilities,
-    Change,
     ConflictKind,
     Diff,
     Finding,
@@ -32,14 +30,13 @@ from workspaces.model import (
     path_text,
 )
 
-from . import checkout, mergetree, packs, registration, repository, snapshot, trash, tree
+from . import checkout, combine, packs, registration, repository, snapshot, trash, tree
 from .diff import changes, patch
-from .git import Git, readable, refusal
+from .git import Git, readable
 
 _GIT_NEEDED = (2, 39)
 _STALE = 86400.0
 """Seconds after which what a killed call left in the scratch folder is removed."""
-_MARKER_SIZE = re.compile(rb"[-!]?conflict-marker-size(?:=[^ \t\r\n]*)?")
 
 
 class WorktreeBackend:
@@ -57,6 +54,10 @@ class WorktreeBackend:
     def find(cls, path: Path) -> WorktreeBackend | None:
         found = repository.find(path.resolve())
         return None if found is None else cls(found)
+
+    @classmethod
+    def adopt(cls, path: Path) -> WorktreeBackend | None:
+        return None
 
     def initialize(self) -> None:
         if not (self._repository.common_dir / "HEAD").exists():
@@ -199,32 +200,8 @@ class WorktreeBackend:
         on_conflict: OnConflict = "abort",
         labels: tuple[str, str] = ("ours", "theirs"),
     ) -> Merge:
-        git, left = self._git, self._linked(ours, lineage)
-        outcome = self._tried(left, theirs.id, ours.contents)
-        conflicts = mergetree.conflicts(git, outcome) if outcome.clashes else ()
-        result, decided = outcome.tree, tuple[str, ...]()
-        if outcome.clashes and on_conflict == "markers":
-            result = mergetree.marked(git, outcome, labels, self._scratch)
-        elif outcome.clashes and on_conflict != "abort":
-            decided = tuple(conflict.path for conflict in conflicts)
-            result, conflicts = mergetree.settled(git, outcome, on_conflict, self._scratch), ()
-        gained: tuple[Change, ...] = () if result == ours.contents else changes(git, ours.contents, result)
-        return Merge(contents=result, conflicts=conflicts, decided=decided, changes=gained)
-
-    def _tried(self, ours: str, theirs: str, attributes: str) -> mergetree.Outcome:
-        """Merge two commits under the attributes of a tree, with markers that cannot be mistaken for contents."""
-        for marker in mergetree.MARKERS:
-            args = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
-            reply = self._git.at(work_tree=self._attribute_tree(attributes, marker)).ask(*args)
-            if reply.status not in (0, 1) or not reply.out:
-                raise refusal(args, reply)
-            outcome = mergetree.parse(reply.out, ours, theirs, marker)
-            if not mergetree.is_ambiguous(self._git, outcome):
-                return outcome
-        raise Unsupported(
-            "The files hold lines like conflict markers of every length that was tried. Nothing was changed.",
-            "Merge them with git by hand.",
-        )
+        left = self._linked(ours, lineage)
+        return combine.merge(self._git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch)
 
     @property
     def _scratch(self) -> Path:
@@ -237,27 +214,6 @@ class WorktreeBackend:
             return ours.id
         who = f"{snapshot.IDENTITY} {snapshot.commit_of(self._git, ours.id).date} +0000"
         return snapshot.write_commit(self._git, ours.contents, [ours.id, *extra], "ours, and what it is known to contain", who, who)
-
-    def _attribute_tree(self, contents: str, marker: int) -> Path:
-        """Return a work tree with the attributes of `contents` and nothing else: git reads them from files, not from the merged trees."""
-        folder = (self._view or self._scratch) / f"attributes-{marker}-{contents}"
-        if folder.exists():
-            return folder
-        draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
-        rows = [row for row in self._git.fields("ls-tree", "-r", "-z", contents) if row.endswith(b".gitattributes")]
-        names = {
-            row.split(b"\t", 1)[1]: row.split()[2].decode() for row in rows if row.split(b"\t", 1)[1].split(b"/")[-1] == b".gitattributes"
-        }
-        texts = self._git.blobs(names.values(), mergetree.HUNK_LIMIT)
-        files = {path: _MARKER_SIZE.sub(b"", texts.get(blob, b"")) for path, blob in names.items()}
-        files[b".gitattributes"] = b"* conflict-marker-size=%d\n" % marker + files.get(b".gitattributes", b"")
-        for path, text in files.items():
-            place = draft / os.fsdecode(path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(text)
-        with suppress(OSError):
-            draft.rename(folder)
-        return folder
 
     # -- moving a workspace
 
@@ -347,8 +303,7 @@ class WorktreeBackend:
         return tuple(path_text(path) for path, value in zip(words[::3], words[2::3], strict=True) if os.fsdecode(value) in off)
 
     def marked(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
-        root = Path(workspace.location)
-        return tuple(path for path in paths if _has_markers(root / os.fsdecode(path_bytes(path))))
+        return combine.marked_files(Path(workspace.location), paths)
 
     # -- the trash
 
@@ -460,12 +415,3 @@ def _points_to(pointer: Path, admin: Path) -> bool:
         return not pointer.is_symlink() and pointer.read_text(errors="replace").strip() == f"gitdir: {admin}"
     except OSError:
         return False
-
-
-def _has_markers(file: Path) -> bool:
-    try:
-        text = b"" if file.is_symlink() else file.read_bytes()
-    except OSError:
-        return False
-    lines = text.splitlines()
-    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)

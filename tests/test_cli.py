@@ -123,7 +123,7 @@ def test_usage_is_explained(shop: Repo) -> None:
 
 
 def test_outside_of_a_project(tmp_path: Path, repo: Repo) -> None:
-    assert "git repository" in run(repo, "list", status=1, cwd=tmp_path).stderr
+    assert "in no project" in run(repo, "list", status=1, cwd=tmp_path).stderr
     assert "workspaces init" in run(repo, "list", status=3).stderr
     assert "✗" in run(repo, "-C", str(tmp_path / "missing"), "list", status=1).stderr
 

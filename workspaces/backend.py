@@ -7,7 +7,7 @@ composed above it, the same for every backend. Backends are installed packages t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
@@ -40,6 +40,11 @@ class Backend(Protocol):
     @classmethod
     def find(cls, path: Path) -> Self | None:
         """Open the project that `path` is in, if it is of this kind. Raises `NotAProject` for one that cannot be worked with as it is."""
+        ...
+
+    @classmethod
+    def adopt(cls, path: Path) -> Self | None:
+        """Return what `initialize` can make of a folder that is in no project of this kind yet; None where the kind must be there before."""
         ...
 
     def initialize(self) -> None:
@@ -177,19 +182,47 @@ def installed() -> dict[str, type[Backend]]:
     return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
-def find(path: Path, wanted: str = "auto") -> Backend:
-    """Open the project that `path` is in. Raises `BackendMissing` for an unknown name, `NotAProject` when no backend knows the path."""
+def find(path: Path) -> Backend:
+    """Open the project that `path` is in, the innermost one. Raises `NotAProject` when no backend knows the path."""
+    found = _found(path, installed())
+    if found is None:
+        raise NotAProject(
+            f"{path} is in no project. Nothing was changed.", "Call initialize (workspaces init) for it, or name another path."
+        )
+    return found
+
+
+def choose(path: Path, wanted: str = "auto") -> Backend:
+    """Return the backend by which `path` is, or can become, a project: the one that is named, else one that finds a project there, else one
+    that makes a folder a project. Raises `BackendMissing` for an unknown name."""
     backends = installed()
     if wanted != "auto" and wanted not in backends:
         raise BackendMissing(
             f"No backend '{wanted}' is installed. Installed: {', '.join(backends) or 'none'}.{likely(wanted, backends)}",
             "Leave `backend` out, or install it.",
         )
+    kinds = {name: kind for name, kind in backends.items() if wanted in ("auto", name)}
+    found = _found(path, kinds) or next((made for kind in kinds.values() if (made := kind.adopt(path)) is not None), None)
+    if found is None:
+        raise NotAProject(
+            f"{path} cannot be a project of the {wanted} backend. Nothing was changed.", "Leave `backend` out, or name another path."
+        )
+    return found
+
+
+def _found(path: Path, kinds: Mapping[str, type[Backend]]) -> Backend | None:
+    """Return the innermost project that one of these kinds finds around a path; of two in the same place, the first kind's."""
     if "\0" in str(path) or not path.is_dir():
-        raise NotAProject(f"{path} is not a folder. Nothing was changed.", "Name an existing folder inside of a git repository.")
-    for name, kind in backends.items():
-        if wanted in ("auto", name) and (found := kind.find(path)) is not None:
-            return found
-    raise NotAProject(
-        f"{path} is not inside of a git repository. Nothing was changed.", "Run git init and make a first commit, or name another path."
-    )
+        raise NotAProject(f"{path} is not a folder. Nothing was changed.", "Name an existing folder.")
+    found: list[Backend] = []
+    refused: NotAProject | None = None
+    for kind in kinds.values():
+        try:
+            project = kind.find(path)
+        except NotAProject as error:
+            refused = error
+            continue
+        found += [project] if project is not None else []
+    if not found and refused is not None:
+        raise refused
+    return max(found, key=lambda project: len(project.root.parts), default=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from workspaces import naming
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, InvalidArgument, WorkspacesError
+from workspaces.errors import Exists, InvalidArgument, Unsupported, WorkspacesError
 from workspaces.model import Cloned, Snapshot, Workspace, now
 from workspaces.wording import flaws, listed, plain
 
@@ -35,6 +35,10 @@ def clone(
     if len(task) > MAX_TEXT or any(len(label) > 100 for label in labels) or len(labels) > 20:
         raise InvalidArgument(
             "task or labels are too long. Nothing was made.", f"task: {MAX_TEXT} characters; labels: 20 of 100 characters."
+        )
+    if not include_uncommitted and not core.backend.capabilities.commits:
+        raise Unsupported(
+            f"{core.row.name} has no commits, so nothing in it is uncommitted. Nothing was made.", "Leave include_uncommitted out."
         )
     task, labels = plain(task), list(map(plain, labels))
     origin = core.find(source)
@@ -168,7 +172,7 @@ def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draf
 
 
 def _summary(core: Core, origin: Workspace, snapshot: Snapshot, made: list[Workspace], failed: dict[str, WorkspacesError]) -> str:
-    carried = "" if snapshot.id == snapshot.head else ", uncommitted work carried"
+    carried = ", uncommitted work carried" if snapshot.head and snapshot.id != snapshot.head else ""
     what = f"{len(made)} workspace{'s' if len(made) != 1 else ''}"
     return f"Created {what} from {origin.name}{carried}." + (f" {len(failed)} could not be made." if failed else "")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -79,39 +79,52 @@ def compare(
 
 
 def _freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: str, progress: Progress) -> list[Attempt]:
+    """Freeze all as they are at one time, what they are compared with just once, and work out each."""
+    others = [core.find(base.partition("@")[0])] if base else [core.parent(each) for each in workspaces if not each.is_main]
+    held = {each.id: each for each in (*workspaces, *others)}
+    done: list[Attempt] = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        attempts: list[Attempt] = []
-        for attempt in pool.map(partial(_attempt, core, view, base), workspaces):
-            attempts.append(attempt)
-            progress(len(attempts), len(workspaces), f"looked at {attempt.workspace.name}")
-    return attempts
+        with core.reading(*held.values()):
+            against = {other.id: pool.submit(_frozen, core, view, other, base) for other in {each.id: each for each in others}.values()}
+            frozen = [pool.submit(_frozen_attempt, core, view, each, others[0] if base else None) for each in workspaces]
+            rest = [partial(_attempt, core, view, each, frozen[at].result(), against, base) for at, each in enumerate(workspaces)]
+            work = [pool.submit(each) for each in rest]
+            wait(work)
+        for future in work:
+            done.append(future.result())
+            progress(len(done), len(workspaces), f"looked at {done[-1].workspace.name}")
+    return done
 
 
-def _attempt(core: Core, view: Backend, base: str, workspace: Workspace) -> Attempt:
-    """Freeze a workspace and work out its merge into its parent, or into what was named instead."""
+def _frozen(core: Core, view: Backend, other: Workspace, base: str) -> Snapshot:
+    """Freeze what workspaces are compared with: a parent, or what was named instead."""
+    if "@" in base:
+        return _restore_point(core, other, base)
+    return view.snapshot(other, core.lineage(other), committed=other.is_main and not base)
+
+
+def _frozen_attempt(core: Core, view: Backend, workspace: Workspace, other: Workspace | None) -> Snapshot:
+    contained = core.contained(workspace, other) if other else ()
+    return view.snapshot(workspace, [*core.lineage(workspace), *contained])
+
+
+def _attempt(
+    core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot, frozen: dict[str, Future[Snapshot]], base: str
+) -> Attempt:
+    """Work out the merge of a frozen workspace into its parent, or all that differs from what was named instead."""
     if base:
-        return _against(core, view, workspace, base)
+        ((name, found),) = frozen.items()
+        against = found.result()
+        merged = view.merge(against, snapshot, core.granted(core.find(name), workspace), labels=(base, workspace.name))
+        return Attempt(workspace, snapshot, against, against, view.diff(against, snapshot), merged)
     if workspace.is_main:
-        return _main(core, view, workspace)
+        return _main(view, workspace, snapshot)
     parent = core.parent(workspace)
-    with core.reading(workspace, parent):
-        snapshot = view.snapshot(workspace, core.lineage(workspace))
-        against = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
+    against = frozen[parent.id].result()
     lineage, agreed = core.granted(parent, workspace), core.agreed(workspace)
     ancestor = view.base(against, snapshot, lineage, view.load(agreed.snapshot))
     merged = view.merge(against, snapshot, lineage, labels=(parent.name, workspace.name))
     return Attempt(workspace, snapshot, against, ancestor, view.diff(ancestor, snapshot), merged, core.behind(view, agreed, against))
-
-
-def _against(core: Core, view: Backend, workspace: Workspace, base: str) -> Attempt:
-    """Compare with another workspace or a restore point: all that differs between the two, and whether one merges into the other."""
-    name, _, number = base.partition("@")
-    other = core.find(name)
-    with core.reading(workspace, other):
-        snapshot = view.snapshot(workspace, [*core.lineage(workspace), *core.contained(workspace, other)])
-        against = _restore_point(core, other, base) if number else view.snapshot(other, core.lineage(other))
-    merged = view.merge(against, snapshot, core.granted(other, workspace), labels=(base, workspace.name))
-    return Attempt(workspace, snapshot, against, against, view.diff(against, snapshot), merged)
 
 
 def _restore_point(core: Core, workspace: Workspace, name: str) -> Snapshot:
@@ -123,10 +136,9 @@ def _restore_point(core: Core, workspace: Workspace, name: str) -> Snapshot:
     return found.snapshot
 
 
-def _main(core: Core, view: Backend, workspace: Workspace) -> Attempt:
+def _main(view: Backend, workspace: Workspace, snapshot: Snapshot) -> Attempt:
     """Show main's uncommitted work; it has no parent to merge into."""
-    with core.reading(workspace):
-        snapshot, committed = view.snapshot(workspace), view.snapshot(workspace, committed=True)
+    committed = view.snapshot(workspace, committed=True)
     return Attempt(workspace, snapshot, committed, committed, view.diff(committed, snapshot), Merge(contents=committed.contents))
 
 

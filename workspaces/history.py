@@ -90,7 +90,7 @@ def _way_back(view: Backend, core: Core, workspace: Workspace, point: RestorePoi
         return view.snapshot(workspace, core.lineage(workspace)), point.snapshot
     if point.cause == "checkpoint" or (point.cause == "restore" and not point.committed):
         now = view.snapshot(workspace)
-        return now, now.model_copy(update={"contents": point.snapshot.contents})
+        return now, point.snapshot.model_copy(update={"head": now.head, "staged": now.staged})
     now = view.snapshot(workspace, committed=point.committed)
     if point.committed and now.head == point.after:
         return now, point.snapshot

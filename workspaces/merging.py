@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, UntrustedConfig, WorkspacesError
+from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, Unsupported, UntrustedConfig, WorkspacesError
 from workspaces.model import Conflict, History, Merge, MergeResult, OnConflict, Operation, RestorePoint, Snapshot, Workspace
 from workspaces.removal import last_look, set_aside
 from workspaces.store import MergeRow
@@ -47,6 +47,8 @@ def merge(
     """Bring the source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result."""
     bringer, receiver = _both(core, source, target, on_conflict, delete_source)
     message = plain(message)
+    if history == "merge" and not core.backend.capabilities.commits:
+        raise Unsupported(f"{core.row.name} has no commits, so no merge commit can be made. Nothing was merged.", "Leave history out.")
     removing = [bringer] if delete_source and not dry_run else []
     with core.changing(receiver, *removing, reading=[bringer]):
         bringer, receiver = core.find(bringer.id), core.find(receiver.id)
@@ -205,12 +207,12 @@ def record(core: Core, operation: Operation, bringer: Workspace, receiver: Works
     conflicting = note["conflicting"]
     marked = core.backend.marked(receiver, [str(path) for path in conflicting] if isinstance(conflicting, list) else [])
     receiver = receiver.model_copy(update={"state": "conflicted" if marked else "ready", "unresolved": marked})
+    # What main only has uncommitted may be thrown away without our knowing: it counts as merged when it is committed.
+    counts = moved or not receiver.is_main or not core.backend.capabilities.commits
     if receiver.parent == bringer.id:
         receiver = receiver.model_copy(update={"base": theirs})
-    if bringer.parent == receiver.id and (moved or not receiver.is_main):
+    if bringer.parent == receiver.id and counts:
         bringer = bringer.model_copy(update={"base": theirs, "state": bringer.state if partial else "merged"})
-    # What main only has uncommitted may be thrown away without our knowing: it counts as merged when it is committed.
-    counts = moved or not receiver.is_main
     core.store.finish(
         operation.model_copy(update={"state": "done"}),
         (bringer, "live"),
@@ -263,7 +265,7 @@ def _promised(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResul
 
 def _merged(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, point: str) -> MergeResult:
     committed = plan.result.head if plan.result.head != plan.ours.head else ""
-    how = f", commit {committed[:9]}" if committed else ", left uncommitted"
+    how = f", commit {committed[:9]}" if committed else ", left uncommitted" if plan.ours.head else ""
     conflicts, warnings = bounded(plan.merge.conflicts)
     marked = f" {counted(len(conflicts), 'conflicting path')} to resolve in {receiver.location}." if conflicts else ""
     return MergeResult(
@@ -284,7 +286,7 @@ def _merged(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, poi
 def _snapshot_now(core: Core, receiver: Workspace, plan: Plan) -> str:
     """Return the receiver's snapshot after the merge, or nothing: the merge is done, whatever happens to the files now."""
     if receiver.is_main:
-        return plan.result.head
+        return plan.result.head or plan.result.contents
     try:
         return core.backend.snapshot(receiver, core.lineage(receiver)).id
     except WorkspacesError:

@@ -57,6 +57,8 @@ class Snapshot(Noun):
     staged: str = Field(default="", description="what was staged, where the backend has an index")
     unmerged: tuple[str, ...] = Field(default=(), description="paths left over from an unfinished merge in there")
     left_out: tuple[str, ...] = Field(default=(), description="repositories of their own in there, which no snapshot holds")
+    ahead: tuple[str, ...] = Field(default=(), description="repositories of their own in there with commits since, which no merge brings")
+    skipped: tuple[str, ...] = Field(default=(), description="what has no contents to copy: sockets, pipes, devices, mount points")
 
 
 class Workspace(Noun):

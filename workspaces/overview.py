@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Literal
 
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import NotFound, WorkspacesError
-from workspaces.model import Diagnosis, Diff, Finding, Status, Workspace
+from workspaces.model import Diagnosis, Diff, Finding, Snapshot, Status, Workspace
 from workspaces.wording import counted, listed
 
 StatusDetail = Literal["names", "summary"]
@@ -46,7 +46,9 @@ def status(
 def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], progress: Progress) -> list[Workspace]:
     found: list[Workspace] = []
     with core.backend.aside() as view, ThreadPoolExecutor(_AT_ONCE) as pool:
-        work = [(workspace, pool.submit(_seen, core, view, workspace)) for workspace in workspaces]
+        parents = {parent.id: parent for each in workspaces if not each.is_main for parent in [core.parent(each)]}
+        frozen = {name: pool.submit(view.snapshot, parent, committed=True) for name, parent in parents.items()}
+        work = [(workspace, pool.submit(_seen, core, view, workspace, frozen)) for workspace in workspaces]
         for number, (workspace, future) in enumerate(work):
             try:
                 found.append(future.result())
@@ -57,7 +59,7 @@ def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], 
     return found
 
 
-def _seen(core: Core, view: Backend, workspace: Workspace) -> Workspace:
+def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Future[Snapshot]]) -> Workspace:
     """Return a workspace with its size of change, and how far its parent has moved on."""
     if workspace.is_main:
         with core.reading(workspace):
@@ -68,7 +70,7 @@ def _seen(core: Core, view: Backend, workspace: Workspace) -> Workspace:
     agreed = core.agreed(workspace)
     base = view.load(agreed.snapshot)
     diff = Diff() if base.contents == snapshot.contents else view.diff(base, snapshot)
-    parent = view.snapshot(core.parent(workspace), committed=True)
+    parent = parents[core.parent(workspace).id].result()
     return core.observed(workspace, snapshot, base, diff).model_copy(update={"behind": core.behind(view, agreed, parent)})
 
 

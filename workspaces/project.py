@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from workspaces import backend as backends
 from workspaces import cloning, comparison, history, merging, overview, recovery, removal
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import NoProject
+from workspaces.errors import Exists, NoProject, NotAProject
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
     MAIN,
@@ -38,6 +39,8 @@ from workspaces.model import (
 from workspaces.naming import project_name
 from workspaces.store import ProjectRow, Store
 
+_ANY = ("creating", "live", "deleting", "restoring", "deleted")
+
 
 class Project:
     """One project with its workspaces. Any number of processes may have it open at once."""
@@ -50,7 +53,8 @@ class Project:
     @classmethod
     def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "") -> Project:
         """Make the folder that `path` is in a project, or open it if it is one. Changes no file of the user's."""
-        found = backends.find(path, backend)
+        found = backends.choose(path, backend)
+        _refuse_second_kind(found, path)
         found.initialize()
         store = Store(found.home / "store.sqlite")
         row = _known(store, found) or store.add_project(project_name(name or found.root.name), str(found.root), found.name)
@@ -213,13 +217,30 @@ class Project:
         return replace(self._core, call=new_uid())
 
 
+def _refuse_second_kind(wanted: Backend, path: Path) -> None:
+    """Raise `Exists` when the folder is a project of another backend that has workspaces: the two would share a place for theirs."""
+    for kind in backends.installed().values():
+        other = None
+        with suppress(NotAProject):
+            other = kind.find(path) if kind.name != wanted.name else None
+        if other is None:
+            continue
+        store = Store(other.home / "store.sqlite")
+        row = store.project_at(str(wanted.root))
+        if row is not None and len(store.workspaces(row.name, _ANY)) > 1:
+            raise Exists(
+                f"{wanted.root} is a project of the {other.name} backend already, with workspaces. Nothing was changed.",
+                f"Leave `backend` out to go on with it; delete its workspaces before you choose {wanted.name}.",
+            )
+
+
 def _known(store: Store, found: Backend) -> ProjectRow | None:
     """Return what is remembered of a project. One whose folder was moved, with its store in it, is followed to where it is now."""
     row = store.project_at(str(found.root))
     lost = store.lost_project(found.name) if row is None else None
     if lost is None or not found.holds_store:
         return row
-    known = store.workspaces(lost.name, ("creating", "live", "deleting", "restoring", "deleted"))
+    known = store.workspaces(lost.name, _ANY)
     moved = [each.model_copy(update={"location": str(found.root / Path(each.location).relative_to(lost.root))}) for each in known]
     for workspace in moved:
         found.repoint(workspace)

@@ -132,8 +132,9 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
     ours = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
     merged = view.merge(ours, snapshot, core.granted(parent, workspace))
     left = view.diff(view.load(core.agreed(workspace).snapshot), snapshot).changes if merged.conflicts else merged.changes
-    if left or snapshot.left_out:
-        what = sized(left) if left else f"repositories of its own: {listed(snapshot.left_out)}"
+    if left or snapshot.left_out or snapshot.ahead:
+        own = f"repositories of its own: {listed([*snapshot.left_out, *snapshot.ahead])}"
+        what = sized(left) if left else own
         raise UnmergedChanges(
             f"{workspace.name} has unmerged work: {what}. Nothing was deleted.",
             f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "

@@ -54,6 +54,10 @@ def flaws(name: str, snapshot: Snapshot) -> tuple[str, ...]:
         found.append(
             f"{name} has repositories of its own inside, which are neither compared, copied nor merged: {listed(snapshot.left_out)}."
         )
+    if snapshot.ahead:
+        found.append(f"{name} has commits of its own in {listed(snapshot.ahead)}; a merge brings the files, not those commits.")
+    if snapshot.skipped:
+        found.append(f"Left out of {name}: {listed(snapshot.skipped)}.")
     if snapshot.unmerged:
         found.append(f"{name} is in the middle of a merge of its own; unmerged: {listed(snapshot.unmerged)}.")
     return tuple(found)

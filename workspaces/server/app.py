@@ -173,7 +173,7 @@ def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str
         ) from None
     found = _root(folder)
     if asked and found is None:
-        raise InvalidArgument(f"{folder} is not inside of a git repository.", "Name one with --project, or start the server in one.")
+        raise InvalidArgument(f"{folder} is in no project.", "Run workspaces init there first, or name another with --project.")
     allowed = tuple(Path(path).resolve() for path in allow) or (found or folder,)
     return Settings(found, allowed, http, actor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from workspaces.backend import find
+from workspaces.backend import choose
 from workspaces.errors import InvalidArgument, NoProject, NotAllowed, NotFound
 from workspaces.model import MAIN, Initialized
 from workspaces.naming import project_name
@@ -26,7 +26,7 @@ class Desk:
         A new project whose folder has the name of one that is open gets a name of its own, so that ids tell them apart.
         """
         folder = self.permitted((self.default or Path()) / path)
-        self.permitted(find(folder, backend).root)
+        self.permitted(choose(folder, backend).root)
         taken = {project.name.lower() for project in self._open.values()}
         wanted = name or project_name(folder.name)
         free = next(
@@ -81,7 +81,7 @@ class Desk:
         if self.default is None:
             if self._open:
                 return next(iter(self._open.values()))
-            raise NoProject("No project is open.", "Call initialize(path='/absolute/path/of/a/git/repository') first.")
+            raise NoProject("No project is open.", "Call initialize(path='/absolute/path/of/a/repository/or/folder') first.")
         known = self._open.get(self.default)
         if known is None:
             # Opening is idempotent and touches nothing of the user's, so the first call need not be initialize.

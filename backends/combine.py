@@ -1,0 +1,83 @@
+"""Two commits combined in memory by git's own merge, under the attributes of the target, with conflicts as values."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from workspaces.errors import Unsupported
+from workspaces.model import Change, Merge, OnConflict, path_bytes
+
+from . import mergetree
+from .diff import changes
+from .git import Git, refusal
+
+_MARKER_SIZE = re.compile(rb"[-!]?conflict-marker-size(?:=[^ \t\r\n]*)?")
+
+
+def merge(git: Git, ours: str, theirs: str, contents: str, on_conflict: OnConflict, labels: tuple[str, str], scratch: Path) -> Merge:
+    """Combine the commits `ours` (whose tree is `contents`) and `theirs`. See `Backend.merge`."""
+    outcome = _tried(git, ours, theirs, contents, scratch)
+    conflicts = mergetree.conflicts(git, outcome) if outcome.clashes else ()
+    result, decided = outcome.tree, tuple[str, ...]()
+    if outcome.clashes and on_conflict == "markers":
+        result = mergetree.marked(git, outcome, labels, scratch)
+    elif outcome.clashes and on_conflict != "abort":
+        decided = tuple(conflict.path for conflict in conflicts)
+        result, conflicts = mergetree.settled(git, outcome, on_conflict, scratch), ()
+    gained: tuple[Change, ...] = () if result == contents else changes(git, contents, result)
+    return Merge(contents=result, conflicts=conflicts, decided=decided, changes=gained)
+
+
+def _tried(git: Git, ours: str, theirs: str, contents: str, scratch: Path) -> mergetree.Outcome:
+    """Merge two commits under the attributes of a tree, with markers that cannot be mistaken for contents."""
+    for marker in mergetree.MARKERS:
+        args = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
+        reply = git.at(work_tree=_attribute_tree(git, contents, marker, scratch)).ask(*args)
+        if reply.status not in (0, 1) or not reply.out:
+            raise refusal(args, reply)
+        outcome = mergetree.parse(reply.out, ours, theirs, marker)
+        if not mergetree.is_ambiguous(git, outcome):
+            return outcome
+    raise Unsupported(
+        "The files hold lines like conflict markers of every length that was tried. Nothing was changed.",
+        "Merge them with git by hand.",
+    )
+
+
+def _attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path:
+    """Return a work tree with the attributes of `contents` and nothing else: git reads them from files, not from the merged trees."""
+    folder = scratch / f"attributes-{marker}-{contents}"
+    if folder.exists():
+        return folder
+    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
+    rows = [row for row in git.fields("ls-tree", "-r", "-z", contents) if row.endswith(b".gitattributes")]
+    names = {row.split(b"\t", 1)[1]: row.split()[2].decode() for row in rows if row.split(b"\t", 1)[1].split(b"/")[-1] == b".gitattributes"}
+    texts = git.blobs(names.values(), mergetree.HUNK_LIMIT)
+    files = {path: _MARKER_SIZE.sub(b"", texts.get(blob, b"")) for path, blob in names.items()}
+    files[b".gitattributes"] = b"* conflict-marker-size=%d\n" % marker + files.get(b".gitattributes", b"")
+    for path, text in files.items():
+        place = draft / os.fsdecode(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(text)
+    with suppress(OSError):
+        draft.rename(folder)
+    return folder
+
+
+def marked_files(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return which of the files below `root` hold conflict markers."""
+    return tuple(path for path in paths if _has_markers(root / os.fsdecode(path_bytes(path))))
+
+
+def _has_markers(file: Path) -> bool:
+    try:
+        text = b"" if file.is_symlink() else file.read_bytes()
+    except OSError:
+        return False
+    lines = text.splitlines()
+    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)
