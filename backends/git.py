@@ -84,8 +84,8 @@ class Git:
         """Return the same door with another work tree or index."""
         return replace(self, work_tree=work_tree or self.work_tree, index=index or self.index)
 
-    def run(self, *args: str | bytes, stdin: bytes = b"", literal: bool = True) -> bytes:
-        """Run git and return its output. Raises `BackendFailed` (or what the refusal means) for any other exit status than 0."""
+    def run(self, *args: str | bytes, stdin: bytes | int = b"", literal: bool = True) -> bytes:
+        """Run git on bytes, or an open file, and return its output. Raises `BackendFailed` (or what the refusal means) for any other exit status than 0."""
         reply = self.ask(*args, stdin=stdin, literal=literal)
         if reply.status != 0:
             raise refusal(args, reply)
@@ -99,15 +99,16 @@ class Git:
         """Run git with `-z` output and return the fields."""
         return self.run(*args, stdin=stdin, literal=literal).split(b"\0")[:-1]
 
-    def ask(self, *args: str | bytes, stdin: bytes = b"", literal: bool = True) -> Reply:
+    def ask(self, *args: str | bytes, stdin: bytes | int = b"", literal: bool = True) -> Reply:
         """Run git and return whatever it answers."""
         environment = self._environment(literal)
         with tempfile.TemporaryFile() as file:
-            file.write(stdin)
-            file.seek(0)
+            if isinstance(stdin, bytes):
+                file.write(stdin)
+                file.seek(0)
             status, out, err = Runner(self._folder).execute(
                 _command(args, environment),
-                istream=file,
+                istream=file if isinstance(stdin, bytes) else stdin,
                 env=environment,
                 with_extended_output=True,
                 with_exceptions=False,

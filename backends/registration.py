@@ -31,7 +31,7 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     """Make the clone's worktree with the snapshot's files. Its head is the snapshot's; what that lacks is uncommitted, or staged as it was."""
     location, admin = Path(clone.location), repository.admin_dir(clone)
     staged_tree, staged_admin = staging(repository, clone)
-    _prepare_folder(location.parent)
+    prepare_folder(location.parent)
     if os.path.lexists(location):
         raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
     git = _prepare_admin(repository, staged_admin, location, snapshot.head).at(work_tree=staged_tree)
@@ -64,7 +64,7 @@ def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
     return Path(clone.location).parent / f".new-{clone.uid}", repository.home / "new" / clone.uid
 
 
-def _prepare_folder(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the folder of the workspaces, which ignores itself; a link in its place could lead anywhere and is refused."""
     with suppress(FileExistsError):
         folder.mkdir()

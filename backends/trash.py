@@ -22,11 +22,9 @@ _ID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 
 def retire(repository: Repository, workspace: Workspace) -> None:
     """Move the worktree into the trash. Twice changes nothing; a half-done move is finished."""
-    location, admin = Path(workspace.location), repository.admin_dir(workspace)
-    home, beside = _places(repository, workspace)
-    _refuse_links(location)
-    if os.path.lexists(location):
-        _away(location, home / "tree", beside / "tree")
+    admin = repository.admin_dir(workspace)
+    home, beside = places(repository.home, workspace)
+    put_away(workspace, home, beside)
     if admin.exists():
         home.mkdir(parents=True, exist_ok=True)
         admin.rename(home / "admin")
@@ -34,25 +32,50 @@ def retire(repository: Repository, workspace: Workspace) -> None:
         tree.sync(home)
 
 
+def put_away(workspace: Workspace, home: Path, beside: Path) -> None:
+    """Move the folder of a workspace to one of its places in the trash. One that is not there was moved before."""
+    location = Path(workspace.location)
+    _refuse_links(location)
+    if os.path.lexists(location):
+        _away(location, home / "tree", beside / "tree")
+
+
 def revive(repository: Repository, workspace: Workspace) -> None:
     """Move it back, as it was. Twice changes nothing."""
-    location, admin = Path(workspace.location), repository.admin_dir(workspace)
-    home, beside = _places(repository, workspace)
+    admin = repository.admin_dir(workspace)
+    home, beside = places(repository.home, workspace)
+    if (kept := in_trash(workspace, home, beside)) is not None:
+        if (home / "admin").exists():
+            registration.appear(home / "admin", admin)
+        bring_back(workspace, kept)
+    forget_places(home, beside)
+
+
+def in_trash(workspace: Workspace, home: Path, beside: Path) -> Path | None:
+    """Return where the folder of a workspace is in the trash; None when it is back already. Raises `Exists` when something is in its place."""
+    location = Path(workspace.location)
     _refuse_links(location)
     kept = next((place for place in (home / "tree", beside / "tree") if place.exists()), None)
     if kept is None and not location.exists():
         raise NotFound(
             f"Nothing is left of {workspace.id} in the trash: its folder was removed by other means.",
-            "What was last snapshotted of it is still in git, below refs/workspaces.",
+            "What was last snapshotted of it is still in the project's history.",
         )
-    if kept is not None:
-        if os.path.lexists(location):
-            raise Exists(f"{location} is in the way, so {workspace.id} stays in the trash.", "Move it away and call again.")
-        location.parent.mkdir(exist_ok=True)
-        if (home / "admin").exists():
-            registration.appear(home / "admin", admin)
-        kept.rename(location)
-        tree.sync(location.parent)
+    if kept is not None and os.path.lexists(location):
+        raise Exists(f"{location} is in the way, so {workspace.id} stays in the trash.", "Move it away and call again.")
+    return kept
+
+
+def bring_back(workspace: Workspace, kept: Path) -> None:
+    """Move a folder from its place in the trash to its own."""
+    location = Path(workspace.location)
+    location.parent.mkdir(exist_ok=True)
+    kept.rename(location)
+    tree.sync(location.parent)
+
+
+def forget_places(home: Path, beside: Path) -> None:
+    """Remove a workspace's places in the trash when nothing is in them."""
     for place in (home, beside):
         with suppress(OSError):
             place.rmdir()
@@ -60,7 +83,7 @@ def revive(repository: Repository, workspace: Workspace) -> None:
 
 def purge(repository: Repository, workspace: Workspace) -> None:
     """Remove the worktree for good, wherever it is: half made, in its place, or in the trash."""
-    for place in (*registration.staging(repository, workspace), *_places(repository, workspace)):
+    for place in (*registration.staging(repository, workspace), *places(repository.home, workspace)):
         tree.remove(place)
     admin = repository.admin_dir(workspace)
     if admin.exists():
@@ -84,9 +107,9 @@ def _refuse_links(location: Path) -> None:
         )
 
 
-def _places(repository: Repository, workspace: Workspace) -> tuple[Path, Path]:
+def places(home: Path, workspace: Workspace) -> tuple[Path, Path]:
     """Return the workspace's place in the trash, and the one to use where that is on another file system."""
-    return repository.home / "trash" / workspace.uid, Path(workspace.location).parent / ".trash" / workspace.uid
+    return home / "trash" / workspace.uid, Path(workspace.location).parent / ".trash" / workspace.uid
 
 
 def _away(location: Path, first: Path, second: Path) -> None:

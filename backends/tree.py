@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -10,9 +11,14 @@ import stat
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_RUNGS = 200
+"""Folders on a way that are kept open at most; those below are opened anew each time."""
 _FICLONE = 0x40049409
 """ioctl_ficlone(2): make a file share another's blocks until one of them is written."""
 
@@ -23,8 +29,8 @@ def copies_by(folder: Path) -> str:
     probe.mkdir(parents=True)
     try:
         (probe / "a").write_bytes(b"x" * 4096)
-        with _opened(probe, os.O_RDONLY, "a") as source, _opened(probe, os.O_WRONLY | os.O_CREAT, "b") as target:
-            return _fill(source, target)
+        with opened(os.open(probe / "a", os.O_RDONLY)) as source, opened(os.open(probe / "b", os.O_WRONLY | os.O_CREAT, 0o600)) as target:
+            return fill(source, target)
     finally:
         shutil.rmtree(probe)
 
@@ -48,50 +54,126 @@ def copy(source: Path, target: Path, path: bytes) -> bool:
 
 
 def _copy_file(name: bytes, there: int, here: int) -> None:
-    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=there)
-    try:
-        mode = stat.S_IMODE(os.fstat(source).st_mode)
-        target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=here)
-        try:
-            _fill(source, target)
-            os.fchmod(target, mode)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
+    with opened(os.open(name, READ, dir_fd=there)) as source, opened(os.open(name, CREATE, 0o600, dir_fd=here)) as target:
+        fill(source, target)
+        os.fchmod(target, stat.S_IMODE(os.fstat(source).st_mode))
 
 
-def _fill(source: int, target: int) -> str:
-    """Give `target` the contents of `source` by the best means that works here, and say which."""
+def fill(source: int, target: int) -> str:
+    """Give `target`, an empty file, the contents that `source` has now, by the best means that works here, and say which. Holes stay holes.
+
+    Of a file that grows meanwhile, a copy holds no more than it had at the start.
+    """
     if hasattr(os, "copy_file_range"):
         with suppress(OSError):
             fcntl.ioctl(target, _FICLONE, source)
             return "reflink"
+    found = os.fstat(source)
+    means = "plain copy"
+    for start, end in _filled(source, found):
+        means = _copy_range(source, target, start, end)
+    if os.fstat(target).st_size < found.st_size:
+        os.ftruncate(target, found.st_size)
+    return means
+
+
+def _filled(source: int, found: os.stat_result) -> Generator[tuple[int, int]]:
+    """Yield the parts of a file that hold data: all of it, unless it has holes."""
+    if found.st_blocks * 512 >= found.st_size:
+        yield 0, found.st_size
+        return
+    at = 0
+    while at < found.st_size:
         try:
-            while os.copy_file_range(source, target, 1 << 30):
-                pass
+            start = os.lseek(source, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole is left
+                return
+            raise
+        at = os.lseek(source, start, os.SEEK_HOLE)
+        yield start, min(at, found.st_size)
+
+
+def _copy_range(source: int, target: int, start: int, end: int) -> str:
+    at = start
+    if hasattr(os, "copy_file_range"):
+        try:
+            while at < end and (done := os.copy_file_range(source, target, min(end - at, 1 << 30), at, at)):
+                at += done
             return "kernel copy"
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-            os.lseek(source, 0, os.SEEK_SET)
-            os.lseek(target, 0, os.SEEK_SET)
-    while chunk := os.read(source, 1 << 20):
+    while at < end and (chunk := os.pread(source, min(end - at, 1 << 20), at)):
         view = memoryview(chunk)
         while view:
-            view = view[os.write(target, view) :]
+            done = os.pwrite(target, view, at)
+            at, view = at + done, view[done:]
     return "plain copy"
+
+
+class Folders:
+    """Descriptors of the folders below a root, opened one name at a time, so that no link on the way is followed.
+
+    Those on the way to the last one are kept open: what comes in the order of paths opens each folder once.
+    """
+
+    def __init__(self, root: Path | str, make: bool = False) -> None:
+        self._root = os.open(root, FOLDER)
+        self._make = make
+        self._way: list[tuple[str, int]] = []
+        self._deep: int | None = None
+
+    def at(self, folder: str) -> int:
+        """Return the descriptor of a folder (`""` for the root), good until the next call. With `make`, missing ones are made."""
+        names = folder.split("/") if folder else []
+        near, deep = names[:_RUNGS], names[_RUNGS:]
+        known = 0
+        while known < min(len(near), len(self._way)) and near[known] == self._way[known][0]:
+            known += 1
+        self._close_from(known)
+        for name in near[known:]:
+            self._way.append((name, self._below(self._way[-1][1] if self._way else self._root, name)))
+        here = self._way[-1][1] if self._way else self._root
+        for name in deep:
+            below = self._below(here, name)
+            self._keep_deep(below)
+            here = below
+        return here
+
+    def _below(self, parent: int, name: str) -> int:
+        if self._make:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=parent)
+        return os.open(name, FOLDER, dir_fd=parent)
+
+    def _keep_deep(self, descriptor: int | None) -> None:
+        if self._deep is not None:
+            os.close(self._deep)
+        self._deep = descriptor
+
+    def _close_from(self, known: int) -> None:
+        self._keep_deep(None)
+        while len(self._way) > known:
+            os.close(self._way.pop()[1])
+
+    def __enter__(self) -> Folders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_from(0)
+        os.close(self._root)
 
 
 @contextmanager
 def _descended(root: Path, folders: list[bytes], make: bool) -> Generator[int]:
-    descriptor = os.open(root, _FOLDER)
+    descriptor = os.open(root, FOLDER)
     try:
         for folder in folders:
             if make:
                 with suppress(FileExistsError):
                     os.mkdir(folder, dir_fd=descriptor)
-            below = os.open(folder, _FOLDER, dir_fd=descriptor)
+            below = os.open(folder, FOLDER, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = below
         yield descriptor
@@ -100,8 +182,8 @@ def _descended(root: Path, folders: list[bytes], make: bool) -> Generator[int]:
 
 
 @contextmanager
-def _opened(folder: Path, flags: int, name: str) -> Generator[int]:
-    descriptor = os.open(folder / name, flags | os.O_CLOEXEC, 0o600)
+def opened(descriptor: int) -> Generator[int]:
+    """Close a descriptor at the end of the block."""
     try:
         yield descriptor
     finally:
@@ -124,7 +206,7 @@ def remove(tree: Path) -> None:
         return None
     if not stat.S_ISDIR(top.st_mode):
         return tree.unlink()
-    parent = os.open(tree.parent, _FOLDER)
+    parent = os.open(tree.parent, FOLDER)
     try:
         _empty(parent, os.fsencode(tree.name))
     finally:
@@ -133,7 +215,7 @@ def remove(tree: Path) -> None:
 
 def _empty(parent: int, name: bytes) -> None:
     """Remove the folder `name` below `parent`: deep folders are lifted to its top, so that neither recursion nor path length is a limit."""
-    top = os.open(name, _FOLDER, dir_fd=parent)
+    top = os.open(name, FOLDER, dir_fd=parent)
     try:
         os.fchmod(top, 0o700)
         lifted = 0
@@ -155,7 +237,7 @@ def _unlinked(folder: int, entry: bytes) -> bool:
 
 
 def _lift_children(top: int, entry: bytes, lifted: int) -> int:
-    below = os.open(entry, _FOLDER, dir_fd=top)
+    below = os.open(entry, FOLDER, dir_fd=top)
     try:
         os.fchmod(below, 0o700)
         for child in map(os.fsencode, os.listdir(below)):
@@ -183,3 +265,19 @@ def sync_file(file: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """Make everything on the file system of `folder` durable: syncfs(2) where there is one, else all file systems."""
+    syncfs = getattr(_libc(), "syncfs", None)
+    with opened(os.open(folder, FOLDER)) as descriptor:
+        if syncfs is None:
+            os.sync()
+        elif syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

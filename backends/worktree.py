@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -30,13 +26,11 @@ from workspaces.model import (
     path_text,
 )
 
-from . import checkout, combine, packs, registration, repository, snapshot, trash, tree
+from . import checkout, combine, packs, registration, repository, snapshot, trash, tree, views
 from .diff import changes, patch
 from .git import Git, readable
 
 _GIT_NEEDED = (2, 39)
-_STALE = 86400.0
-"""Seconds after which what a killed call left in the scratch folder is removed."""
 
 
 class WorktreeBackend:
@@ -67,10 +61,7 @@ class WorktreeBackend:
         scratch = self._repository.scratch
         scratch.mkdir(parents=True, exist_ok=True)
         registration.ignore_workspaces(self.root / repository.WORKSPACES)
-        for leftover in scratch.iterdir():
-            if _is_abandoned(leftover):
-                with suppress(OSError):  # another call may be clearing the same away
-                    tree.remove(leftover)
+        views.clear(scratch)
         packs.forget_stale(self._repository.common_dir / "objects" / "pack")
 
     @cached_property
@@ -117,16 +108,9 @@ class WorktreeBackend:
 
     @contextmanager
     def aside(self) -> Generator[WorktreeBackend]:
-        folder = Path(tempfile.mkdtemp(prefix="aside-", dir=self._repository.scratch))
-        # Held before it has its name, so that whoever clears away what dead calls left never takes this for one.
-        with (folder / "lock.new").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                (folder / "lock.new").rename(folder / "lock")
-                (folder / "objects").mkdir()
-                yield WorktreeBackend(self._repository, folder)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        with views.view(self._repository.scratch) as folder:
+            (folder / "objects").mkdir()
+            yield WorktreeBackend(self._repository, folder)
 
     @contextmanager
     def keep_all(self) -> Generator[None]:
@@ -385,20 +369,6 @@ class WorktreeBackend:
                 repair=f"Write this line to it: gitdir: {self._repository.admin_dir(workspace)}",
             )
         return Finding(check=workspace.id, ok=True, message=workspace.location)
-
-
-def _is_abandoned(leftover: Path) -> bool:
-    """Return whether something in the scratch folder belongs to a call that is dead: nobody holds it, or it is a day old."""
-    try:
-        with (leftover / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    except BlockingIOError:
-        return False
-    except OSError:
-        with suppress(FileNotFoundError):
-            return time.time() - leftover.lstat().st_mtime > _STALE
-        return False
 
 
 @contextmanager

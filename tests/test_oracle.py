@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict
 
 import pytest
 from support import Repo
 
-from workspaces.backend import Backend, find
+from workspaces.backend import Backend, choose, find
 from workspaces.errors import WorkspacesError
-from workspaces.model import Snapshot
+from workspaces.model import Snapshot, Workspace
 
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle" / "merge"
 
@@ -60,6 +64,101 @@ def _disagreement(store: Repo, view: Backend, case: Case) -> str:
     if case["kind"] == "conflict" and case["agree_2.39_2.55"]:
         return "" if paths == _conflicting(store, case) else f"{paths} instead of {_conflicting(store, case)}"
     return ""
+
+
+def test_every_recorded_merge_of_folders(store: Repo, tmp_path: Path) -> None:
+    """The same by folders: each commit is laid out as one, and its snapshot descends from those of its parents."""
+    root = tmp_path / "project"
+    root.mkdir()
+    backend = choose(root, "directory")
+    backend.initialize()
+    # What is beyond a folder: a submodule is a commit of another repository, which no file can be.
+    expressible = [case for case in cases() if not _has_submodules(store, case)]
+    with backend.aside() as view:
+        folders = Folders(store, view, root)
+        wrong = {case["id"]: why for case in expressible if (why := folders.disagreement(case))}
+    assert len(expressible) > 300
+    assert wrong == {}
+
+
+class Folders:
+    """The commits of a repository as snapshots of folders."""
+
+    def __init__(self, store: Repo, view: Backend, root: Path) -> None:
+        self.store, self.view, self.root = store, view, root
+        self._known: dict[str, Snapshot] = {}
+
+    def disagreement(self, case: Case) -> str:
+        ours, theirs = self.snapshot(case["ours"]), self.snapshot(case["theirs"])
+        try:
+            merged = self.view.merge(ours, theirs)
+        except WorkspacesError as error:
+            return "" if case["kind"] not in ("clean", "conflict") else error.message
+        paths = {conflict.path for conflict in merged.conflicts}
+        if case["kind"] == "clean" and case["agree_2.39_2.55"]:
+            tree = self._tree_of(merged.contents, case["id"])
+            return "" if tree == case["tree"] and not paths else f"{tree} {paths}"
+        if case["kind"] == "conflict" and case["agree_2.39_2.55"]:
+            expected = _conflicting(self.store, case)
+            return "" if paths == expected else f"{paths} instead of {expected}"
+        return ""
+
+    def snapshot(self, commit: str) -> Snapshot:
+        for name in self.store.git("rev-list", "--reverse", "--topo-order", "--parents", commit).splitlines():
+            made, *parents = name.split()
+            if made not in self._known:
+                place = self._place(made)
+                self._lay_out(made, Path(place.location))
+                self._known[made] = self.view.snapshot(place, [self._known[parent].id for parent in parents])
+        return self._known[commit]
+
+    def _place(self, name: str) -> Workspace:
+        location = self.root / ".workspaces" / name
+        location.mkdir(parents=True, exist_ok=True)
+        about = {"id": f"project/{name}", "name": name, "project": "project", "backend": "directory", "isolation": "", "state": "ready"}
+        return Workspace.model_validate({**about, "uid": name, "location": str(location), "created": datetime.now(UTC)})
+
+    def _lay_out(self, commit: str, folder: Path) -> None:
+        for mode, blob, name in _entries(self.store, commit):
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            data = subprocess.run(["git", "cat-file", "blob", blob], cwd=self.store.path, capture_output=True, check=True).stdout
+            if mode == "120000":
+                place.symlink_to(os.fsdecode(data))
+            else:
+                place.write_bytes(data)
+                place.chmod(0o755 if mode == "100755" else 0o644)
+
+    def _tree_of(self, contents: str, name: str) -> str:
+        """Return git's name for what a folder made of a merge's result holds."""
+        clone = self._place(f"result-{name}")
+        Path(clone.location).rmdir()
+        self.view.fork(Snapshot(id="", contents=contents), clone, clone)
+        folder = Path(clone.location)
+        rows: list[str] = []
+        for file in sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file()):
+            data = os.fsencode(file.readlink()) if file.is_symlink() else file.read_bytes()
+            mode = "120000" if file.is_symlink() else "100755" if file.stat().st_mode & 0o100 else "100644"
+            hashed = subprocess.run(
+                ["git", "hash-object", "-w", "--stdin"], cwd=self.store.path, input=data, capture_output=True, check=True
+            )
+            rows.append(f"{mode} {hashed.stdout.decode().strip()}\t{file.relative_to(folder)}\0")
+        index = {**os.environ, "GIT_INDEX_FILE": str(self.root / f"index-{name}")}
+        put = ["git", "update-index", "-z", "--index-info"]
+        subprocess.run(put, cwd=self.store.path, env=index, input="".join(rows).encode(), check=True)
+        made = subprocess.run(["git", "write-tree"], cwd=self.store.path, env=index, capture_output=True, check=True)
+        return made.stdout.decode().strip()
+
+
+def _entries(store: Repo, commit: str) -> Iterator[tuple[str, str, str]]:
+    for row in store.git("ls-tree", "-r", "-z", commit).split("\0")[:-1]:
+        about, name = row.split("\t", 1)
+        yield about.split()[0], about.split()[2], name
+
+
+def _has_submodules(store: Repo, case: Case) -> bool:
+    commits = store.git("rev-list", case["ours"], case["theirs"], check=False).split()
+    return any(mode == "160000" for commit in commits for mode, _, _ in _entries(store, commit))
 
 
 def _conflicting(store: Repo, case: Case) -> set[str]:

@@ -59,6 +59,7 @@ class Snapshot(Noun):
     left_out: tuple[str, ...] = Field(default=(), description="repositories of their own in there, which no snapshot holds")
     ahead: tuple[str, ...] = Field(default=(), description="repositories of their own in there with commits since, which no merge brings")
     skipped: tuple[str, ...] = Field(default=(), description="what has no contents to copy: sockets, pipes, devices, mount points")
+    unsteady: tuple[str, ...] = Field(default=(), description="files that were being written while they were read")
 
 
 class Workspace(Noun):

@@ -58,6 +58,8 @@ def flaws(name: str, snapshot: Snapshot) -> tuple[str, ...]:
         found.append(f"{name} has commits of its own in {listed(snapshot.ahead)}; a merge brings the files, not those commits.")
     if snapshot.skipped:
         found.append(f"Left out of {name}: {listed(snapshot.skipped)}.")
+    if snapshot.unsteady:
+        found.append(f"Being written in {name} while it was read, so perhaps in the middle of a change: {listed(snapshot.unsteady)}.")
     if snapshot.unmerged:
         found.append(f"{name} is in the middle of a merge of its own; unmerged: {listed(snapshot.unmerged)}.")
     return tuple(found)

@@ -1,0 +1,485 @@
+"""The directory backend: every workspace is a folder of its own, a copy of all that is in the project, sharing what the file system can share.
+
+Snapshots are manifests (`manifest`) in an archive; contents are read and kept only where something changed. git's own merge decides over sparse
+trees of the changed paths (`sparse`), in a repository that lives as long as one call.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import ClassVar, get_args
+
+from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAProject, WorkspaceGone, translated
+from workspaces.model import (
+    Capabilities,
+    ConflictKind,
+    Diff,
+    Finding,
+    History,
+    Merge,
+    OnConflict,
+    Snapshot,
+    Workspace,
+    path_bytes,
+    path_text,
+)
+
+from . import combine, filling, freezing, lineages, moving, registration, results, trash, tree, views
+from .archive import Archive, Live, Record
+from .freezing import Index
+from .manifest import Manifest, differing, within
+from .pool import HELD, Pool
+from .scan import WORKSPACES, key_of
+from .sparse import Sparse, needed
+
+_STATE = ".state"
+_TRIES = 3
+
+
+@dataclass
+class View:
+    """What one call freezes and combines: contents in a folder that vanishes, records in memory."""
+
+    folder: Path
+    records: dict[str, Record] = field(default_factory=dict[str, Record])
+    by_contents: dict[str, Record] = field(default_factory=dict[str, Record])
+    without_contents: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    lock: Lock = field(default_factory=Lock)
+
+
+class DirectoryBackend:
+    """See `workspaces.backend.Backend`."""
+
+    name: ClassVar[str] = "directory"
+
+    def __init__(self, root: Path, view: View | None = None) -> None:
+        self.root, self.home, self.holds_store = root, root / WORKSPACES / _STATE, True
+        self._archive, self._view = Archive(self.home), view
+        self._pool = Pool(view.folder / "pool", self._archive.pool) if view else self._archive.pool
+
+    @classmethod
+    def find(cls, path: Path) -> DirectoryBackend | None:
+        """See `Backend.find`. Inside of a workspace it is the project of that: what a workspace contains does not decide."""
+        real = path.resolve()
+        around = [folder for folder in (real, *real.parents) if (folder / WORKSPACES / _STATE).is_dir()]
+        holders = [folder for folder in around if (folder / WORKSPACES) in real.parents]
+        found = holders[-1] if holders else next(iter(around), None)
+        return cls(found) if found else None
+
+    @classmethod
+    def adopt(cls, path: Path) -> DirectoryBackend | None:
+        root = path.resolve()
+        if root.parent == root:
+            raise NotAProject(f"{root} is the whole file system. Nothing was changed.", "Name a folder in it.")
+        try:
+            str(root).encode()
+        except UnicodeEncodeError:
+            raise NotAProject("The path of the folder is not UTF-8. Nothing was changed.", "Rename the folder.") from None
+        return cls(root)
+
+    def initialize(self) -> None:
+        with _as_ours():
+            if not self.root.is_dir():
+                raise WorkspaceGone(f"The project's folder is gone: {self.root}. Nothing was made in its place.", "Put it back.")
+            registration.ignore_workspaces(self.root / WORKSPACES)
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            views.clear(self._scratch)
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        kinds: tuple[ConflictKind, ...] = get_args(ConflictKind)
+        return Capabilities(
+            isolation="private-gitdir" if (self.root / ".git").exists() else "private-folder",
+            copies_by=tree.copies_by(self._scratch),
+            commits=False,
+            merge_kinds=tuple(kind for kind in kinds if kind != "submodule"),
+            max_clones=256,
+        )
+
+    @property
+    def _scratch(self) -> Path:
+        return self.home / "tmp"
+
+    # -- views
+
+    @contextmanager
+    def aside(self) -> Generator[DirectoryBackend]:
+        with _as_ours(), views.view(self._scratch) as folder:
+            yield DirectoryBackend(self.root, View(folder))
+
+    @contextmanager
+    def keep_all(self) -> Generator[None]:
+        with _as_ours(), self._archive.held():
+            if self._view:
+                self._archive.pool.bring_in(self._pool)
+            yield
+
+    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
+        record = self._record(snapshot)
+        with _as_ours():
+            if not self._archive.holds(record.id):
+                self._bring_in(record)
+                self._archive.write(record)
+                tree.sync_all(self.home)
+            self._archive.keep(workspace.uid, label, record.id)
+
+    def _bring_in(self, record: Record) -> None:
+        """Freeze all contents of a record that the archive has not."""
+        names = self._archive.pool.names
+        for found in record.manifest.files.values():
+            if found.content not in names:
+                os.close(self._opened(record, self._archive.pool, found.content))
+                names.add(found.content)
+
+    # -- freezing and looking
+
+    def _at(self, workspace: Workspace) -> Path:
+        location = Path(workspace.location)
+        if not location.is_dir() or location.is_symlink() or (not workspace.is_main and location.parent.is_symlink()):
+            raise WorkspaceGone(
+                f"The folder of {workspace.id} is gone: {location}.",
+                "Put the folder back, or delete the workspace; its restore points are kept.",
+            )
+        return location
+
+    def _index(self, workspace: Workspace) -> Path:
+        return self.home / "index" / workspace.uid
+
+    def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
+        """See `Backend.snapshot`. Without commits, `committed` makes no difference."""
+        location = self._at(workspace)
+        for attempt in range(1, _TRIES + 1):
+            with _as_ours():
+                frozen = freezing.freeze(location, self._index(workspace), self._pool, self._archive.is_empty)
+            live = Live(location, frozen.index.keys, frozen.manifest)
+            record = Record.of(frozen.manifest, list(dict.fromkeys(lineage)), (live,))
+            try:
+                self._hold_own(workspace, record)
+            except Busy:
+                if attempt < _TRIES:
+                    continue
+                raise
+            return self._noted(workspace, record, frozen)
+        raise Busy(f"{location} is being changed all the time.", "Call again.")
+
+    def _noted(self, workspace: Workspace, record: Record, frozen: freezing.Frozen) -> Snapshot:
+        self._remember(record)
+        if self._view:
+            self._view.without_contents[workspace.uid] = tuple(frozen.skipped)
+        return Snapshot(
+            id=record.id,
+            contents=record.manifest.contents,
+            ahead=self._ahead(workspace, record),
+            skipped=tuple(f"{_shown(path)} ({reason})" for path, reason in frozen.skipped.items()),
+            unsteady=tuple(map(_shown, frozen.unsteady)),
+        )
+
+    def _hold_own(self, workspace: Workspace, record: Record) -> None:
+        """Freeze what a clone changed since it was made, as far as it is small: its agent may go on writing while we look."""
+        if self._view is None or not workspace.origin or not self._archive.holds(workspace.origin):
+            return
+        for path in differing(self._archive.load(workspace.origin).manifest, record.manifest):
+            found = record.manifest.at(path)
+            if found and found.kind == "f" and record.manifest.how_at(path).size <= HELD:
+                os.close(self._opened(record, self._pool, found.content))
+
+    def _ahead(self, workspace: Workspace, record: Record) -> tuple[str, ...]:
+        """Return the repositories inside of a clone whose branches or head are not what they were when it was made."""
+        if workspace.is_main or not record.manifest.private or not self._archive.holds(workspace.origin):
+            return ()
+        origin = self._archive.load(workspace.origin).manifest
+        moved = differing(origin, record.manifest, private=True)
+        inside = {folder: [f"{folder}/HEAD", f"{folder}/refs/heads", f"{folder}/refs/stash"] for folder in record.manifest.private}
+        return tuple(folder for folder, names in inside.items() if any(within(path, names) for path in moved))
+
+    def load(self, snapshot: str) -> Snapshot:
+        if self._view and snapshot in self._view.records:
+            return Snapshot(id=snapshot, contents=self._view.records[snapshot].manifest.contents)
+        return Snapshot(id=snapshot, contents=self._archive.about(snapshot)[0])
+
+    def _record(self, snapshot: Snapshot) -> Record:
+        """Return what is behind a snapshot. One without an id is what a merge in this view gave."""
+        view = self._view
+        if view and snapshot.id in view.records:
+            return view.records[snapshot.id]
+        if view and not snapshot.id and snapshot.contents in view.by_contents:
+            return view.by_contents[snapshot.contents]
+        return self._archive.load(snapshot.id)
+
+    def _remember(self, record: Record) -> Record:
+        if self._view:
+            self._view.records[record.id] = record
+            self._view.by_contents[record.manifest.contents] = record
+        return record
+
+    def _parents(self, name: str) -> tuple[str, ...]:
+        if self._view and name in self._view.records:
+            return self._view.records[name].parents
+        try:
+            return self._archive.about(name)[1]
+        except BackendFailed:
+            return ()
+
+    def _opened(self, record: Record, pool: Pool, name: str) -> int:
+        """Open frozen contents of a record by their name, freezing them into `pool` first when they are only in a live folder yet.
+
+        Raises `Busy` when the file there is no longer what the record saw.
+        """
+        place = pool.find(name)
+        if place is None:
+            live = next((live for live in record.live if name in live.places), None)
+            if live is None:
+                raise BackendFailed(f"Contents of the snapshot {record.id[:12]} are gone.", "workspaces doctor looks closer.")
+            _freeze_file(live, pool, name)
+            place = pool.place(name)
+        return os.open(place, tree.READ)
+
+    # -- comparing and combining
+
+    @cached_property
+    def _sparse(self) -> Sparse:
+        if self._view is None:
+            raise BackendFailed("Nothing can be compared outside of a view.", "This is a bug.")
+        return Sparse.create(self._view.folder / "git")
+
+    def _sides(self, records: Sequence[Record], parents: Sequence[Sequence[int]], paths: set[str]) -> list[str]:
+        """Write commits of the records, with these paths, and return their ids."""
+        sides = [(record.manifest, self._source(record), before) for record, before in zip(records, parents, strict=True)]
+        lock = self._view.lock if self._view else Lock()
+        with lock:
+            return self._sparse.commits(sides, paths)
+
+    def _source(self, record: Record) -> Callable[[str], int]:
+        return lambda name: self._opened(record, self._pool, name)
+
+    def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
+        bases = lineages.bases({ours.id, *lineage}, theirs.id, self._parents)
+        return self.load(bases[0]) if len(bases) == 1 else recorded
+
+    def diff(self, old: Snapshot, new: Snapshot) -> Diff:
+        before, after = self._record(old), self._record(new)
+        changed = set(differing(before.manifest, after.manifest))
+        if not changed:
+            return Diff()
+        one, other = self._sides([before, after], [(), ()], changed)
+        return Diff(changes=results.changes(self._sparse.git, one, other, before.manifest, after.manifest))
+
+    def patch(self, old: Snapshot, new: Snapshot, paths: Sequence[str], limit: int) -> str:
+        before, after = self._record(old), self._record(new)
+        one, other = self._sides([before, after], [(), ()], set(differing(before.manifest, after.manifest)))
+        return results.patch(self._sparse.git, one, other, paths, limit)
+
+    def ahead(self, old: Snapshot, new: Snapshot) -> int:
+        return int(old.contents != new.contents)
+
+    def restrict(self, base: Snapshot, theirs: Snapshot, paths: Sequence[str]) -> Snapshot:
+        before, after = self._record(base), self._record(theirs)
+        wanted = [os.fsdecode(path_bytes(path.rstrip("/"))) for path in paths]
+        moved = differing(before.manifest, after.manifest)
+        if idle := [path for path in wanted if not any(within(step, [path]) for step in moved)]:
+            raise InvalidArgument(
+                f"Not changed there: {', '.join(_shown(path)[:200] for path in idle[:5])}. Nothing was merged.",
+                "compare with detail='files' lists what it changed.",
+            )
+        made = results.with_paths(before.manifest, after.manifest, [path for path in moved if within(path, wanted)])
+        record = self._remember(Record.of(made, [base.id], (*before.live, *after.live)))
+        return Snapshot(id=record.id, contents=made.contents)
+
+    def graft(self, contents: Snapshot, onto: str) -> Snapshot:
+        found = self._record(contents)
+        record = self._remember(Record.of(found.manifest, [onto] if onto else [], found.live))
+        return Snapshot(id=record.id, contents=contents.contents)
+
+    def merge(
+        self,
+        ours: Snapshot,
+        theirs: Snapshot,
+        lineage: Sequence[str] = (),
+        on_conflict: OnConflict = "abort",
+        labels: tuple[str, str] = ("ours", "theirs"),
+    ) -> Merge:
+        left, right = self._record(ours), self._record(theirs)
+        graph = lineages.graph([left.id, *lineage], right.id, self._parents)
+        records = [*(self._record(self.load(name)) for name in graph.nodes), left, right]
+        base = records[graph.best].manifest
+        changed = {path for one in records for path in differing(base, one.manifest)}
+        ids = self._sides(records, graph.parents, needed([record.manifest for record in records], changed))
+        git, scratch = self._sparse.git, self._sparse.git.git_dir.parent
+        ours_tree = git.line("rev-parse", f"{ids[-2]}^{{tree}}")
+        merged = combine.merge(git, ids[-2], ids[-1], ours_tree, on_conflict, labels, scratch)
+        sides = results.Sides(base, left.manifest, right.manifest)
+        manifest, merge = results.applied(self._sparse, self._pool, sides, ours_tree, merged, on_conflict)
+        self._remember(Record.of(manifest, [left.id, right.id], (*left.live, *right.live)))
+        return merge
+
+    # -- moving a workspace
+
+    def commit(
+        self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]
+    ) -> Snapshot:
+        """See `Backend.commit`. There are no commits: it is what the merge gave."""
+        record = self._record(Snapshot(id="", contents=merge.contents))
+        return Snapshot(id=record.id, contents=merge.contents)
+
+    def contains(self, workspace: Workspace, commit: str) -> bool:
+        return True
+
+    def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
+        """See `Backend.obstacles`. All files are in a snapshot, so only what has no contents can be in the way: sockets, pipes, mount points."""
+        without = self._view.without_contents.get(workspace.uid, ()) if self._view else ()
+        moved = differing(self._record(old).manifest, self._record(new).manifest) if without else []
+        return tuple(_shown(path) for path in without if any(within(path, [step]) or within(step, [path]) for step in moved))
+
+    def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
+        location, index = self._at(workspace), Index.load(self._index(workspace))
+        if index.manifest.contents != old.contents:
+            raise moving.changed(location)
+        self.keep(workspace, f"result/{new.id}", new)
+        move = self._move(workspace, old, new, whole)
+        touched = moving.carry_out(move)
+        self._note_moved(workspace, index, move.new, touched)
+
+    def _move(self, workspace: Workspace, old: Snapshot, new: Snapshot, whole: bool) -> moving.Move:
+        before, after = self._record(old), self._record(new)
+        return moving.Move(
+            label=f"{before.id} {after.id}",
+            location=Path(workspace.location),
+            aside=self.home / "moves" / workspace.uid,
+            old=before.manifest,
+            new=after.manifest,
+            keys=Index.load(self._index(workspace)).keys,
+            source=self._source(after),
+            pool=self._archive.pool,
+            private=whole,
+        )
+
+    def _note_moved(self, workspace: Workspace, index: Index, new: Manifest, touched: Sequence[str]) -> None:
+        """Let the index forget what was moved: the next look reads it."""
+        for part in (keys := dict(index.keys), what := dict(index.manifest.what), how := dict(index.manifest.how)):
+            for path in touched:
+                part.pop(path, None)
+        Index(keys, Manifest(what, how)).save(self._index(workspace))
+
+    def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
+        if not all(self._archive.holds(each.id) for each in (old, new)):
+            return False  # it was killed before anything was moved
+        with _as_ours():
+            return moving.settle(self._move(workspace, old, new, whole))
+
+    def occupied(self, workspace: Workspace) -> str:
+        return ""
+
+    def untrusted(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
+        return ()
+
+    def marked(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
+        return combine.marked_files(Path(workspace.location), paths)
+
+    # -- making and removing
+
+    def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
+        record, location = self._record(snapshot), Path(clone.location)
+        staged = self._staged(clone)
+        registration.prepare_folder(location.parent)
+        if os.path.lexists(location):
+            raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
+        with _as_ours():
+            staged.mkdir(parents=True)
+            keys = filling.fill(record.manifest, staged, self._source(record))
+            freezing.remember(self._index(clone), keys, record.manifest)
+            tree.sync_all(staged)
+            self._mine(clone).write_text(str(staged.stat().st_ino))
+            staged.rename(location)
+            tree.sync(location.parent)
+        return ()
+
+    def _staged(self, clone: Workspace) -> Path:
+        return self.home / "staging" / clone.uid
+
+    def _mine(self, clone: Workspace) -> Path:
+        """Return the file that says which folder was made for a clone, by its inode."""
+        return self._index(clone).with_suffix(".inode")
+
+    def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
+        with _as_ours():
+            trash.put_away(workspace, *trash.places(self.home, workspace))
+
+    def revive(self, workspace: Workspace) -> None:
+        with _as_ours():
+            home, beside = trash.places(self.home, workspace)
+            if (kept := trash.in_trash(workspace, home, beside)) is not None:
+                trash.bring_back(workspace, kept)
+            trash.forget_places(home, beside)
+
+    def purge(self, workspace: Workspace) -> None:
+        with _as_ours():
+            for place in (self._staged(workspace), *trash.places(self.home, workspace), self.home / "moves" / workspace.uid):
+                tree.remove(place)
+            if self._is_mine(workspace):
+                tree.remove(Path(workspace.location))
+            for file in (self._index(workspace), self._mine(workspace)):
+                file.unlink(missing_ok=True)
+            self._archive.forget(workspace.uid)
+            self._archive.collect()
+
+    def _is_mine(self, workspace: Workspace) -> bool:
+        try:
+            return Path(workspace.location).lstat().st_ino == int(self._mine(workspace).read_text())
+        except (OSError, ValueError):
+            return False
+
+    # -- looking after
+
+    def repoint(self, workspace: Workspace) -> None:
+        """Nothing in a folder names its location."""
+
+    def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
+        for workspace in workspaces:
+            try:
+                yield Finding(check=workspace.id, ok=True, message=str(self._at(workspace)))
+            except WorkspaceGone as missing:
+                yield Finding(check=workspace.id, ok=False, message=missing.message, repair=missing.hint)
+        named = {name for workspace in workspaces for name in (workspace.origin, workspace.base) if name}
+        lost = self._archive.missing(named)
+        yield Finding(
+            check="snapshots",
+            ok=not lost,
+            message=f"snapshots are missing or not whole: {', '.join(lost)}"
+            if lost
+            else "all snapshots that workspaces descend from are whole",
+            repair="Copy the work out of the workspaces that descend from them, and delete these." if lost else "",
+        )
+
+
+def _freeze_file(live: Live, pool: Pool, name: str) -> None:
+    path = live.places[name]
+    at, _, file = path.rpartition("/")
+    changed = Busy(f"{_shown(path)} in {live.location} was changed while it was looked at. Nothing was changed.", "Call again.")
+    try:
+        with tree.Folders(live.location) as folders, tree.opened(os.open(file, tree.READ, dir_fd=folders.at(at))) as source:
+            before = key_of(os.fstat(source))
+            found = pool.add(source, name if live.keys.get(path) == before else "")
+            if found != name or key_of(os.fstat(source)) != before:
+                raise changed
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise changed from error
+
+
+def _shown(path: str) -> str:
+    return path_text(os.fsencode(path))
+
+
+@contextmanager
+def _as_ours() -> Generator[None]:
+    """Let what the operating system refuses leave as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise translated(error) from error

@@ -1,0 +1,80 @@
+"""Making files, links and folders as a manifest says they are, from frozen contents."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from . import tree
+from .manifest import Entry, How, Manifest, attributes, how
+from .scan import key_of
+
+Source = Callable[[str], int]
+"""Opens contents by their name."""
+
+
+def put(folder: int, name: str, entry: Entry, about: How, source: Source) -> None:
+    """Make one file or link, which must not be there, below an open folder."""
+    if entry.kind == "l":
+        os.symlink(entry.content, name, dir_fd=folder)
+        os.utime(name, ns=(about.modified, about.modified), dir_fd=folder, follow_symlinks=False)
+        return
+    with tree.opened(source(entry.content)) as there, tree.opened(os.open(name, tree.CREATE, 0o600, dir_fd=folder)) as here:
+        tree.fill(there, here)
+        _finish(here, entry, about)
+
+
+def _finish(file: int, entry: Entry, about: How) -> None:
+    for name, value in attributes(entry.attributes).items():
+        try:
+            os.setxattr(file, name, value)
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
+                raise
+    os.fchmod(file, entry.perm)
+    os.utime(file, ns=(about.modified, about.modified))
+
+
+def fill(manifest: Manifest, target: Path, source: Source) -> dict[str, str]:
+    """Fill an empty folder with all of a manifest, and return the keys of what was made."""
+    keys: dict[str, str] = {}
+    linked: dict[int, str] = {}
+    paths = sorted(manifest.what)
+    with tree.Folders(target, make=True) as folders:
+        for path in paths:
+            at, _, name = path.rpartition("/")
+            entry, about = manifest.at(path) or Entry("f"), how(manifest.how[path])
+            folder = folders.at(at)
+            if entry.kind == "d":
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=folder)
+            elif about.link in linked and manifest.what[linked[about.link]] == manifest.what[path]:
+                _link(target, linked[about.link], path)
+            else:
+                put(folder, name, entry, about, source)
+                if about.link:
+                    linked[about.link] = path
+            keys[path] = "" if about.link else key_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+        for path in [path for path, key in keys.items() if not key]:  # making another link to a file changes its key
+            keys[path] = key_of(os.stat(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]), follow_symlinks=False))
+    for path in reversed([path for path in paths if manifest.what[path].startswith("d")]):
+        finish_folder(target, path, manifest)
+    return keys
+
+
+def _link(root: Path, old: str, new: str) -> None:
+    with tree.Folders(root) as there, tree.Folders(root) as here:
+        source, target = there.at(old.rpartition("/")[0]), here.at(new.rpartition("/")[0])
+        os.link(old.rpartition("/")[2], new.rpartition("/")[2], src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+
+
+def finish_folder(root: Path, path: str, manifest: Manifest) -> None:
+    """Give a folder the permissions, attributes and times that a manifest has for it."""
+    entry = manifest.at(path)
+    if entry is None:
+        return
+    with tree.Folders(root) as folders:
+        _finish(folders.at(path), entry, manifest.how_at(path))

@@ -1,0 +1,219 @@
+"""Freezing a folder: a manifest of all that is there now, reading only what changed since it was last looked at.
+
+What was seen is remembered in an index, by the whole key of a path (`scan`). A file that was changed so lately that another change could leave
+the same times is not remembered, and read again at the next look (gitformat-index(5), "racily clean"). Before changed files are read, the file
+system is synced: writes through a memory map that come after the read then show in the times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from workspaces.errors import BackendFailed, NotAllowed, translated
+
+from . import tree
+from .manifest import Entry, How, Manifest, packed_attributes, texts
+from .pool import HELD, SMALL, Pool, unread
+from .scan import Row, key_of, row_of, scan
+
+_TRIES = 4
+_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
+"""Nanoseconds in which two changes can have the same time: of clocks that tick, and of file systems that store whole seconds."""
+
+
+_Read = Callable[[int, int], str]
+"""Names the contents of an open file of so many bytes."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What was last seen of a folder. A path without a key is looked at again."""
+
+    keys: Mapping[str, str]
+    manifest: Manifest
+
+    @classmethod
+    def load(cls, file: Path) -> Index:
+        """Read an index; one that is missing or damaged is empty: it only saves work."""
+        try:
+            read: JsonValue = json.loads(file.read_bytes())
+            parts = read if isinstance(read, dict) else {}
+            return cls(texts(parts["keys"]), Manifest(texts(parts["what"]), texts(parts["how"])))
+        except (OSError, ValueError, KeyError, BackendFailed):
+            return cls({}, Manifest({}, {}))
+
+    def save(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f"{file.name}.{os.urandom(4).hex()}")
+        draft.write_text(json.dumps({"keys": self.keys, "what": self.manifest.what, "how": self.manifest.how}))
+        draft.rename(file)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A folder as it was. `skipped` has no contents to copy; `unsteady` files were written while they were read."""
+
+    index: Index
+    skipped: Mapping[str, str]
+    unsteady: tuple[str, ...]
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.index.manifest
+
+
+@dataclass(frozen=True)
+class _Seen:
+    key: str
+    what: str
+    how: str
+    is_steady: bool = True
+
+
+def freeze(location: Path, file: Path, pool: Pool, is_first: bool) -> Frozen:
+    """Freeze a folder whose index is in `file`. With `is_first`, when nothing was ever kept, large files are named without reading them."""
+    known = Index.load(file)
+    found = scan(location, len(known.keys))
+    changed = sorted(path for path, _ in found.keys.items() - known.keys.items())
+    gone = known.manifest.what.keys() - found.keys.keys()
+    if not changed and not gone:
+        return Frozen(known, found.skipped, ())
+    tree.sync_all(location)
+    now = clock(file.parent)
+    seen = _look(location, changed, pool, _reader(pool, is_first and not known.keys))
+    gone |= {path for path in changed if path not in seen}
+    what, how, keys = dict(known.manifest.what), dict(known.manifest.how), dict(known.keys)
+    for path in gone:
+        for part in (what, how, keys):
+            part.pop(path, None)
+    for path, one in seen.items():
+        what[path], how[path] = one.what, one.how
+        keys[path] = one.key
+        if not one.is_steady or _is_racy(row_of(one.key), now):
+            del keys[path]
+    made = Index(keys, Manifest(what, how))
+    made.save(file)
+    return Frozen(made, found.skipped, tuple(path for path, one in seen.items() if not one.is_steady))
+
+
+def remember(file: Path, keys: Mapping[str, str], manifest: Manifest) -> None:
+    """Write the index of a folder that was just made, and that nobody else has seen yet, waiting where a large file would have to be read again."""
+    now = clock(file.parent)
+    young = {path for path, key in keys.items() if _is_racy(row_of(key), now)}
+    if any(manifest.how_at(path).size > SMALL for path in young):
+        time.sleep(_TICK / 1e9)
+        now = clock(file.parent)
+        young = {path for path in young if _is_racy(row_of(keys[path]), now)}
+    Index({path: key for path, key in keys.items() if path not in young}, manifest).save(file)
+
+
+def _is_racy(row: Row, now: int) -> bool:
+    if row.kind == "d":
+        return False
+    tick = _COARSE_TICK if row.changed % 10**9 == 0 else _TICK
+    return max(row.modified, row.changed) > now - tick
+
+
+def clock(folder: Path) -> int:
+    """Return the time that the file system of `folder` gives to a file now, in nanoseconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".now-{os.urandom(6).hex()}"
+    try:
+        with tree.opened(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)) as file:
+            return os.fstat(file).st_mtime_ns
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _look(location: Path, paths: list[str], pool: Pool, read: _Read) -> dict[str, _Seen]:
+    """Read the paths. What vanished meanwhile is left out; what became a link or a folder's place is what it is now."""
+    seen: dict[str, _Seen] = {}
+    with tree.Folders(location) as folders:
+        for path in paths:
+            at, _, name = path.rpartition("/")
+            try:
+                one = _seen(folders.at(at), name, pool, read)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except PermissionError as error:
+                raise NotAllowed(f"{location / path} may not be read. Nothing was changed.", "Change its permissions.") from error
+            except OSError as error:
+                if os.path.islink(location / at):
+                    continue
+                raise translated(error) from error
+            if one is not None:
+                seen[path] = one
+    return seen
+
+
+def _seen(folder: int, name: str, pool: Pool, read: _Read) -> _Seen | None:
+    for _ in range(_TRIES):
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        row = row_of(key_of(found))
+        if row.kind == "l":
+            target = os.readlink(name, dir_fd=folder)
+            return _Seen(key_of(found), Entry("l", 0, target).line, How(row.size, row.modified).line)
+        if row.kind == "d":
+            with tree.opened(os.open(name, tree.FOLDER, dir_fd=folder)) as file:
+                return _Seen(key_of(found), Entry("d", row.perm, "", _attributes(file)).line, How(0, row.modified).line)
+        if row.kind != "f":
+            return None
+        try:
+            descriptor = os.open(name, tree.READ, dir_fd=folder)
+        except OSError:
+            if key_of(os.stat(name, dir_fd=folder, follow_symlinks=False)) == key_of(found):
+                raise
+            continue  # it became something else in between
+        with tree.opened(descriptor) as file:
+            return _file(file, pool, read)
+    return None
+
+
+def _reader(pool: Pool, is_first: bool) -> _Read:
+    """Return how contents are named: at first sight a large file is not read; later a small one is frozen as it is read, for its agent may go
+    on writing."""
+
+    def first(file: int, size: int) -> str:
+        return unread(size) if size > SMALL else pool.named(file)
+
+    def later(file: int, size: int) -> str:
+        return pool.named(file) if size > HELD else pool.add(file)
+
+    return first if is_first else later
+
+
+def _file(file: int, pool: Pool, read: _Read) -> _Seen:
+    for _ in range(_TRIES):
+        before = os.fstat(file)
+        content = read(file, before.st_size)
+        after = os.fstat(file)
+        if key_of(before) == key_of(after):
+            return _described(file, after, content, True)
+    # It is being written all the time. A copy is at least the same for everybody who looks at this snapshot.
+    content = pool.add(file)
+    return _described(file, os.fstat(file), content, False)
+
+
+def _described(file: int, found: os.stat_result, content: str, is_steady: bool) -> _Seen:
+    row = row_of(key_of(found))
+    link = row.inode if row.links > 1 else 0
+    what = Entry("f", row.perm, content, _attributes(file)).line
+    return _Seen(key_of(found), what, How(row.size, row.modified, link).line, is_steady)
+
+
+def _attributes(file: int) -> str:
+    """Return the extended attributes that an owner can give to a copy: his own, and access lists."""
+    if not hasattr(os, "listxattr"):
+        return ""
+    try:
+        names = [name for name in os.listxattr(file) if name.startswith(("user.", "system.posix_acl"))]
+        return packed_attributes({name: os.getxattr(file, name) for name in names})
+    except OSError:
+        return ""

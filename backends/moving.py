@@ -1,0 +1,366 @@
+"""Bringing a folder from one manifest to another, guarded: whole, or not at all.
+
+Everything that comes is made aside first, and a plan of it written durably. Then each path that leaves is moved aside, and each that comes takes
+its place: never over anything, and only while what is there is what was seen. The plan lets whoever comes after a crash end it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from workspaces.errors import TargetMoved, WorkspacesError, translated
+
+from . import filling, tree
+from .filling import Source
+from .manifest import Entry, Manifest, differing, entry
+from .pool import Pool
+from .scan import Row, key_of, row_of
+
+_CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY}
+
+
+@dataclass(frozen=True)
+class Move:
+    """What is moved: the folder `location`, from `old` (as seen with `keys`) to `new`. `aside` is a folder for the moves of this one alone;
+    `label` tells this move from others."""
+
+    label: str
+    location: Path
+    aside: Path
+    old: Manifest
+    new: Manifest
+    keys: Mapping[str, str]
+    source: Source
+    pool: Pool
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One path: `was` and `comes` are what it is before and after, nothing where it is not. Its files aside are named by the number."""
+
+    number: int
+    path: str
+    was: str
+    comes: str
+    key: str
+
+    @property
+    def leaves(self) -> bool:
+        return bool(self.was) and not self.was.startswith("d")
+
+    @property
+    def arrives(self) -> bool:
+        return bool(self.comes) and not self.comes.startswith("d")
+
+
+def steps(move: Move) -> list[Step]:
+    paths = differing(move.old, move.new, move.private)
+    what = ((path, move.old.what.get(path, ""), move.new.what.get(path, "")) for path in paths)
+    return [Step(number, path, was, comes, move.keys.get(path, "")) for number, (path, was, comes) in enumerate(what)]
+
+
+def carry_out(move: Move) -> list[str]:
+    """Bring the folder to `new`, and return the paths that were touched. Raises `TargetMoved` with nothing changed."""
+    todo = steps(move)
+    _clear(move.aside)
+    _guard(move, todo)
+    try:
+        _stage(move, todo)
+        done = _walk(move, todo)
+    except BaseException as error:
+        said = _as_ours(move, error)
+        try:
+            _roll_back(move, todo)
+            _clear(move.aside)
+        except OSError:
+            if isinstance(said, WorkspacesError):
+                said.settled = False
+        raise said from error
+    _finish(move, done)
+    return [step.path for step in done]
+
+
+def _as_ours(move: Move, error: BaseException) -> BaseException:
+    """Return an error of the operating system as one of ours: what is not there, or something else than it was, was changed by somebody."""
+    if not isinstance(error, OSError):
+        return error
+    return _moved(move, os.fsdecode(error.filename or "A path")) if error.errno in _CHANGED else translated(error)
+
+
+def _finish(move: Move, done: list[Step]) -> None:
+    _folders_follow(move)
+    (move.aside / "plan").rename(move.aside / "done")
+    tree.sync_all(move.location)
+    for part in ("new", "old"):
+        tree.remove(move.aside / part)
+
+
+def _clear(aside: Path) -> None:
+    tree.remove(aside)
+
+
+# -- looking ------------------------------------------------------------------------------------------------------------------------------
+
+
+def _guard(move: Move, todo: list[Step]) -> None:
+    """Raise `TargetMoved` unless every path is what it was when it was looked at."""
+    leaving = {step.path for step in todo if step.leaves}
+    with tree.Folders(move.location) as folders:
+        for step in todo:
+            found = _stat(folders, step.path)
+            if step.leaves and not _is_as_seen(move, folders, step, found):
+                raise _moved(move, step.path)
+            if step.arrives and not step.leaves and found is not None and not _goes(move, step, found, leaving):
+                raise _moved(move, step.path)
+
+
+def _goes(move: Move, step: Step, found: os.stat_result, leaving: set[str]) -> bool:
+    """Return whether what is in the way of an arrival is a folder that goes with all that is in it."""
+    if row_of(key_of(found)).kind != "d" or not step.was.startswith("d"):
+        return False
+    root = move.location / step.path
+    inside = (os.path.relpath(os.path.join(at, name), move.location) for at, _, names in os.walk(root) for name in names)
+    return all(path in leaving for path in inside)
+
+
+def _stat(folders: tree.Folders, path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]), follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise translated(error) from error
+
+
+def _is_as_seen(move: Move, folders: tree.Folders, step: Step, found: os.stat_result | None) -> bool:
+    """Return whether a path has the key with which it was seen, or (where none was noted) still the contents."""
+    if found is None:
+        return False
+    if step.key:
+        return key_of(found) == step.key
+    was, row = entry(step.was), row_of(key_of(found))
+    folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
+    if was.kind == "l" or row.kind != was.kind:
+        return row.kind == "l" and was.kind == "l" and os.readlink(name, dir_fd=folder) == was.content
+    with tree.opened(os.open(name, tree.READ, dir_fd=folder)) as file:
+        return row.perm == was.perm and _same_contents(move.pool, file, was)
+
+
+def _same_contents(pool: Pool, file: int, was: Entry) -> bool:
+    return pool.named(file) == was.content
+
+
+def changed(location: Path, path: str = "something") -> TargetMoved:
+    """Return the error for a folder that is not what it was when it was looked at."""
+    shown = path if path.isprintable() else ascii(path)
+    return TargetMoved(
+        f"{shown} in {location} was changed while the call was at work. Nothing was changed.", "Look at it again, then call again."
+    )
+
+
+def _moved(move: Move, path: str) -> TargetMoved:
+    return changed(move.location, path)
+
+
+# -- moving -------------------------------------------------------------------------------------------------------------------------------
+
+
+def _stage(move: Move, todo: list[Step]) -> None:
+    """Make all that comes, and the plan, durably."""
+    for part in ("new", "old"):
+        (move.aside / part).mkdir(parents=True)
+    with tree.opened(os.open(move.aside / "new", tree.FOLDER)) as folder:
+        links: dict[int, Step] = {}
+        for step in (step for step in todo if step.arrives):
+            about = move.new.how_at(step.path)
+            first = links.setdefault(about.link, step) if about.link else step
+            if first is not step and first.comes == step.comes:
+                os.link(str(first.number), str(step.number), src_dir_fd=folder, dst_dir_fd=folder)
+            else:
+                filling.put(folder, str(step.number), entry(step.comes), about, move.source)
+    plan = {"label": move.label, "steps": [[step.path, step.was, step.comes, step.key] for step in todo]}
+    (move.aside / "plan.new").write_text(json.dumps(plan))
+    tree.sync_all(move.aside)
+    (move.aside / "plan.new").rename(move.aside / "plan")
+    tree.sync(move.aside)
+
+
+def _folders(move: Move) -> dict[str, str]:
+    """Return the folders that the new state has, with what they are, as far as the move needs them."""
+    return {path: line for path, line in move.new.what.items() if line.startswith("d") and move.old.what.get(path) != line}
+
+
+def _walk(move: Move, todo: list[Step]) -> list[Step]:
+    """Move what leaves aside, and what comes to its place. Deep paths leave first, so that folders are empty when they go."""
+    with tree.Folders(move.location) as folders:
+        for step in sorted((step for step in todo if step.leaves), key=lambda step: step.path, reverse=True):
+            _leave(move, folders, step)
+        for step in sorted((step for step in todo if step.was.startswith("d") and step.arrives), key=lambda step: -len(step.path)):
+            _empty_out(move, folders, step)
+    with tree.Folders(move.location, make=True) as folders:
+        for step in (step for step in todo if step.arrives):
+            _arrive(move, folders, step)
+    return todo
+
+
+def _leave(move: Move, folders: tree.Folders, step: Step) -> None:
+    """Move a path aside by a rename, and look at what was moved: whoever wrote to it in between is noticed."""
+    found = _stat(folders, step.path)
+    if not _is_as_seen(move, folders, step, found):
+        raise _moved(move, step.path)
+    folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
+    aside = move.aside / "old" / str(step.number)
+    os.rename(name, aside, src_dir_fd=folder)
+    if found is None or _bulk(row_of(key_of(os.lstat(aside)))) != _bulk(row_of(key_of(found))):
+        raise _moved(move, step.path)
+
+
+def _bulk(row: Row) -> Row:
+    """Return what a rename leaves as it is."""
+    return replace(row, changed=0)
+
+
+def _empty_out(move: Move, folders: tree.Folders, step: Step) -> None:
+    """Remove a folder in whose place a file comes, with the empty folders in it."""
+    below = [path for path in move.old.what if path.startswith(f"{step.path}/") and move.old.what[path].startswith("d")]
+    for path in sorted([*below, step.path], key=lambda path: -len(path)):
+        try:
+            os.rmdir(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise _moved(move, path) from error
+
+
+def _arrive(move: Move, folders: tree.Folders, step: Step) -> None:
+    folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
+    staged = move.aside / "new" / str(step.number)
+    try:
+        os.link(staged, name, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError as error:
+        if not _is_same(folder, name, staged):  # else the link was made before a crash
+            raise _moved(move, step.path) from error
+    except OSError:  # a file system without hard links
+        if _exists(folder, name):
+            raise _moved(move, step.path) from None
+        os.rename(staged, name, dst_dir_fd=folder)
+        return
+    os.unlink(staged)
+
+
+def _is_same(folder: int, name: str, staged: Path) -> bool:
+    return os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.lstat(staged))
+
+
+def _exists(folder: int, name: str) -> bool:
+    with suppress(FileNotFoundError):
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return True
+    return False
+
+
+def _folders_follow(move: Move) -> None:
+    """Make the folders that the new state has and the old had not, and remove those that it has not, when nothing is left in them."""
+    made = _folders(move)
+    gone = [path for path, line in move.old.what.items() if line.startswith("d") and path not in move.new.what]
+    with tree.Folders(move.location, make=True) as folders:
+        for path in sorted(gone, key=lambda path: -len(path)):
+            with suppress(OSError):
+                os.rmdir(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]))
+        for path in sorted(made):
+            folders.at(path)
+    for path in sorted(made, key=lambda path: -len(path)):
+        filling.finish_folder(move.location, path, move.new)
+
+
+# -- back, and after a crash --------------------------------------------------------------------------------------------------------------
+
+
+def _roll_back(move: Move, todo: list[Step]) -> None:
+    """Put back what was moved aside, and take away what had come. What somebody else made there meanwhile stays: what was there before is in
+    the snapshot that was kept. Raises OSError when the disk does not let us, with all that is aside still there."""
+    if not (move.aside / "plan").exists():
+        return
+    with tree.Folders(move.location, make=True) as folders:
+        for step in reversed([step for step in todo if step.arrives]):
+            _take_back(move, folders, step)
+        for step in (step for step in todo if step.leaves):
+            _put_back(move, folders, step)
+        gone = [path for path, line in move.old.what.items() if line.startswith("d") and path not in move.new.what]
+        for path in gone:
+            folders.at(path)
+    for path in reversed(gone):
+        filling.finish_folder(move.location, path, move.old)
+
+
+def _take_back(move: Move, folders: tree.Folders, step: Step) -> None:
+    staged = move.aside / "new" / str(step.number)
+    if os.path.lexists(staged):
+        return
+    folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
+    found = _stat(folders, step.path)
+    if found is not None and _is_as_seen(move, folders, replace(step, was=step.comes, key=""), found):
+        os.rename(name, staged, src_dir_fd=folder)
+
+
+def _put_back(move: Move, folders: tree.Folders, step: Step) -> None:
+    aside = move.aside / "old" / str(step.number)
+    folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
+    if os.path.lexists(aside) and not _exists(folder, name):
+        os.rename(aside, name, dst_dir_fd=folder)
+
+
+def settle(move: Move) -> bool:
+    """End a move that a crash interrupted: forward when nothing that it touches was changed since, else back. True when it is at `new`."""
+    ended = list(_planned(move, "done"))
+    if ended:
+        return not _is_still_old(move, ended)
+    todo = list(_planned(move, "plan"))
+    if todo:
+        try:
+            _resume(move, todo)
+        except WorkspacesError:
+            _roll_back(move, todo)
+        else:
+            _finish(move, todo)
+            return True
+    _clear(move.aside)
+    return False
+
+
+def _is_still_old(move: Move, ended: list[Step]) -> bool:
+    """Return whether the folder is as it was before a move that ended once: then that was another time, and this one never began."""
+    with tree.Folders(move.location) as folders:
+        seen = [(step, _stat(folders, step.path)) for step in ended]
+        return all((_is_as_seen(move, folders, replace(step, key=""), found) if step.leaves else found is None) for step, found in seen)
+
+
+def _planned(move: Move, name: str) -> Iterator[Step]:
+    try:
+        read: JsonValue = json.loads((move.aside / name).read_bytes())
+    except (OSError, ValueError):
+        return
+    rows = read.get("steps") if isinstance(read, dict) and read.get("label") == move.label else None
+    for number, row in enumerate(rows if isinstance(rows, list) else ()):
+        path, was, comes, key = (str(word) for word in row) if isinstance(row, list) else ("",) * 4
+        yield Step(number, path, was, comes, key)
+
+
+def _resume(move: Move, todo: list[Step]) -> None:
+    open_ones = [step for step in todo if not os.path.lexists(move.aside / "old" / str(step.number))]
+    waiting = [step for step in todo if step.arrives and os.path.lexists(move.aside / "new" / str(step.number))]
+    with tree.Folders(move.location) as folders:
+        here = [step for step in open_ones if step.leaves and (step in waiting or not step.arrives)]
+        _guard(move, [replace(step, comes="") for step in here])
+        for step in sorted(here, key=lambda step: step.path, reverse=True):
+            _leave(move, folders, step)
+    _walk(move, [replace(step, was="" if not step.was.startswith("d") else step.was) for step in waiting])

@@ -1,0 +1,138 @@
+"""Contents of files, frozen: each once, under a name that says what it is, or (a large file that was never hashed) which it is.
+
+`h<sha256, shortened>` names contents by what they are. `n<size>-<random>` names a large file as it was first seen: reading 10 GB to name it would
+cost more than all else. Whatever is hashed later is looked for among these too, so equal contents have one name. Never a hard link of anybody's file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+from . import tree
+
+SMALL = 1 << 17
+"""Bytes up to which a file is hashed when it is first seen."""
+HELD = 1 << 20
+"""Bytes up to which a changed file is frozen as soon as it is seen; a larger one when it is kept, or when its text is needed."""
+
+
+class Pool:
+    """Frozen contents in a folder, on top of those of another pool, which is only read."""
+
+    def __init__(self, folder: Path, below: Pool | None = None) -> None:
+        self.folder, self.below = folder, below
+
+    def place(self, name: str) -> Path:
+        return self.folder / ("large" if name.startswith("n") else name[1:3]) / name
+
+    def find(self, name: str) -> Path | None:
+        """Return the file that holds these contents, if there is one."""
+        place = self.place(name)
+        if place.exists():
+            return place
+        return self.below.find(name) if self.below else None
+
+    @cached_property
+    def names(self) -> set[str]:
+        """The names of all contents in here and below, as they were when this was first asked."""
+        mine = {name for shard in _listed(self.folder) for name in _listed(self.folder / shard)}
+        return mine | (self.below.names if self.below else set())
+
+    def add(self, source: int, name: str = "") -> str:
+        """Freeze what an open file holds now, and return its name: the given one, or that of its hash."""
+        draft = self._draft()
+        try:
+            with tree.opened(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)) as target:
+                tree.fill(source, target)
+                name = name or self.named(target)
+            self._settle(draft, name)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        return name
+
+    def add_bytes(self, data: bytes) -> str:
+        name = f"h{hashlib.sha256(data).hexdigest()[:40]}"
+        if self.find(name) is None:
+            draft = self._draft()
+            draft.write_bytes(data)
+            self._settle(draft, name)
+        return name
+
+    def _draft(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"draft-{os.urandom(8).hex()}"
+
+    def _settle(self, draft: Path, name: str) -> None:
+        place = self.place(name)
+        place.parent.mkdir(exist_ok=True)
+        draft.rename(place)
+
+    def named(self, file: int) -> str:
+        """Return the name of what an open file holds: that of its hash, or of the large file that is known to hold the same."""
+        size = os.fstat(file).st_size
+        name = f"h{_hash(file, size)}"
+        same = (large for large in self._large(size) if f"h{self._hash_of(large)}" == name) if size > SMALL else iter(())
+        return next(same, name)
+
+    def _large(self, size: int) -> Iterator[str]:
+        yield from (name for name in _listed(self.folder / "large") if name.startswith(f"n{size}-") and not name.endswith(".hash"))
+        if self.below:
+            yield from self.below._large(size)
+
+    def _hash_of(self, large: str) -> str:
+        place = self.find(large)
+        if place is None:
+            return ""
+        memo = place.with_name(f"{large}.hash")
+        with suppress(OSError):
+            return memo.read_text()
+        with tree.opened(os.open(place, tree.READ)) as file:
+            found = _hash(file, os.fstat(file).st_size)
+        with suppress(OSError):
+            memo.write_text(found)
+        return found
+
+    def bring_in(self, other: Pool) -> None:
+        """Move the contents of another pool, on the same file system, in here."""
+        for shard in _listed(other.folder):
+            (self.folder / shard).mkdir(parents=True, exist_ok=True)
+            for name in _listed(other.folder / shard):
+                (other.folder / shard / name).rename(self.folder / shard / name)
+        self.__dict__.pop("names", None)
+        other.__dict__.pop("names", None)
+
+    def drop_all_but(self, wanted: set[str]) -> None:
+        """Remove all contents that are not wanted."""
+        for shard in _listed(self.folder):
+            if shard.startswith("draft-"):
+                (self.folder / shard).unlink(missing_ok=True)
+                continue
+            for name in _listed(self.folder / shard):
+                if name.removesuffix(".hash") not in wanted:
+                    (self.folder / shard / name).unlink(missing_ok=True)
+
+
+def unread(size: int) -> str:
+    """Return a new name for a large file that nobody has read yet."""
+    return f"n{size}-{os.urandom(12).hex()}"
+
+
+def _hash(file: int, size: int) -> str:
+    digest, at = hashlib.sha256(), 0
+    while at < size and (chunk := os.pread(file, min(1 << 20, size - at), at)):
+        digest.update(chunk)
+        at += len(chunk)
+    return digest.hexdigest()[:40]
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

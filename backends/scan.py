@@ -1,0 +1,154 @@
+"""What is in a folder now: every path in it, with the whole of its stat data as a key that any change changes.
+
+Sizes and times alone miss what was changed and dated back, so the key has the change time and the inode too. Mount points are not crossed, and
+what holds no contents (sockets, pipes, devices) is told apart. `.workspaces` folders are nobody's contents.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from workspaces.errors import NotAllowed
+
+from . import tree
+
+WORKSPACES = ".workspaces"
+"""The folder in a project that holds its workspaces."""
+MANY = 4000
+"""Entries from which on find(1), one process that does nothing else, is faster than Python."""
+_KINDS = {
+    stat.S_IFREG: "f",
+    stat.S_IFLNK: "l",
+    stat.S_IFDIR: "d",
+    stat.S_IFIFO: "p",
+    stat.S_IFSOCK: "s",
+    stat.S_IFBLK: "b",
+    stat.S_IFCHR: "c",
+}
+_WITHOUT_CONTENTS = {"p": "a pipe", "s": "a socket", "b": "a device", "c": "a device", "m": "a mount point"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """The stat data of one path, read back from its key."""
+
+    kind: str
+    perm: int
+    size: int
+    modified: int
+    changed: int
+    inode: int
+    links: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Keys by path, parents before what is in them; and what has no contents, with the reason."""
+
+    keys: dict[str, str]
+    skipped: dict[str, str]
+
+
+def key_of(found: os.stat_result) -> str:
+    """Return the key of a path: kind, permissions, size, modification and change time, inode, links."""
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode), "c")
+    times = f"{_seconds(found.st_mtime_ns)} {_seconds(found.st_ctime_ns)}"
+    return f"{kind} {stat.S_IMODE(found.st_mode):o} {found.st_size} {times} {found.st_ino} {found.st_nlink}"
+
+
+def row_of(key: str) -> Row:
+    kind, perm, size, modified, changed, inode, links = key.split(" ")
+    return Row(kind, int(perm, 8), int(size), _nanoseconds(modified), _nanoseconds(changed), int(inode), int(links))
+
+
+def scan(root: Path, expected: int = 0) -> Scan:
+    """Look at every path below `root`; `expected` is about how many there are. Raises `NotAllowed` for a folder that may not be read."""
+    mounts = _mounts(root)
+    keys = _by_find(root) if expected >= MANY and not mounts and _has_find() else None
+    if keys is None:
+        keys = dict(_by_hand(root, mounts))
+    skipped = {path: what for path, key in keys.items() if (what := _WITHOUT_CONTENTS.get(key[0]))} if _any_without(keys) else {}
+    return Scan({path: key for path, key in keys.items() if path not in skipped} if skipped else keys, skipped)
+
+
+def _any_without(keys: dict[str, str]) -> bool:
+    return not {key[0] for key in keys.values()} <= {"f", "l", "d"}
+
+
+def _by_find(root: Path) -> dict[str, str] | None:
+    """Let GNU find look; None when it met with anything that it could not look at."""
+    found = subprocess.run(
+        ["find", root, "-mindepth", "1", "-name", WORKSPACES, "-prune", "-o", "-printf", r"%P\0%y %m %s %T@ %C@ %i %n\0"],
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        check=False,
+    )
+    if found.returncode != 0 or found.stderr:
+        return None
+    words = os.fsdecode(found.stdout).split("\0")
+    return dict(zip(words[:-1:2], words[1::2], strict=True))
+
+
+@cache
+def _has_find() -> bool:
+    with suppress(OSError):
+        return b"GNU" in subprocess.run(["find", "--version"], capture_output=True, check=False).stdout
+    return False
+
+
+def _by_hand(root: Path, mounts: set[str]) -> Iterator[tuple[str, str]]:
+    waiting = [""]
+    with tree.Folders(root) as folders:
+        while waiting:
+            at = waiting.pop()
+            try:
+                names = sorted(os.listdir(folders.at(at)), reverse=True)
+            except (FileNotFoundError, NotADirectoryError):  # it vanished, or became something else: the next look shows what
+                continue
+            except PermissionError as error:
+                raise NotAllowed(f"{root / at} may not be read.", "Change its permissions, or run as its owner.") from error
+            for name, path in ((name, f"{at}/{name}" if at else name) for name in names if name != WORKSPACES):
+                with suppress(FileNotFoundError):
+                    key = key_of(os.stat(name, dir_fd=folders.at(at), follow_symlinks=False))
+                    if path in mounts:
+                        key = "m" + key[1:]
+                    elif key[0] == "d":
+                        waiting.append(path)
+                    yield path, key
+
+
+def _mounts(root: Path) -> set[str]:
+    """Return the mount points below `root`, relative to it. A device number would not tell a bind mount, nor a subvolume from a mount."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return _other_devices(root)
+    above = os.fsencode(os.path.realpath(root)).rstrip(b"/") + b"/"
+    points = (line.split(b" ")[4].decode("unicode_escape").encode("latin-1") for line in lines)
+    return {os.fsdecode(point[len(above) :]) for point in points if point.startswith(above)}
+
+
+def _other_devices(root: Path) -> set[str]:
+    top = os.stat(root).st_dev
+    found: set[str] = set()
+    for at, folders, _ in os.walk(root):
+        other = [name for name in folders if os.lstat(os.path.join(at, name)).st_dev != top]
+        found |= {os.path.relpath(os.path.join(at, name), root) for name in other}
+        folders[:] = [name for name in folders if name not in other]
+    return found
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09d}0"
+
+
+def _nanoseconds(seconds: str) -> int:
+    whole, _, part = seconds.partition(".")
+    return int(whole) * 10**9 + int(part[:9])
