@@ -22,8 +22,10 @@ from pydantic import JsonValue
 from workspaces.errors import BackendFailed
 
 from . import tree
-from .manifest import Delta, Manifest, entry, texts
+from .manifest import Manifest, delta, texts
 from .pool import Pool
+
+_REMEMBERED = 8
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,17 @@ class Live:
     keys: Mapping[str, str]
     manifest: Manifest
 
+    def place(self, name: str) -> str:
+        """Return where contents are, or nothing: first among what was touched, for the rest is mostly kept already."""
+        return self._near.get(name) or self._all.get(name, "")
+
     @cached_property
-    def places(self) -> dict[str, str]:
-        """Where contents are, by their name."""
-        return {found.content: path for path, found in self.manifest.files.items()}
+    def _near(self) -> dict[str, str]:
+        return {found.content: path for path, found in self.manifest.touched_files}
+
+    @cached_property
+    def _all(self) -> dict[str, str]:
+        return {found.content: path for path, found in self.manifest.files}
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,11 @@ class Record:
     manifest: Manifest
     parents: tuple[str, ...] = ()
     live: tuple[Live, ...] = ()
+
+    @property
+    def lost(self) -> BackendFailed:
+        """The error for contents that are not there any more."""
+        return BackendFailed(f"Contents of the snapshot {self.id[:12]} are gone.", "workspaces doctor looks closer.")
 
     @classmethod
     def of(cls, manifest: Manifest, parents: Sequence[str], live: tuple[Live, ...] = ()) -> Record:
@@ -69,10 +83,19 @@ class Archive:
         return not (self.folder / "keeps").exists()
 
     def load(self, name: str) -> Record:
-        """Read a record. Raises `BackendFailed` when it is not there, or damaged."""
-        if name not in self._records:
-            self._records[name] = self._read(name)
-        return self._records[name]
+        """Read a record. Raises `BackendFailed` when it is not there, or damaged. The last few are remembered: a name says what it holds."""
+        found = self._records.pop(name, None) or self._read(name)
+        self._records[name] = found
+        while len(self._records) > _REMEMBERED:
+            self._records.pop(next(iter(self._records)), None)
+        return found
+
+    def __call__(self, root: str) -> Manifest:
+        return self.load(root).manifest
+
+    def probe(self, root: str) -> None:
+        if not self.holds(root):
+            raise _lost(root)
 
     def holds(self, name: str) -> bool:
         return self._file(name).exists()
@@ -97,13 +120,14 @@ class Archive:
 
     def _read(self, name: str) -> Record:
         read = self._parsed(name)
-        gone = read.get("gone")
-        what, how = texts(read.get("what")), texts(read.get("how"))
-        manifest = Manifest(what, how)
-        if of := read.get("of"):
-            left = tuple(str(path) for path in gone) if isinstance(gone, list) else ()
-            manifest = Delta(what, how, left).applied(self.load(str(of)).manifest)
-        return Record(name, manifest, self.about(name)[1])
+        gone, totals = read.get("gone"), read.get("totals")
+        what, how, of = texts(read.get("what")), texts(read.get("how")), str(read.get("of") or "")
+        seen, everything = (int(str(total), 16) for total in totals) if isinstance(totals, list) else (0, 0)
+        if not of:
+            return Record(name, Manifest(what, how, name, totals=(seen, everything)), self.about(name)[1])
+        rows = {path: (what[path], how[path]) for path in what}
+        left = [str(path) for path in gone] if isinstance(gone, list) else []
+        return Record(name, self.load(of).manifest.changed(rows, left), self.about(name)[1])
 
     # -- keeping
 
@@ -123,41 +147,39 @@ class Archive:
         """Write a record, whose contents are in the pool, durably. Writing it again changes nothing."""
         if self.holds(record.id):
             return
-        near = next((name for name in self._whole_ones(record)), "")
-        told = self._told(record, near)
+        told = self._told(record)
         file = self._file(record.id)
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(f".{os.urandom(4).hex()}")
         try:
             draft.write_text(" ".join([record.manifest.contents, *record.parents]))
             draft.rename(file.with_suffix(".about"))
-            draft.write_text(json.dumps(told))
+            draft.write_text(json.dumps({**told, "totals": [f"{total:x}" for total in record.manifest.totals]}))
             draft.rename(file)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        self._records[record.id] = record
+
+    def _told(self, record: Record) -> dict[str, JsonValue]:
+        """Return the rows to write: what differs from a record that is written whole and near, else all."""
+        for near in self._whole_ones(record):
+            what, how, gone = delta(self.load(near).manifest, record.manifest)
+            if 4 * (len(what) + len(gone)) < len(record.manifest.what):
+                return {"of": near, "what": dict(what), "how": dict(how), "gone": [*gone]}
+            break
+        last = self.folder / "snapshots" / "last"
+        last.parent.mkdir(parents=True, exist_ok=True)
+        last.write_text(record.id)
+        return {"what": dict(record.manifest.what), "how": dict(record.manifest.how)}
 
     def _whole_ones(self, record: Record) -> Generator[str]:
-        """Yield records written whole that this one may be near to: those that its parents stand on, and the last that was written so."""
-        for parent in record.parents:
-            if self.holds(parent):
-                yield str(self._parsed(parent).get("of") or parent)
+        """Yield a record written whole that this one may be near to: that which its manifest stands on, else the last."""
+        if record.manifest.root and self.holds(record.manifest.root):
+            yield record.manifest.root
         with suppress(OSError):
             last = (self.folder / "snapshots" / "last").read_text()
             if self.holds(last):
                 yield last
-
-    def _told(self, record: Record, near: str) -> dict[str, JsonValue]:
-        whole: dict[str, JsonValue] = {"what": dict(record.manifest.what), "how": dict(record.manifest.how)}
-        if near:
-            delta = Delta.between(self.load(near).manifest, record.manifest)
-            if 4 * (len(delta.what) + len(delta.gone)) < len(record.manifest.what):
-                return {"of": near, "what": dict(delta.what), "how": dict(delta.how), "gone": [*delta.gone]}
-        last = self.folder / "snapshots" / "last"
-        last.parent.mkdir(parents=True, exist_ok=True)
-        last.write_text(record.id)
-        return whole
 
     def keep(self, holder: str, label: str, name: str) -> None:
         """Note that `holder` keeps a record under a label."""
@@ -186,17 +208,25 @@ class Archive:
             for file in (self.folder / "snapshots").glob("*"):
                 if file.name != "last" and file.stem not in (descended if file.suffix == ".about" else kept):
                     file.unlink(missing_ok=True)
-            lines = {line for name in kept if self.holds(name) for line in self.load(name).manifest.what.values() if line.startswith("f")}
-            self.pool.drop_all_but({entry(line).content for line in lines})
+            self.pool.drop_all_but({found.content for name in kept if self.holds(name) for _, found in self.load(name).manifest.files})
+
+    def is_whole(self, name: str) -> bool:
+        """Return whether a record is written with all its rows."""
+        return self.holds(name) and not self._parsed_head(name)
+
+    def _parsed_head(self, name: str) -> bool:
+        """Return whether a record stands on another. That is said at its start, so a long one need not be read."""
+        with self._file(name).open("rb") as file:
+            return file.read(6) == b'{"of":'
 
     def missing(self, names: set[str]) -> list[str]:
         """Return those of the snapshots that are not whole: no record, or contents that are not in the pool."""
-        there = self.pool.names
+        there = self.pool.names()
         return sorted(name for name in names if not self._is_whole(name, there))
 
     def _is_whole(self, name: str, there: set[str]) -> bool:
         try:
-            return {found.content for found in self.load(name).manifest.files.values()} <= there
+            return {found.content for _, found in self.load(name).manifest.files} <= there
         except BackendFailed:
             return False
 

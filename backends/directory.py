@@ -7,6 +7,7 @@ trees of the changed paths (`sparse`), in a repository that lives as long as one
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,13 +35,16 @@ from workspaces.model import (
 from . import combine, filling, freezing, lineages, moving, registration, results, trash, tree, views
 from .archive import Archive, Live, Record
 from .freezing import Index
-from .manifest import Manifest, differing, within
+from .gathering import gather
+from .manifest import Manifest, differing, is_private, within
 from .pool import HELD, Pool
-from .scan import WORKSPACES, key_of
+from .scan import WORKSPACES, written
 from .sparse import Sparse, needed
 
 _STATE = ".state"
 _TRIES = 3
+_HISTORY = ("HEAD", "refs/heads", "refs/stash")
+"""Where in a git directory it shows that somebody committed."""
 
 
 @dataclass
@@ -51,6 +55,8 @@ class View:
     records: dict[str, Record] = field(default_factory=dict[str, Record])
     by_contents: dict[str, Record] = field(default_factory=dict[str, Record])
     without_contents: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    frozen: dict[str, freezing.Frozen] = field(default_factory=dict[str, freezing.Frozen])
+    locks: defaultdict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
     lock: Lock = field(default_factory=Lock)
 
 
@@ -59,9 +65,9 @@ class DirectoryBackend:
 
     name: ClassVar[str] = "directory"
 
-    def __init__(self, root: Path, view: View | None = None) -> None:
+    def __init__(self, root: Path, view: View | None = None, archive: Archive | None = None) -> None:
         self.root, self.home, self.holds_store = root, root / WORKSPACES / _STATE, True
-        self._archive, self._view = Archive(self.home), view
+        self._archive, self._view = archive or Archive(self.home), view
         self._pool = Pool(view.folder / "pool", self._archive.pool) if view else self._archive.pool
 
     @classmethod
@@ -112,7 +118,7 @@ class DirectoryBackend:
     @contextmanager
     def aside(self) -> Generator[DirectoryBackend]:
         with _as_ours(), views.view(self._scratch) as folder:
-            yield DirectoryBackend(self.root, View(folder))
+            yield DirectoryBackend(self.root, View(folder), self._archive)
 
     @contextmanager
     def keep_all(self) -> Generator[None]:
@@ -127,16 +133,29 @@ class DirectoryBackend:
             if not self._archive.holds(record.id):
                 self._bring_in(record)
                 self._archive.write(record)
+                self._stand_on(workspace, record)
                 tree.sync_all(self.home)
             self._archive.keep(workspace.uid, label, record.id)
 
     def _bring_in(self, record: Record) -> None:
         """Freeze all contents of a record that the archive has not."""
-        names = self._archive.pool.names
-        for found in record.manifest.files.values():
-            if found.content not in names:
-                os.close(self._opened(record, self._archive.pool, found.content))
-                names.add(found.content)
+        manifest, pool = record.manifest, self._archive.pool
+        if manifest.root and self._archive.holds(manifest.root):
+            wanted = {found.content for _, found in manifest.touched_files if not pool.place(found.content).exists()}
+        else:
+            wanted = {found.content for _, found in manifest.files} - pool.names()
+        if not wanted:
+            return
+        with views.view(self._scratch) as folder:
+            fresh = Pool(folder / "pool", self._pool)
+            gather(record, fresh, wanted, is_own=True)
+            pool.bring_in(fresh)
+
+    def _stand_on(self, workspace: Workspace, record: Record) -> None:
+        """Let the index of a folder stand on the snapshot of it that was just written whole: what comes later is a small difference."""
+        index = Index.load(self._index(workspace), self._archive)
+        if not index.manifest.root and index.manifest.state == record.manifest.state and self._archive.is_whole(record.id):
+            Index(record.manifest.rebased(record.id), index.raw, self._archive).save(self._index(workspace))
 
     # -- freezing and looking
 
@@ -156,8 +175,7 @@ class DirectoryBackend:
         """See `Backend.snapshot`. Without commits, `committed` makes no difference."""
         location = self._at(workspace)
         for attempt in range(1, _TRIES + 1):
-            with _as_ours():
-                frozen = freezing.freeze(location, self._index(workspace), self._pool, self._archive.is_empty)
+            frozen = self._frozen(workspace, again=attempt > 1)
             live = Live(location, frozen.index.keys, frozen.manifest)
             record = Record.of(frozen.manifest, list(dict.fromkeys(lineage)), (live,))
             try:
@@ -168,6 +186,15 @@ class DirectoryBackend:
                 raise
             return self._noted(workspace, record, frozen)
         raise Busy(f"{location} is being changed all the time.", "Call again.")
+
+    def _frozen(self, workspace: Workspace, again: bool) -> freezing.Frozen:
+        """Freeze a workspace, in a view just once: a call sees it as it was at one time."""
+        known = self._view.frozen if self._view else {}
+        with self._view.locks[workspace.uid] if self._view else Lock(), _as_ours():
+            if again or workspace.uid not in known:
+                archive, index = self._archive, self._index(workspace)
+                known[workspace.uid] = freezing.freeze(self._at(workspace), index, self._pool, archive, archive.is_empty)
+            return known[workspace.uid]
 
     def _noted(self, workspace: Workspace, record: Record, frozen: freezing.Frozen) -> Snapshot:
         self._remember(record)
@@ -192,12 +219,13 @@ class DirectoryBackend:
 
     def _ahead(self, workspace: Workspace, record: Record) -> tuple[str, ...]:
         """Return the repositories inside of a clone whose branches or head are not what they were when it was made."""
-        if workspace.is_main or not record.manifest.private or not self._archive.holds(workspace.origin):
+        if workspace.is_main or not self._archive.holds(workspace.origin):
             return ()
         origin = self._archive.load(workspace.origin).manifest
-        moved = differing(origin, record.manifest, private=True)
-        inside = {folder: [f"{folder}/HEAD", f"{folder}/refs/heads", f"{folder}/refs/stash"] for folder in record.manifest.private}
-        return tuple(folder for folder, names in inside.items() if any(within(path, names) for path in moved))
+        moved = [path for path in differing(origin, record.manifest, private=True) if is_private(path)]
+        inside = {f"/{path}/".partition("/.git/")[0].lstrip("/") for path in moved}
+        told = {folder: [f"{folder}/.git/{name}".lstrip("/") for name in _HISTORY] for folder in inside}
+        return tuple(sorted(folder or "." for folder, names in told.items() if any(within(path, names) for path in moved)))
 
     def load(self, snapshot: str) -> Snapshot:
         if self._view and snapshot in self._view.records:
@@ -232,14 +260,13 @@ class DirectoryBackend:
 
         Raises `Busy` when the file there is no longer what the record saw.
         """
-        place = pool.find(name)
-        if place is None:
-            live = next((live for live in record.live if name in live.places), None)
-            if live is None:
-                raise BackendFailed(f"Contents of the snapshot {record.id[:12]} are gone.", "workspaces doctor looks closer.")
-            _freeze_file(live, pool, name)
-            place = pool.place(name)
-        return os.open(place, tree.READ)
+        found = pool.open(name)
+        if found is None:
+            gather(record, pool, [name])
+            found = pool.open(name)
+        if found is None:
+            raise record.lost
+        return found
 
     # -- comparing and combining
 
@@ -338,13 +365,16 @@ class DirectoryBackend:
         return tuple(_shown(path) for path in without if any(within(path, [step]) or within(step, [path]) for step in moved))
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
-        location, index = self._at(workspace), Index.load(self._index(workspace))
+        location, index = self._at(workspace), Index.load(self._index(workspace), self._archive)
         if index.manifest.contents != old.contents:
             raise moving.changed(location)
         self.keep(workspace, f"result/{new.id}", new)
         move = self._move(workspace, old, new, whole)
-        touched = moving.carry_out(move)
-        self._note_moved(workspace, index, move.new, touched)
+        moving.carry_out(move)
+        # What came is as the plan says; its keys are not known, so the next look reads it.
+        touched = {*differing(move.old, move.new, private=True)}
+        keys = {path: key for path, key in index.keys.items() if path not in touched}
+        Index(move.new, written(keys), self._archive).save(self._index(workspace))
 
     def _move(self, workspace: Workspace, old: Snapshot, new: Snapshot, whole: bool) -> moving.Move:
         before, after = self._record(old), self._record(new)
@@ -354,18 +384,11 @@ class DirectoryBackend:
             aside=self.home / "moves" / workspace.uid,
             old=before.manifest,
             new=after.manifest,
-            keys=Index.load(self._index(workspace)).keys,
+            keys=Index.load(self._index(workspace), self._archive).keys,
             source=self._source(after),
             pool=self._archive.pool,
             private=whole,
         )
-
-    def _note_moved(self, workspace: Workspace, index: Index, new: Manifest, touched: Sequence[str]) -> None:
-        """Let the index forget what was moved: the next look reads it."""
-        for part in (keys := dict(index.keys), what := dict(index.manifest.what), how := dict(index.manifest.how)):
-            for path in touched:
-                part.pop(path, None)
-        Index(keys, Manifest(what, how)).save(self._index(workspace))
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
         if not all(self._archive.holds(each.id) for each in (old, new)):
@@ -393,12 +416,16 @@ class DirectoryBackend:
         with _as_ours():
             staged.mkdir(parents=True)
             keys = filling.fill(record.manifest, staged, self._source(record))
-            freezing.remember(self._index(clone), keys, record.manifest)
+            freezing.remember(self._index(clone), keys, self._standing(record), self._archive)
             tree.sync_all(staged)
             self._mine(clone).write_text(str(staged.stat().st_ino))
             staged.rename(location)
             tree.sync(location.parent)
         return ()
+
+    def _standing(self, record: Record) -> Manifest:
+        """Return a record's manifest as one that stands on a snapshot, if it was written whole."""
+        return record.manifest.rebased(record.id) if self._archive.is_whole(record.id) else record.manifest
 
     def _staged(self, clone: Workspace) -> Path:
         return self.home / "staging" / clone.uid
@@ -456,20 +483,6 @@ class DirectoryBackend:
             else "all snapshots that workspaces descend from are whole",
             repair="Copy the work out of the workspaces that descend from them, and delete these." if lost else "",
         )
-
-
-def _freeze_file(live: Live, pool: Pool, name: str) -> None:
-    path = live.places[name]
-    at, _, file = path.rpartition("/")
-    changed = Busy(f"{_shown(path)} in {live.location} was changed while it was looked at. Nothing was changed.", "Call again.")
-    try:
-        with tree.Folders(live.location) as folders, tree.opened(os.open(file, tree.READ, dir_fd=folders.at(at))) as source:
-            before = key_of(os.fstat(source))
-            found = pool.add(source, name if live.keys.get(path) == before else "")
-            if found != name or key_of(os.fstat(source)) != before:
-                raise changed
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise changed from error
 
 
 def _shown(path: str) -> str:

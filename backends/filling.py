@@ -9,32 +9,33 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import tree
-from .manifest import Entry, How, Manifest, attributes, how
+from .manifest import Entry, How, Manifest, attributes, entry, how
 from .scan import key_of
 
 Source = Callable[[str], int]
 """Opens contents by their name."""
 
 
-def put(folder: int, name: str, entry: Entry, about: How, source: Source) -> None:
-    """Make one file or link, which must not be there, below an open folder."""
-    if entry.kind == "l":
-        os.symlink(entry.content, name, dir_fd=folder)
+def put(folder: int, name: str, it: Entry, about: How, source: Source) -> os.stat_result:
+    """Make one file or link, which must not be there, below an open folder, and return what it is then."""
+    if it.kind == "l":
+        os.symlink(it.content, name, dir_fd=folder)
         os.utime(name, ns=(about.modified, about.modified), dir_fd=folder, follow_symlinks=False)
-        return
-    with tree.opened(source(entry.content)) as there, tree.opened(os.open(name, tree.CREATE, 0o600, dir_fd=folder)) as here:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    with tree.opened(source(it.content)) as there, tree.opened(os.open(name, tree.CREATE, 0o600, dir_fd=folder)) as here:
         tree.fill(there, here)
-        _finish(here, entry, about)
+        _finish(here, it, about)
+        return os.fstat(here)
 
 
-def _finish(file: int, entry: Entry, about: How) -> None:
-    for name, value in attributes(entry.attributes).items():
+def _finish(file: int, it: Entry, about: How) -> None:
+    for name, value in attributes(it.attributes).items():
         try:
             os.setxattr(file, name, value)
         except OSError as error:
             if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
                 raise
-    os.fchmod(file, entry.perm)
+    os.fchmod(file, it.perm)
     os.utime(file, ns=(about.modified, about.modified))
 
 
@@ -42,26 +43,29 @@ def fill(manifest: Manifest, target: Path, source: Source) -> dict[str, str]:
     """Fill an empty folder with all of a manifest, and return the keys of what was made."""
     keys: dict[str, str] = {}
     linked: dict[int, str] = {}
-    paths = sorted(manifest.what)
+    what, paths = manifest.what, sorted(manifest.what)
     with tree.Folders(target, make=True) as folders:
         for path in paths:
             at, _, name = path.rpartition("/")
-            entry, about = manifest.at(path) or Entry("f"), how(manifest.how[path])
+            it, about = entry(what[path]), how(manifest.how[path])
             folder = folders.at(at)
-            if entry.kind == "d":
+            keys[path] = ""
+            if it.kind == "d":
                 with suppress(FileExistsError):
                     os.mkdir(name, 0o700, dir_fd=folder)
-            elif about.link in linked and manifest.what[linked[about.link]] == manifest.what[path]:
+            elif about.link in linked and what[linked[about.link]] == what[path]:
                 _link(target, linked[about.link], path)
             else:
-                put(folder, name, entry, about, source)
+                found = put(folder, name, it, about, source)
                 if about.link:
                     linked[about.link] = path
-            keys[path] = "" if about.link else key_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
-        for path in [path for path, key in keys.items() if not key]:  # making another link to a file changes its key
-            keys[path] = key_of(os.stat(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]), follow_symlinks=False))
-    for path in reversed([path for path in paths if manifest.what[path].startswith("d")]):
+                else:
+                    keys[path] = key_of(found)
+    for path in reversed([path for path in paths if what[path].startswith("d")]):
         finish_folder(target, path, manifest)
+    with tree.Folders(target) as folders:
+        for path in [path for path, key in keys.items() if not key]:  # folders, and files with several names, change until all is made
+            keys[path] = key_of(os.stat(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]), follow_symlinks=False))
     return keys
 
 
@@ -73,8 +77,8 @@ def _link(root: Path, old: str, new: str) -> None:
 
 def finish_folder(root: Path, path: str, manifest: Manifest) -> None:
     """Give a folder the permissions, attributes and times that a manifest has for it."""
-    entry = manifest.at(path)
-    if entry is None:
+    it = manifest.at(path)
+    if it is None:
         return
     with tree.Folders(root) as folders:
-        _finish(folders.at(path), entry, manifest.how_at(path))
+        _finish(folders.at(path), it, manifest.how_at(path))

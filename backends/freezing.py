@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed, NotAllowed, translated
 
 from . import tree
-from .manifest import Entry, How, Manifest, packed_attributes, texts
+from .manifest import Entry, How, Manifest, delta, packed_attributes, texts
 from .pool import HELD, SMALL, Pool, unread
-from .scan import Row, key_of, row_of, scan
+from .scan import Row, key_of, read, row_of, scan, written
 
 _TRIES = 4
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
@@ -32,28 +34,72 @@ _Read = Callable[[int, int], str]
 """Names the contents of an open file of so many bytes."""
 
 
-@dataclass(frozen=True)
 class Index:
-    """What was last seen of a folder. A path without a key is looked at again."""
+    """What was last seen of a folder: its manifest, and the keys of its paths. A path without a key is looked at again.
 
-    keys: Mapping[str, str]
-    manifest: Manifest
+    On disk: one line of JSON that says how the manifest differs from a snapshot's, and the keys as a scan tells them.
+    """
+
+    def __init__(self, manifest: Manifest, raw: str, roots: Roots) -> None:
+        self.manifest, self.raw, self._roots = manifest, raw, roots
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        return read(self.raw)
 
     @classmethod
-    def load(cls, file: Path) -> Index:
+    def load(cls, file: Path, roots: Roots) -> Index:
         """Read an index; one that is missing or damaged is empty: it only saves work."""
         try:
-            read: JsonValue = json.loads(file.read_bytes())
-            parts = read if isinstance(read, dict) else {}
-            return cls(texts(parts["keys"]), Manifest(texts(parts["what"]), texts(parts["how"])))
+            head, _, raw = file.read_text(errors="surrogateescape").partition("\n")
+            parts: JsonValue = json.loads(head)
+            return cls(_manifest(parts if isinstance(parts, dict) else {}, roots), raw, roots)
         except (OSError, ValueError, KeyError, BackendFailed):
-            return cls({}, Manifest({}, {}))
+            return cls(Manifest(), "", roots)
 
     def save(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f"{file.name}.{os.urandom(4).hex()}")
-        draft.write_text(json.dumps({"keys": self.keys, "what": self.manifest.what, "how": self.manifest.how}))
+        root = self.manifest.root
+        what, how, gone = delta(self._roots(root) if root else Manifest(), self.manifest)
+        head = {"root": root, "what": what, "how": how, "gone": gone, "totals": [f"{total:x}" for total in self.manifest.totals]}
+        draft.write_text(f"{json.dumps(head)}\n{self.raw}", errors="surrogateescape")
         draft.rename(file)
+
+    def changed(self, put: Mapping[str, tuple[str, str]], gone: Iterable[str], keys: Mapping[str, str]) -> Index:
+        """Return the index of a manifest with these changes, and with these keys."""
+        return Index(self.manifest.changed(put, gone), written(keys), self._roots)
+
+
+def _manifest(head: Mapping[str, JsonValue], roots: Roots) -> Manifest:
+    what, how, gone, totals, root = texts(head["what"]), texts(head["how"]), head["gone"], head["totals"], str(head["root"])
+    if not isinstance(gone, list) or not isinstance(totals, list):
+        raise ValueError("not an index")
+    seen, everything = (int(str(total), 16) for total in totals)
+    if not root:
+        return Manifest(what, how, totals=(seen, everything))
+    left = [str(path) for path in gone]
+    rows = {path: (what[path], how[path]) for path in what}
+    touched = frozenset([*what, *left])
+    later = partial(_with_changes, roots, root, rows, left) if touched else partial(roots, root)
+    roots.probe(root)
+    return Manifest(root=root, touched=touched, totals=(seen, everything), later=later)
+
+
+def _with_changes(roots: Roots, root: str, rows: Mapping[str, tuple[str, str]], gone: Iterable[str]) -> Manifest:
+    return roots(root).changed(rows, gone)
+
+
+class Roots(Protocol):
+    """Where an index finds the snapshots that it stands on."""
+
+    def __call__(self, root: str) -> Manifest:
+        """Return the manifest of a snapshot."""
+        ...
+
+    def probe(self, root: str) -> None:
+        """Raise `BackendFailed` when it is not there."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,10 +123,12 @@ class _Seen:
     is_steady: bool = True
 
 
-def freeze(location: Path, file: Path, pool: Pool, is_first: bool) -> Frozen:
+def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool) -> Frozen:
     """Freeze a folder whose index is in `file`. With `is_first`, when nothing was ever kept, large files are named without reading them."""
-    known = Index.load(file)
-    found = scan(location, len(known.keys))
+    known = Index.load(file, roots)
+    found = scan(location, known.raw.count("\0") // 2)
+    if found.raw == known.raw:
+        return Frozen(known, {}, ())
     changed = sorted(path for path, _ in found.keys.items() - known.keys.items())
     gone = known.manifest.what.keys() - found.keys.keys()
     if not changed and not gone:
@@ -89,21 +137,15 @@ def freeze(location: Path, file: Path, pool: Pool, is_first: bool) -> Frozen:
     now = clock(file.parent)
     seen = _look(location, changed, pool, _reader(pool, is_first and not known.keys))
     gone |= {path for path in changed if path not in seen}
-    what, how, keys = dict(known.manifest.what), dict(known.manifest.how), dict(known.keys)
-    for path in gone:
-        for part in (what, how, keys):
-            part.pop(path, None)
-    for path, one in seen.items():
-        what[path], how[path] = one.what, one.how
-        keys[path] = one.key
-        if not one.is_steady or _is_racy(row_of(one.key), now):
-            del keys[path]
-    made = Index(keys, Manifest(what, how))
+    fresh = {path: one.key for path, one in seen.items() if one.is_steady and not _is_racy(row_of(one.key), now)}
+    keys = {path: fresh.get(path, "") if path in seen else key for path, key in found.keys.items() if path not in gone}
+    rows = {path: (one.what, one.how) for path, one in seen.items()}
+    made = known.changed(rows, gone, {path: key for path, key in keys.items() if key})
     made.save(file)
     return Frozen(made, found.skipped, tuple(path for path, one in seen.items() if not one.is_steady))
 
 
-def remember(file: Path, keys: Mapping[str, str], manifest: Manifest) -> None:
+def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roots) -> None:
     """Write the index of a folder that was just made, and that nobody else has seen yet, waiting where a large file would have to be read again."""
     now = clock(file.parent)
     young = {path for path, key in keys.items() if _is_racy(row_of(key), now)}
@@ -111,7 +153,7 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest) -> None:
         time.sleep(_TICK / 1e9)
         now = clock(file.parent)
         young = {path for path in young if _is_racy(row_of(keys[path]), now)}
-    Index({path: key for path, key in keys.items() if path not in young}, manifest).save(file)
+    Index(manifest, written({path: key for path, key in keys.items() if path not in young}), roots).save(file)
 
 
 def _is_racy(row: Row, now: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,39 +73,82 @@ def how(line: str) -> How:
     return How(*map(int, line.split(" ")))
 
 
-@dataclass(frozen=True)
+Totals = tuple[int, int]
+"""Sums over all rows: of what is compared and merged, and of everything."""
+_MODULUS = 1 << 512
+
+
 class Manifest:
-    what: Mapping[str, str]
-    how: Mapping[str, str]
+    """What a folder holds. One that differs from the snapshot `root` in the `touched` paths alone is compared with its like by these.
+
+    `later` reads the rows when they are first asked for: of a folder in which nothing changed nobody asks.
+    """
+
+    def __init__(
+        self,
+        what: Mapping[str, str] | None = None,
+        how: Mapping[str, str] | None = None,
+        root: str = "",
+        touched: frozenset[str] = frozenset(),
+        totals: Totals | None = None,
+        later: Callable[[], Manifest] | None = None,
+    ) -> None:
+        self.root, self.touched = root, touched
+        self._rows, self._totals, self._later = (what or {}, how or {}), totals, later
 
     @cached_property
-    def private(self) -> tuple[str, ...]:
-        """The git directories in there. They are copied with the folder, but neither compared nor merged: half of one is none."""
-        return tuple(path for path in self.what if path.endswith(".git") and (path == ".git" or path.endswith("/.git")))
+    def _read(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        return self._later()._read if self._later else self._rows
+
+    @property
+    def what(self) -> Mapping[str, str]:
+        return self._read[0]
+
+    @property
+    def how(self) -> Mapping[str, str]:
+        return self._read[1]
+
+    @cached_property
+    def totals(self) -> Totals:
+        return self._totals or _summed(self, self.what)
 
     @cached_property
     def contents(self) -> str:
         """A name for all that is compared and merged: equal contents, equal name."""
-        rows = sorted((path, line) for path, line in self.what.items() if not self.private or not within(path, self.private))
-        text = "\0".join(word for row in rows for word in row)
-        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:40]
+        return _named(self.totals[0])
 
     @cached_property
     def state(self) -> str:
-        """A name for all of it, times and private parts too."""
-        rows = sorted((path, line, self.how.get(path, "")) for path, line in self.what.items())
-        text = "\0".join(word for row in rows for word in row)
-        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:40]
+        """A name for all of it, times and git directories too."""
+        return _named(self.totals[1])
 
-    @cached_property
-    def files(self) -> dict[str, Entry]:
-        """Every file's entry. A long list: for what goes through all of them anyway."""
-        return {path: entry(line) for path, line in self.what.items() if line.startswith("f")}
+    def changed(self, put: Mapping[str, tuple[str, str]], gone: Iterable[str] = ()) -> Manifest:
+        """Return a manifest with these paths put in (*what* and *how*), and others taken out."""
+        out = {path for path in gone if path in self.what}
+        what, how = dict(self.what), dict(self.how)
+        for path in out:
+            del what[path], how[path]
+        for path, (one, other) in put.items():
+            what[path], how[path] = one, other
+        made = Manifest(what, how, self.root, self.touched | out | put.keys() if self.root else frozenset())
+        before, after = _summed(self, {*out, *(path for path in put if path in self.what)}), _summed(made, put)
+        totals = tuple((total - old + new) % _MODULUS for total, old, new in zip(self.totals, before, after, strict=True))
+        made._totals = (totals[0], totals[1])
+        return made
 
-    @cached_property
-    def filled(self) -> frozenset[str]:
-        """The folders that something is in."""
-        return frozenset(path.rpartition("/")[0] for path in self.what)
+    def rebased(self, root: str) -> Manifest:
+        """Return the same as what the snapshot `root` holds."""
+        return Manifest(self.what, self.how, root, frozenset(), self.totals)
+
+    @property
+    def files(self) -> Iterator[tuple[str, Entry]]:
+        """Every file's path and entry: a long way."""
+        return ((path, entry(line)) for path, line in self.what.items() if line.startswith("f"))
+
+    @property
+    def touched_files(self) -> Iterator[tuple[str, Entry]]:
+        """Path and entry of the files that are not as in `root`."""
+        return ((path, found) for path in self.touched if (found := self.at(path)) and found.kind == "f")
 
     def at(self, path: str) -> Entry | None:
         line = self.what.get(path)
@@ -114,6 +157,32 @@ class Manifest:
     def how_at(self, path: str) -> How:
         line = self.how.get(path)
         return How() if line is None else how(line)
+
+
+def _summed(manifest: Manifest, paths: Iterable[str]) -> Totals:
+    """Return the sums of rows. A sum of hashes names a set of rows whatever their order, and a change costs just its own rows; at 512 bits no two
+    sets can be made to meet (Bellare and Micciancio, A New Paradigm for Collision-Free Hashing, 1997)."""
+    seen = everything = 0
+    what, how = manifest.what, manifest.how
+    for path in paths:
+        row = f"{path}\0{what[path]}"
+        everything += _number(f"{row}\0{how[path]}")
+        if not is_private(path):
+            seen += _number(row)
+    return seen % _MODULUS, everything % _MODULUS
+
+
+def _number(row: str) -> int:
+    return int.from_bytes(hashlib.blake2b(row.encode(errors="surrogateescape")).digest(), "big")
+
+
+def _named(total: int) -> str:
+    return hashlib.sha256(total.to_bytes(64, "big")).hexdigest()[:40]
+
+
+def is_private(path: str) -> bool:
+    """Return whether a path is in a git directory. These are copied with the folder, but neither compared nor merged: half of one is none."""
+    return ".git" in path and "/.git/" in f"/{path}/"
 
 
 def within(path: str, folders: Iterable[str]) -> bool:
@@ -131,18 +200,21 @@ def differing(old: Manifest, new: Manifest, private: bool = False) -> list[str]:
 
     A folder that exists on one side only differs when it is empty: else what is in it says so.
     """
-    if old.what is new.what:
+    if old.contents == new.contents and not private:
         return []
-    paths = {path for path, _ in old.what.items() ^ new.what.items()}
-    inside = (*old.private, *new.private)
-    if inside and not private:
-        paths = {path for path in paths if not within(path, inside)}
-    return sorted(path for path in paths if not _is_bare_folder(path, old, new) and not _is_bare_folder(path, new, old))
+    if old.root and old.root == new.root:
+        near = {path for path in old.touched | new.touched if old.what.get(path) != new.what.get(path)}
+    else:
+        near = {path for path, _ in old.what.items() ^ new.what.items()}
+    paths = sorted(path for path in near if private or not is_private(path))
+    filled = {folder for path in near for folder in above(path)}
+    return [path for path in paths if not (path in filled and _is_folder_of_one(path, old, new))]
 
 
-def _is_bare_folder(path: str, one: Manifest, other: Manifest) -> bool:
-    """Return whether a path is a folder in one only, and implied there by what is in it."""
-    return one.what.get(path, "").startswith("d") and path not in other.what and path in one.filled
+def _is_folder_of_one(path: str, old: Manifest, new: Manifest) -> bool:
+    """Return whether a path is a folder on one side, and nothing on the other."""
+    lines = [line for line in (old.what.get(path), new.what.get(path)) if line is not None]
+    return len(lines) == 1 and lines[0].startswith("d")
 
 
 # -- extended attributes, and the form on disk --------------------------------------------------------------------------------------------
@@ -162,25 +234,13 @@ def attributes(packed: str) -> dict[str, bytes]:
     return {name: base64.b64decode(value) for name, value in read.items()}
 
 
-@dataclass(frozen=True)
-class Delta:
-    """What has to be done to one manifest to get another."""
-
-    what: Mapping[str, str]
-    how: Mapping[str, str]
-    gone: tuple[str, ...]
-
-    @classmethod
-    def between(cls, old: Manifest, new: Manifest) -> Delta:
-        gone = tuple(sorted(old.what.keys() - new.what.keys()))
-        return cls(dict(new.what.items() - old.what.items()), dict(new.how.items() - old.how.items()), gone)
-
-    def applied(self, old: Manifest) -> Manifest:
-        what, how = dict(old.what), dict(old.how)
-        for path in self.gone:
-            del what[path]
-            how.pop(path, None)
-        return Manifest({**what, **self.what}, {**how, **self.how})
+def delta(old: Manifest, new: Manifest) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Return what has to be put into one manifest to get another, *what* and *how*, and what has to go."""
+    if new.root and new.root == old.root and not old.touched:
+        there = [path for path in new.touched if path in new.what]
+        return {path: new.what[path] for path in there}, {path: new.how[path] for path in there}, sorted(new.touched - {*there})
+    put = {path for path, _ in (new.what.items() - old.what.items()) | (new.how.items() - old.how.items())}
+    return {path: new.what[path] for path in put}, {path: new.how[path] for path in put}, sorted(old.what.keys() - new.what.keys())
 
 
 def texts(value: JsonValue) -> dict[str, str]:

@@ -6,11 +6,11 @@ cost more than all else. Whatever is hashed later is looked for among these too,
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 
 from . import tree
@@ -30,18 +30,20 @@ class Pool:
     def place(self, name: str) -> Path:
         return self.folder / ("large" if name.startswith("n") else name[1:3]) / name
 
-    def find(self, name: str) -> Path | None:
-        """Return the file that holds these contents, if there is one."""
-        place = self.place(name)
-        if place.exists():
-            return place
-        return self.below.find(name) if self.below else None
+    def open(self, name: str) -> int | None:
+        """Open the file that holds these contents, if there is one."""
+        shard = "large" if name.startswith("n") else name[1:3]
+        try:
+            return os.open(f"{self.folder}/{shard}/{name}", tree.READ)
+        except FileNotFoundError:
+            return self.below.open(name) if self.below else None
 
-    @cached_property
+    def holds(self, name: str) -> bool:
+        return self.place(name).exists() or (self.below is not None and self.below.holds(name))
+
     def names(self) -> set[str]:
-        """The names of all contents in here and below, as they were when this was first asked."""
-        mine = {name for shard in _listed(self.folder) for name in _listed(self.folder / shard)}
-        return mine | (self.below.names if self.below else set())
+        """Return the names of all contents in here."""
+        return {name for shard in _listed(self.folder) for name in _listed(self.folder / shard)}
 
     def add(self, source: int, name: str = "") -> str:
         """Freeze what an open file holds now, and return its name: the given one, or that of its hash."""
@@ -56,9 +58,20 @@ class Pool:
             raise
         return name
 
+    def add_new(self, source: int, name: str) -> None:
+        """Freeze what an open file holds now, under a name that is not here yet, into a pool that nobody else sees: it may be left half made."""
+        place = f"{self.folder}/{'large' if name.startswith('n') else name[1:3]}"
+        try:
+            target = os.open(f"{place}/{name}", tree.CREATE, 0o600)
+        except FileNotFoundError:
+            os.makedirs(place)
+            target = os.open(f"{place}/{name}", tree.CREATE, 0o600)
+        with tree.opened(target):
+            tree.fill(source, target)
+
     def add_bytes(self, data: bytes) -> str:
         name = f"h{hashlib.sha256(data).hexdigest()[:40]}"
-        if self.find(name) is None:
+        if not self.holds(name):
             draft = self._draft()
             draft.write_bytes(data)
             self._settle(draft, name)
@@ -86,13 +99,13 @@ class Pool:
             yield from self.below._large(size)
 
     def _hash_of(self, large: str) -> str:
-        place = self.find(large)
-        if place is None:
-            return ""
-        memo = place.with_name(f"{large}.hash")
+        memo = self.place(f"{large}.hash")
         with suppress(OSError):
             return memo.read_text()
-        with tree.opened(os.open(place, tree.READ)) as file:
+        opened = self.open(large)
+        if opened is None:
+            return ""
+        with tree.opened(opened) as file:
             found = _hash(file, os.fstat(file).st_size)
         with suppress(OSError):
             memo.write_text(found)
@@ -100,12 +113,16 @@ class Pool:
 
     def bring_in(self, other: Pool) -> None:
         """Move the contents of another pool, on the same file system, in here."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         for shard in _listed(other.folder):
-            (self.folder / shard).mkdir(parents=True, exist_ok=True)
+            try:
+                (other.folder / shard).rename(self.folder / shard)
+                continue
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
             for name in _listed(other.folder / shard):
                 (other.folder / shard / name).rename(self.folder / shard / name)
-        self.__dict__.pop("names", None)
-        other.__dict__.pop("names", None)
 
     def drop_all_but(self, wanted: set[str]) -> None:
         """Remove all contents that are not wanted."""

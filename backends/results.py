@@ -17,7 +17,7 @@ from workspaces.model import Change, Conflict, Merge, OnConflict, Side, path_byt
 from . import diff
 from .checkout import Step, steps
 from .git import Git
-from .manifest import Entry, How, Manifest, above, differing
+from .manifest import Entry, How, Manifest, above, differing, entry
 from .pool import Pool
 from .sparse import TEXT_LIMIT, Sparse
 
@@ -138,16 +138,16 @@ def _merge_unseen(draft: _Draft, sides: Sides, on_conflict: OnConflict, known: s
 
 def _merge_bits(draft: _Draft, path: str, entries: list[Entry], here: Entry, on_conflict: OnConflict) -> list[Conflict]:
     """Merge permissions (but the executable bit, which git has merged) and attributes of a file that all have."""
-    bits = _decided(*(entry.perm & ~0o111 for entry in entries))
-    attributes = _decided(*(entry.attributes for entry in entries))
+    bits = _decided(*(side.perm & ~0o111 for side in entries))
+    attributes = _decided(*(side.attributes for side in entries))
     winner = entries[2] if on_conflict == "source" else entries[1]
     perm = (winner.perm & ~0o111 if bits is None else bits) | (here.perm & 0o111)
     merged = replace(here, perm=perm, attributes=winner.attributes if attributes is None else attributes)
     if merged != here:
-        draft.put(path, merged.line, draft.how[path])
+        draft.put(path, merged.line, draft.how(path))
     if bits is not None and attributes is not None:
         return []
-    base, ours, theirs = (Side(mode=f"100{entry.perm:03o}", blob=entry.content) for entry in entries)
+    base, ours, theirs = (Side(mode=f"100{side.perm:03o}", blob=side.content) for side in entries)
     return [Conflict(path=path_text(os.fsencode(path)), kind="mode", base=base, ours=ours, theirs=theirs)]
 
 
@@ -173,43 +173,54 @@ class _Draft:
     """A manifest that is being changed."""
 
     def __init__(self, start: Manifest) -> None:
-        self.what, self.how = dict(start.what), dict(start.how)
-        self._arrived: set[str] = set()
-        self._left: set[str] = set()
+        self._start = start
+        self._put: dict[str, tuple[str, str]] = {}
+        self._gone: set[str] = set()
 
     @property
     def manifest(self) -> Manifest:
-        return Manifest(self.what, self.how)
+        return self._start.changed(self._put, self._gone)
+
+    def line(self, path: str) -> str:
+        """Return what is at a path, nothing when it is not there."""
+        if path in self._put:
+            return self._put[path][0]
+        return "" if path in self._gone else self._start.what.get(path, "")
 
     def at(self, path: str) -> Entry | None:
-        return Manifest(self.what, self.how).at(path)
+        line = self.line(path)
+        return entry(line) if line else None
+
+    def how(self, path: str) -> str:
+        return self._put[path][1] if path in self._put else self._start.how[path]
 
     def put(self, path: str, what: str, how: str) -> None:
-        self.what[path], self.how[path] = what, how
-        self._arrived.add(path)
+        self._put[path] = (what, how)
+        self._gone.discard(path)
 
     def drop(self, path: str) -> None:
-        self.what.pop(path, None)
-        self.how.pop(path, None)
-        self._left.add(path)
+        self._put.pop(path, None)
+        self._gone.add(path)
 
     def drop_folder(self, path: str) -> None:
         """Drop a folder if nothing is in it."""
-        if not any(other.startswith(f"{path}/") for other in self.what):
+        inside = (other for rows in (self._put, self._start.what) for other in rows if other.startswith(f"{path}/"))
+        if not any(self.line(other) for other in inside):
             self.drop(path)
 
     def found_in(self, other: Manifest) -> None:
         """Add the folders that what arrived lies in, as the other manifest has them."""
-        for path in self._arrived:
-            while path := path.rpartition("/")[0]:
-                if not self.what.get(path, "").startswith("d"):
-                    line = other.what.get(path, "")
-                    self.what[path] = line if line.startswith("d") else Entry("d", 0o755).line
-                    self.how[path] = other.how.get(path, How(0, time.time_ns()).line)
+        for path in [*self._put]:
+            for folder in above(path):
+                if not self.line(folder).startswith("d"):
+                    line = other.what.get(folder, "")
+                    self.put(
+                        folder, line if line.startswith("d") else Entry("d", 0o755).line, other.how.get(folder, How(0, time.time_ns()).line)
+                    )
 
     def leave_empty(self, sides: Sides) -> None:
         """Drop the folders that are empty now and that theirs has not."""
-        folders = {folder for path in self._left for folder in above(path)}
+        folders = {folder for path in self._gone for folder in above(path)}
         for folder in sorted(folders, key=lambda folder: -len(folder)):
-            if folder not in sides.theirs.what and self.what.get(folder, "").startswith("d"):
+            if folder not in sides.theirs.what and self.line(folder).startswith("d"):
                 self.drop_folder(folder)

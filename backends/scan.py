@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from workspaces.errors import NotAllowed
@@ -48,12 +48,36 @@ class Row:
     links: int
 
 
-@dataclass(frozen=True)
 class Scan:
-    """Keys by path, parents before what is in them; and what has no contents, with the reason."""
+    """What a look gave: `raw`, the same text as long as nothing changed; and read from it when asked, the keys by path, and what has no contents,
+    with the reason."""
 
-    keys: dict[str, str]
-    skipped: dict[str, str]
+    def __init__(self, raw: str) -> None:
+        self.raw = raw
+
+    @cached_property
+    def _all(self) -> dict[str, str]:
+        return read(self.raw)
+
+    @cached_property
+    def skipped(self) -> dict[str, str]:
+        if {key[0] for key in self._all.values()} <= {"f", "l", "d"}:
+            return {}
+        return {path: what for path, key in self._all.items() if (what := _WITHOUT_CONTENTS.get(key[0]))}
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        return {path: key for path, key in self._all.items() if path not in self.skipped} if self.skipped else self._all
+
+
+def written(keys: Mapping[str, str]) -> str:
+    """Return keys as a scan would have told them."""
+    return "".join(f"{path}\0{key}\0" for path, key in keys.items())
+
+
+def read(raw: str) -> dict[str, str]:
+    words = raw.split("\0")
+    return dict(zip(words[:-1:2], words[1::2], strict=False))
 
 
 def key_of(found: os.stat_result) -> str:
@@ -71,18 +95,11 @@ def row_of(key: str) -> Row:
 def scan(root: Path, expected: int = 0) -> Scan:
     """Look at every path below `root`; `expected` is about how many there are. Raises `NotAllowed` for a folder that may not be read."""
     mounts = _mounts(root)
-    keys = _by_find(root) if expected >= MANY and not mounts and _has_find() else None
-    if keys is None:
-        keys = dict(_by_hand(root, mounts))
-    skipped = {path: what for path, key in keys.items() if (what := _WITHOUT_CONTENTS.get(key[0]))} if _any_without(keys) else {}
-    return Scan({path: key for path, key in keys.items() if path not in skipped} if skipped else keys, skipped)
+    raw = _by_find(root) if expected >= MANY and not mounts and _has_find() else None
+    return Scan(written(dict(_by_hand(root, mounts))) if raw is None else raw)
 
 
-def _any_without(keys: dict[str, str]) -> bool:
-    return not {key[0] for key in keys.values()} <= {"f", "l", "d"}
-
-
-def _by_find(root: Path) -> dict[str, str] | None:
+def _by_find(root: Path) -> str | None:
     """Let GNU find look; None when it met with anything that it could not look at."""
     found = subprocess.run(
         ["find", root, "-mindepth", "1", "-name", WORKSPACES, "-prune", "-o", "-printf", r"%P\0%y %m %s %T@ %C@ %i %n\0"],
@@ -90,10 +107,7 @@ def _by_find(root: Path) -> dict[str, str] | None:
         capture_output=True,
         check=False,
     )
-    if found.returncode != 0 or found.stderr:
-        return None
-    words = os.fsdecode(found.stdout).split("\0")
-    return dict(zip(words[:-1:2], words[1::2], strict=True))
+    return None if found.returncode != 0 or found.stderr else os.fsdecode(found.stdout)
 
 
 @cache
