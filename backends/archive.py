@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,12 +52,13 @@ class Live:
 
 @dataclass(frozen=True)
 class Record:
-    """A snapshot: what it holds, and which earlier ones it descends from."""
+    """A snapshot: what it holds, which earlier ones it descends from, and when it was made (in nanoseconds)."""
 
     id: str
     manifest: Manifest
     parents: tuple[str, ...] = ()
     live: tuple[Live, ...] = ()
+    made: int = 0
 
     @property
     def lost(self) -> BackendFailed:
@@ -66,7 +68,16 @@ class Record:
     @classmethod
     def of(cls, manifest: Manifest, parents: Sequence[str], live: tuple[Live, ...] = ()) -> Record:
         text = json.dumps([manifest.contents, manifest.state, [*parents]])
-        return cls(hashlib.sha256(text.encode()).hexdigest()[:40], manifest, tuple(parents), live)
+        return cls(hashlib.sha256(text.encode()).hexdigest()[:40], manifest, tuple(parents), live, time.time_ns())
+
+
+@dataclass(frozen=True)
+class About:
+    """The contents of a snapshot, when it was made, and what it descends from."""
+
+    contents: str
+    made: int
+    parents: tuple[str, ...]
 
 
 class Archive:
@@ -100,13 +111,13 @@ class Archive:
     def holds(self, name: str) -> bool:
         return self._file(name).exists()
 
-    def about(self, name: str) -> tuple[str, tuple[str, ...]]:
-        """Return the contents of a snapshot and what it descends from, without reading its manifest."""
+    def about(self, name: str) -> About:
+        """Return what there is to know of a snapshot without reading its manifest."""
         try:
-            contents, *parents = self._file(name).with_suffix(".about").read_text().split()
+            contents, made, *parents = self._file(name).with_suffix(".about").read_text().split()
+            return About(contents, int(made), tuple(parents))
         except (OSError, ValueError) as error:
             raise _lost(name) from error
-        return contents, tuple(parents)
 
     def _file(self, name: str) -> Path:
         return self.folder / "snapshots" / f"{name}.json"
@@ -123,11 +134,12 @@ class Archive:
         gone, totals = read.get("gone"), read.get("totals")
         what, how, of = texts(read.get("what")), texts(read.get("how")), str(read.get("of") or "")
         seen, everything = (int(str(total), 16) for total in totals) if isinstance(totals, list) else (0, 0)
+        about = self.about(name)
         if not of:
-            return Record(name, Manifest(what, how, name, totals=(seen, everything)), self.about(name)[1])
+            return Record(name, Manifest(what, how, name, totals=(seen, everything)), about.parents, made=about.made)
         rows = {path: (what[path], how[path]) for path in what}
         left = [str(path) for path in gone] if isinstance(gone, list) else []
-        return Record(name, self.load(of).manifest.changed(rows, left), self.about(name)[1])
+        return Record(name, self.load(of).manifest.changed(rows, left), about.parents, made=about.made)
 
     # -- keeping
 
@@ -152,7 +164,7 @@ class Archive:
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(f".{os.urandom(4).hex()}")
         try:
-            draft.write_text(" ".join([record.manifest.contents, *record.parents]))
+            draft.write_text(" ".join([record.manifest.contents, str(record.made), *record.parents]))
             draft.rename(file.with_suffix(".about"))
             draft.write_text(json.dumps({**told, "totals": [f"{total:x}" for total in record.manifest.totals]}))
             draft.rename(file)
@@ -239,7 +251,7 @@ class Archive:
             if name not in found:
                 found.add(name)
                 with suppress(BackendFailed):
-                    waiting += self.about(name)[1]
+                    waiting += self.about(name).parents
         return found
 
 

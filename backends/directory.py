@@ -230,7 +230,7 @@ class DirectoryBackend:
     def load(self, snapshot: str) -> Snapshot:
         if self._view and snapshot in self._view.records:
             return Snapshot(id=snapshot, contents=self._view.records[snapshot].manifest.contents)
-        return Snapshot(id=snapshot, contents=self._archive.about(snapshot)[0])
+        return Snapshot(id=snapshot, contents=self._archive.about(snapshot).contents)
 
     def _record(self, snapshot: Snapshot) -> Record:
         """Return what is behind a snapshot. One without an id is what a merge in this view gave."""
@@ -251,9 +251,12 @@ class DirectoryBackend:
         if self._view and name in self._view.records:
             return self._view.records[name].parents
         try:
-            return self._archive.about(name)[1]
+            return self._archive.about(name).parents
         except BackendFailed:
             return ()
+
+    def _made(self, name: str) -> int:
+        return self._view.records[name].made if self._view and name in self._view.records else self._archive.about(name).made
 
     def _opened(self, record: Record, pool: Pool, name: str) -> int:
         """Open frozen contents of a record by their name, freezing them into `pool` first when they are only in a live folder yet.
@@ -333,7 +336,7 @@ class DirectoryBackend:
         labels: tuple[str, str] = ("ours", "theirs"),
     ) -> Merge:
         left, right = self._record(ours), self._record(theirs)
-        graph = lineages.graph([left.id, *lineage], right.id, self._parents)
+        graph = lineages.graph([left.id, *lineage], right.id, self._parents, self._made)
         records = [*(self._record(self.load(name)) for name in graph.nodes), left, right]
         base = records[graph.best].manifest
         changed = {path for one in records for path in differing(base, one.manifest)}

@@ -45,8 +45,11 @@ def _newest(names: set[str], parents: Parents) -> list[str]:
     return sorted(names - older)
 
 
-def graph(ours: Sequence[str], theirs: str, parents: Parents) -> Graph:
-    """Work out what the two have in common: the best common ancestors, and of several, theirs in turn. Raises `BackendFailed` for none."""
+def graph(ours: Sequence[str], theirs: str, parents: Parents, made: Callable[[str], int]) -> Graph:
+    """Work out what the two have in common: the best common ancestors, and of several, theirs in turn. Raises `BackendFailed` for none.
+
+    `made` says how old a snapshot is: of several, git combines the oldest first.
+    """
     best = bases(ours, theirs, parents)
     if not best:
         raise BackendFailed(
@@ -59,7 +62,7 @@ def graph(ours: Sequence[str], theirs: str, parents: Parents) -> Graph:
         nodes |= {*more}
         waiting += combinations(more, 2)
     above = {name: ancestors([name], parents) for name in nodes}
-    ordered = sorted(nodes, key=lambda name: (len(above[name]), name))
+    ordered = sorted(nodes, key=lambda name: (len(above[name] & nodes), made(name), name))
     starts = [*(above[name] - {name} for name in ordered), ancestors(ours, parents), ancestors([theirs], parents)]
     near = (_newest(start & nodes, parents) for start in starts)
     return Graph(tuple(ordered), tuple(tuple(sorted(ordered.index(name) for name in names)) for names in near), ordered.index(best[0]))

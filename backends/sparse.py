@@ -94,7 +94,7 @@ def _pointer(name: str) -> bytes:
 def _write_commit(script: IO[bytes], ref: str, rows: Sequence[tuple[str, Entry, str]], parents: Sequence[int]) -> None:
     number = int(ref.rpartition("-")[2])
     base = ref.rpartition("-")[0]
-    script.write(f"commit {ref}\nmark :{number + 1}\ncommitter w <w@w> 0 +0000\ndata 0\n".encode())
+    script.write(f"commit {ref}\nmark :{number + 1}\ncommitter w <w@w> {number} +0000\ndata 0\n".encode())
     for at, parent in enumerate(parents):
         script.write(f"{'merge' if at else 'from'} {base}-{parent}\n".encode())
     script.write(b"deleteall\n")

@@ -22,8 +22,8 @@ def test_initialize_is_idempotent_and_changes_no_file(repo: Repo) -> None:
 
 
 def test_what_is_no_repository(tmp_path: Path) -> None:
-    with pytest.raises(NotAProject, match="cannot be a project of the auto"):
-        Project.initialize(tmp_path)
+    with pytest.raises(NotAProject, match="cannot be a project of the worktree"):
+        Project.initialize(tmp_path, "worktree")
     with pytest.raises(NotAProject, match="not a folder"):
         Project.initialize(tmp_path / "missing")
     assert [entry.name for entry in tmp_path.iterdir()] == ["home"]
