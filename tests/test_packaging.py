@@ -77,7 +77,7 @@ def test_imports_point_downwards(file: Path) -> None:
 def test_the_list_of_packages_matches_the_tree() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {str(file.parent.relative_to(ROOT)).replace("/", ".") for file in ROOT.glob("workspaces/**/__init__.py")}
-    assert set(listed) == folders | {"workspaces.backends", "workspaces_cli"}
+    assert set(listed) == folders | {"workspaces.backends", "workspaces.conformance", "workspaces_cli"}
     assert [file.name for file in ROOT.glob("*.py")] == ["cli.py"]
 
 
@@ -96,7 +96,9 @@ def test_the_wheel_works_in_a_fresh_environment(tmp_path: Path, repo: Repo) -> N
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"workspaces", "workspaces_cli", "mcp_workspaces-0.1.0.dist-info"}
-    assert {"workspaces/py.typed", "workspaces/backends/worktree.py", "workspaces_cli/cli.py"} <= set(names)
+    assert {"workspaces/py.typed", "workspaces/backends/worktree.py", "workspaces/conformance/conftest.py", "workspaces_cli/cli.py"} <= set(
+        names
+    )
     with tarfile.open(sdist) as packed:
         assert any(name.endswith("/cli.py") for name in packed.getnames())
     _try_out(wheel, tmp_path / "fresh", repo)

@@ -1,0 +1,144 @@
+"""Deleting is setting aside: refused where work would go unasked, and byte for byte when it comes back."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from workspaces import Project
+from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges
+
+from .folders import Main, clone
+
+
+def test_unmerged_work_is_refused(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("new.py", "mine\n")
+    before = fix.contents(times=True)
+    with pytest.raises(UnmergedChanges):
+        project.delete(["fix"])
+    assert fix.contents(times=True) == before
+    done = project.delete(["fix"], discard_unmerged=True)
+    assert (done.deleted, done.restorable_until is not None) == (("shop/fix",), True)
+    assert not fix.path.exists()
+
+
+def test_what_is_merged_or_unchanged_goes_unasked(project: Project, main: Main) -> None:
+    clone(project, "unchanged")
+    clone(project, "merged").edit(3, "mine")
+    project.merge("merged")
+    same = clone(project, "same")
+    for folder in (same, main):
+        folder.write("notes.md", "the same\n")
+    main.record()
+    done = project.delete(["unchanged", "merged", "same"])
+    assert (len(done.deleted), done.kept) == (3, {})
+
+
+def test_work_after_the_merge_is_unmerged_again(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    project.merge("fix")
+    fix.edit(4, "more")
+    with pytest.raises(UnmergedChanges):
+        project.delete(["fix"])
+
+
+def test_everything_comes_back_byte_for_byte(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    fix.write("private.key", "secret\n", 0o600)
+    fix.write("run.sh", "#!/bin/sh\n", 0o750)
+    fix.link("dangling", "no/where")
+    (fix.path / "empty" / "folder").mkdir(parents=True)
+    before = fix.contents(times=True)
+    modes = {path: (fix.path / path).stat().st_mode for path in ("private.key", "run.sh", "empty/folder")}
+    project.delete(["fix"], discard_unmerged=True)
+    assert project.status(include_deleted=True).workspaces[-1].state == "deleted"
+    with pytest.raises(NotFound):
+        project.compare(["fix"])
+    clone(project, "other")
+    project.restore("fix")
+    assert fix.contents(times=True) == before
+    assert {path: (fix.path / path).stat().st_mode for path in modes} == modes
+    assert project.merge("fix").status == "merged"
+
+
+def test_each_by_itself(project: Project) -> None:
+    clone(project, "one")
+    clone(project, "two").edit(3, "mine")
+    done = project.delete(["one", "two"])
+    assert (done.deleted, list(done.kept)) == (("shop/one",), ["shop/two"])
+    assert project.delete(["one"]).deleted == ()
+    with pytest.raises(NotFound):
+        project.delete(["two", "nobody"], discard_unmerged=True)
+    assert project.find("two").state == "ready"
+
+
+def test_main_stays(project: Project, main: Main) -> None:
+    before = main.contents(times=True)
+    with pytest.raises(Protected):
+        project.delete(["main"], discard_unmerged=True)
+    assert main.contents(times=True) == before
+
+
+def test_children_are_refused_deleted_or_handed_over(project: Project) -> None:
+    clone(project, "one").write("one.txt", "1\n")
+    two = clone(project, "two", "one")
+    two.write("two.txt", "2\n")
+    with pytest.raises(HasChildren):
+        project.delete(["one"], discard_unmerged=True)
+    with pytest.raises(UnmergedChanges):
+        project.delete(["one"], children="delete")
+    project.delete(["one"], discard_unmerged=True, children="reparent")
+    assert project.find("two").parent == "shop/main"
+    assert two.read("one.txt") == "1\n"
+    assert {change.path for change in project.merge("two").files} == {"one.txt", "two.txt"}
+    clone(project, "three")
+    clone(project, "four", "three")
+    assert project.delete(["three"], children="delete").deleted == ("shop/four", "shop/three")
+
+
+def test_a_name_is_used_again(project: Project) -> None:
+    first = clone(project, "fix")
+    first.write("a.txt", "first\n")
+    project.checkpoint("fix", "of the first")
+    project.delete(["fix"], discard_unmerged=True)
+    second = clone(project, "fix")
+    assert not second.has("a.txt")
+    with pytest.raises(NotFound):
+        project.restore("fix", "of the first")
+    second.write("a.txt", "second\n")
+    project.delete(["fix"], discard_unmerged=True)
+    project.restore("fix")
+    assert second.read("a.txt") == "second\n"
+    assert [each.name for each in project.status(include_deleted=True).workspaces].count("fix") == 2
+
+
+def test_what_is_in_its_place_is_not_overwritten(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("a.txt", "mine\n")
+    project.delete(["fix"], discard_unmerged=True)
+    fix.write("b.txt", "in the way\n")
+    with pytest.raises(Exists):
+        project.restore("fix")
+    assert fix.read("b.txt") == "in the way\n"
+    shutil.rmtree(fix.path)
+    project.restore("fix")
+    assert fix.read("a.txt") == "mine\n"
+
+
+def test_what_was_removed_by_other_means(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    project.checkpoint("fix")
+    shutil.rmtree(fix.path)
+    with pytest.raises(NotFound):
+        project.compare(["fix"])
+    assert project.status().warnings
+    assert not all(finding.ok for finding in project.doctor().findings)
+    project.delete(["fix"], discard_unmerged=True)
+    with pytest.raises(NotFound):
+        project.restore("fix")
+    assert clone(project, "fix").contents() == main.contents()

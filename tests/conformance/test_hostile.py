@@ -1,0 +1,104 @@
+"""What stands in a workspace never leads us out of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from workspaces import Project
+from workspaces.errors import NotFound, WorkspacesError
+
+from .folders import Folder, Main, clone
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Iterator[Folder]:
+    """A folder that is nobody's business, and untouched at the end."""
+    made = Folder(tmp_path / "precious")
+    made.write("api.py", "precious\n")
+    made.write("deep/er/keys.txt", "precious\n")
+    before = made.contents(times=True)
+    yield made
+    assert made.contents(times=True) == before
+
+
+def swap(folder: Folder, name: str, precious: Folder) -> None:
+    """Put a link to elsewhere in the place of a folder."""
+    shutil.rmtree(folder.path / name)
+    folder.link(name, str(precious.path))
+
+
+def test_a_link_in_the_targets_place_of_a_folder_is_not_followed(project: Project, main: Main, precious: Folder) -> None:
+    fix = clone(project, "fix")
+    fix.write("auth/api.py", "theirs\n")
+    fix.write("auth/new.py", "theirs\n")
+    fix.remove("auth/deep/er/keys.txt")
+    swap(main, "auth", precious)
+    for on_conflict in ("abort", "source", "target"):
+        with suppress(WorkspacesError):
+            project.merge("fix", on_conflict=on_conflict)
+    assert not precious.has("new.py")
+
+
+def test_nor_one_in_the_source(project: Project, main: Main, precious: Folder) -> None:
+    fix = clone(project, "fix")
+    swap(fix, "auth", precious)
+    assert project.compare(["fix"], detail="diff").diff.count("precious") <= 1
+    assert project.merge("fix").status == "merged"
+    assert (main.path / "auth").is_symlink()
+    assert clone(project, "two", "fix").contents() == fix.contents()
+    project.restore("main")
+    assert not (main.path / "auth").is_symlink()
+    assert main.read("auth/deep/er/keys.txt") == "keys\n"
+
+
+def test_nor_one_in_a_clone_that_is_restored(project: Project, precious: Folder) -> None:
+    fix = clone(project, "fix")
+    project.checkpoint("fix")
+    before = fix.contents()
+    swap(fix, "auth", precious)
+    project.restore("fix")
+    assert fix.contents() == before
+
+
+def test_a_workspace_that_became_a_link_is_refused(project: Project, precious: Folder) -> None:
+    fix = clone(project, "fix")
+    fix.path.rename(fix.path.parent.parent.with_name("elsewhere"))
+    fix.path.symlink_to(precious.path)
+    for call in (
+        lambda: project.compare(["fix"]),
+        lambda: project.merge("fix"),
+        lambda: project.merge("main", "fix"),
+        lambda: project.checkpoint("fix"),
+        lambda: project.clone("fix", name="two"),
+    ):
+        with pytest.raises(NotFound):
+            call()
+    assert not all(finding.ok for finding in project.doctor().findings)
+    project.delete(["fix"], discard_unmerged=True)
+    assert not fix.path.is_symlink()
+
+
+def test_a_folder_of_workspaces_that_became_a_link_is_refused(project: Project, main: Main, precious: Folder) -> None:
+    clone(project, "fix").edit(3, "mine")
+    folder = main.path / ".workspaces"
+    folder.rename(main.path.with_name("moved"))
+    folder.symlink_to(precious.path)
+    with suppress(WorkspacesError):
+        project.clone(name="two")
+    with suppress(WorkspacesError):
+        project.delete(["fix"], discard_unmerged=True)
+    folder.unlink()
+    main.path.with_name("moved").rename(folder)
+
+
+def test_deleting_a_workspace_does_not_follow_its_links(project: Project, precious: Folder) -> None:
+    fix = clone(project, "fix")
+    swap(fix, "auth", precious)
+    project.delete(["fix"], discard_unmerged=True)
+    project.undo()
+    assert fix.has("auth")

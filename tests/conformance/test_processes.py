@@ -1,0 +1,159 @@
+"""Many processes on one project lose nothing; one that is killed anywhere leaves each operation whole, or as if it had never begun."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+
+from workspaces import Project
+
+from .folders import Folder, Main, at, clone, found_wrong
+
+MOMENTS = 8
+
+CLONES = """
+import sys
+from pathlib import Path
+from workspaces import Project
+made = Project.open(Path(sys.argv[1])).clone(count=3, name=sys.argv[2])
+print(*(each.name for each in made.workspaces))
+"""
+MERGES = """
+import sys
+from pathlib import Path
+from workspaces import Project
+print(Project.open(Path(sys.argv[1])).merge(sys.argv[2]).status)
+"""
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from workspaces import Project
+project = Project.open(Path(sys.argv[1]))
+verb, name, moment, touched = sys.argv[2], sys.argv[3], int(sys.argv[4]), 0
+def touch(event, _):
+    '''Count whatever reaches out of this process: files, programs, databases. Die at the one that was named.'''
+    global touched
+    if event.startswith(('open', 'os.', 'subprocess.', 'sqlite3.', 'shutil.', 'fcntl.', 'tempfile.')):
+        touched += 1
+        if touched == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(touch)
+{
+    'clone': lambda: project.clone(name=name),
+    'merge': lambda: project.merge(name),
+    'delete': lambda: project.delete([name], discard_unmerged=True),
+    'restore': lambda: project.restore(name, '1'),
+}[verb]()
+print(touched)
+"""
+
+
+def start(script: str, *args: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", script, *args], stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    return out.strip()
+
+
+def test_clones_made_at_once(project: Project, main: Main) -> None:
+    processes = [start(CLONES, str(main.path), name) for name in ("one", "two")]
+    names = {name for process in processes for name in said(process).split()}
+    assert names == {f"{stem}-{number}" for stem in ("one", "two") for number in (1, 2, 3)}
+    assert all(at(project.find(name)).contents() == main.contents() for name in names)
+
+
+def test_merges_into_one_target_at_once(project: Project, main: Main) -> None:
+    for number in range(4):
+        clone(project, f"w{number}").write(f"new/{number}.txt", f"{number}\n")
+    processes = [start(MERGES, str(main.path), f"w{number}") for number in range(4)]
+    assert [said(process) for process in processes] == ["merged"] * 4
+    assert [main.read(f"new/{number}.txt") for number in range(4)] == [f"{number}\n" for number in range(4)]
+
+
+def test_one_name_goes_to_one_only(project: Project, main: Main) -> None:
+    processes = [start("import logging\n" + CLONES.replace("count=3, ", ""), str(main.path), "fix") for _ in range(2)]
+    outs = [process.communicate()[0].strip() for process in processes]
+    assert sorted(outs) == ["", "fix"]
+    assert at(project.find("fix")).contents() == main.contents()
+
+
+# -- killed -------------------------------------------------------------------------------------------------------------------------------
+
+
+def moments(main: Main, verb: str, name: str) -> list[int]:
+    """Return moments spread over the whole of a verb that is carried out here once, to its end."""
+    total = int(said(start(DIES, str(main.path), verb, name, "0")))
+    return [random.Random(at).randint(at * total // MOMENTS + 1, (at + 1) * total // MOMENTS) for at in range(MOMENTS)]
+
+
+def killed(main: Main, verb: str, name: str, moment: int) -> Project:
+    """Kill a process in the middle of a verb; return the project as the next one opens it, all well."""
+    with start(DIES, str(main.path), verb, name, str(moment)) as process:
+        process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 0), f"{verb} at {moment}"
+    project = Project.open(main.path)
+    assert found_wrong(project) == [], f"{verb} at {moment}"
+    return project
+
+
+def names(project: Project) -> set[str]:
+    return {workspace.name for workspace in project.status(detail="names").workspaces}
+
+
+def test_a_clone_is_whole_or_was_never_made(project: Project, main: Main) -> None:
+    for moment in moments(main, "clone", "whole"):
+        name = f"fix-{moment}"
+        project = killed(main, "clone", name, moment)
+        if name in names(project):
+            assert Folder(main.path / ".workspaces" / name).contents() == main.contents()
+        else:
+            assert clone(project, name).contents() == main.contents()
+
+
+def test_a_merge_is_whole_or_was_never_begun(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.write("first.txt", "1\n")
+    for moment in moments(main, "merge", "fix"):
+        before = main.contents()
+        for number in range(6):
+            fix.write(f"folder-{number}/file.txt", f"{moment} {number}\n" * 10)
+        fix.edit(3, f"at {moment}")
+        project = killed(main, "merge", "fix", moment)
+        happened = main.contents() != before
+        assert main.contents() in (before, fix.contents()), f"half merged at {moment}"
+        assert project.merge("fix").status == ("up_to_date" if happened else "merged")
+        assert main.contents() == fix.contents()
+
+
+def test_a_delete_is_whole_or_was_never_begun(project: Project, main: Main) -> None:
+    clone(project, "other").edit(3, "mine")
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    before = fix.contents(times=True)
+    for moment in moments(main, "delete", "other"):
+        project = killed(main, "delete", "fix", moment)
+        if "fix" not in names(project):
+            assert not fix.path.exists()
+            project.restore("fix")
+        assert fix.contents(times=True) == before, f"not whole at {moment}"
+
+
+def test_a_restore_is_whole_or_was_never_begun(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.write("first.txt", "1\n")
+    project.checkpoint("fix")
+    first = fix.contents()
+    for moment in moments(main, "restore", "fix"):
+        for number in range(6):
+            fix.write(f"folder-{number}/file.txt", f"{moment}\n")
+        fix.remove("first.txt")
+        later = fix.contents()
+        killed(main, "restore", "fix", moment)
+        assert fix.contents() in (first, later), f"half restored at {moment}"
+        Project.open(main.path).restore("fix", "1")
+        assert fix.contents() == first
