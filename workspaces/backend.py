@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
@@ -19,6 +19,7 @@ from workspaces.errors import BackendMissing, NotAProject, likely
 from workspaces.model import Capabilities, Diff, Finding, History, Merge, OnConflict, Snapshot, Workspace
 
 GROUP = "workspaces.backends"
+OURS = "mcp-workspaces"
 
 
 class Backend(Protocol):
@@ -178,8 +179,12 @@ class Backend(Protocol):
 
 @cache
 def installed() -> dict[str, type[Backend]]:
-    """Return the installed backends by name."""
-    return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+    """Return the installed backends by name: the built-in ones first, so that what others install never takes a folder from them unasked."""
+    return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=_rank)}
+
+
+def _rank(point: EntryPoint) -> tuple[bool, str]:
+    return point.dist is None or point.dist.name != OURS, point.name
 
 
 def find(path: Path) -> Backend:
