@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import subprocess
-import sys
 import tarfile
 import tomllib
 import zipfile
@@ -12,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from installing import ROOT, build, install, wheel
 from support import Repo
 
-ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("workspaces/**/*.py"), *ROOT.glob("backends/**/*.py"), ROOT / "cli.py"])
 HOMES = {"mcp": "workspaces/server/", "typer": "cli.py", "rich": "cli.py", "git": "backends/git.py", "sqlite3": "workspaces/store.py"}
 FLOORS = [
@@ -82,65 +81,33 @@ def test_the_list_of_packages_matches_the_tree() -> None:
 
 
 def test_the_wheel_works_in_a_fresh_environment(tmp_path: Path, repo: Repo) -> None:
-    source = tmp_path / "source"
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    for name in tracked.split("\0")[:-1]:
-        target = source / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-    build = [sys.executable, "-W", "ignore", "-m", "build", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(source)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,), (sdist,) = (tmp_path / "dist").glob("*.whl"), (tmp_path / "dist").glob("*.tar.gz")
-    with zipfile.ZipFile(wheel) as archive:
+    dist = build(ROOT, tmp_path)
+    (sdist,) = dist.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel(dist)) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"workspaces", "workspaces_cli", "mcp_workspaces-0.1.0.dist-info"}
-    assert {"workspaces/py.typed", "workspaces/backends/worktree.py", "workspaces/conformance/conftest.py", "workspaces_cli/cli.py"} <= set(
-        names
-    )
+    assert {
+        "workspaces/py.typed",
+        "workspaces/backends/worktree.py",
+        "workspaces/conformance/conftest.py",
+        "workspaces_cli/cli.py",
+    } <= set(names)
     with tarfile.open(sdist) as packed:
         assert any(name.endswith("/cli.py") for name in packed.getnames())
-    _try_out(wheel, tmp_path / "fresh", repo)
+    _try_out(install(tmp_path / "fresh", wheel(dist)), repo)
 
 
-def _try_out(wheel: Path, fresh: Path, repo: Repo) -> None:
-    """Install the wheel where nothing of the checkout is, with the dependencies of this environment, and use it."""
-    subprocess.run([sys.executable, "-m", "venv", str(fresh)], check=True)
-    site = next(path for path in sys.path if path.endswith("site-packages"))
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(fresh / "bin" / "python"),
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-index",
-        str(wheel),
-    ]
-    subprocess.run(install, check=True, capture_output=True)
-    (target,) = (fresh / "lib").glob("python*/site-packages")
-    # Only the dependencies: a .pth file would bring this checkout's editable install along.
-    for entry in Path(site).iterdir():
-        if (
-            "mcp_workspaces" not in entry.name
-            and not entry.name.startswith(("pip", "_distutils", "distutils"))
-            and not (target / entry.name).exists()
-        ):
-            (target / entry.name).symlink_to(entry)
-    program = str(fresh / "bin" / "workspaces")
+def _try_out(programs: Path, repo: Repo) -> None:
     where = [
-        str(fresh / "bin" / "python"),
+        str(programs / "python"),
         "-I",
         "-c",
         "import workspaces, workspaces.backends.worktree as w; print(workspaces.__file__, w.__file__)",
     ]
     assert str(ROOT) not in subprocess.run(where, capture_output=True, text=True, check=True).stdout
-    subprocess.run([program, "clone", "--name", "fix"], cwd=repo.path, check=True, capture_output=True)
+    subprocess.run([str(programs / "workspaces"), "clone", "--name", "fix"], cwd=repo.path, check=True, capture_output=True)
     assert (repo.path / ".workspaces" / "fix" / "cart.py").exists()
     assert (
-        subprocess.run([str(fresh / "bin" / "mcp-workspaces"), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run([str(programs / "mcp-workspaces"), "--version"], capture_output=True, text=True, check=True).stdout.strip()
         == "0.1.0"
     )
