@@ -168,6 +168,10 @@ def _switch(git: Git, view: Git, old: str, new: str) -> None:
             break
         time.sleep(0.1)
         reply = view.ask(*args)
+    if "not uptodate" in reply.err:
+        # A file that was only touched counts as changed until its contents were looked at (git-update-index(1), --refresh).
+        view.ask("update-index", "-q", "--refresh")
+        reply = view.ask(*args)
     if reply.status == 0:
         return
     if reply.status < 0:

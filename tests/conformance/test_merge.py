@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from workspaces import Project
-from workspaces.errors import InvalidArgument, NotFound, TargetMoved, Unsupported
+from workspaces.errors import InvalidArgument, NotFound, TargetMoved, Unsupported, WorkspacesError
 from workspaces.model import Capabilities
 
 from .folders import Main, at, clone
@@ -146,6 +148,45 @@ def test_only_while_the_target_is_as_it_was_seen(project: Project, main: Main) -
         project.merge("fix", if_target=seen)
     assert main.contents() == before
     assert project.merge("fix", if_target=str(refused.value.details["snapshot"])).status == "merged"
+
+
+@pytest.mark.parametrize("target", ["main", "two"])
+def test_a_file_that_was_only_touched_is_no_obstacle(project: Project, main: Main, target: str) -> None:
+    fix, two = clone(project, "fix"), clone(project, "two")
+    fix.edit(3, "mine")
+    folder = main if target == "main" else two
+    os.utime(folder.path / "cart.py", (1, 1))
+    assert project.merge("fix", target).status == "merged"
+    assert folder.contents() == fix.contents()
+    os.utime(folder.path / "cart.py", (1, 1))
+    project.restore(target)
+    assert folder.read("cart.py").splitlines()[2] == "line 3"
+
+
+@pytest.mark.parametrize("target", ["main", "two"])
+def test_what_is_written_to_the_target_meanwhile_is_not_lost(project: Project, main: Main, target: str) -> None:
+    fix, two = clone(project, "fix"), clone(project, "two")
+    fix.edit(3, "mine")
+    fix.write("notes.md", "mine\n")
+    folder = main if target == "main" else two
+
+    def meddle(done: int, total: int, message: str) -> None:
+        if done == 1:
+            folder.edit(3, "meanwhile")
+
+    with pytest.raises(WorkspacesError):
+        project.merge("fix", target, progress=meddle)
+    assert (folder.read("cart.py").splitlines()[2], folder.read("notes.md")) == ("meanwhile", "# Notes\n")
+    folder.edit(3, "line 3")
+    assert project.merge("fix", target).status == "merged"
+
+
+def test_an_empty_folder_is_not_in_the_way(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.write("thing", "a file\n")
+    (main.path / "thing" / "empty" / "below").mkdir(parents=True)
+    assert project.merge("fix").status == "merged"
+    assert main.read("thing") == "a file\n"
 
 
 def test_the_answer_names_what_the_target_is_now(project: Project, main: Main) -> None:
