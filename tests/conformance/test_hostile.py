@@ -44,6 +44,20 @@ def test_a_link_in_the_targets_place_of_a_folder_is_not_followed(project: Projec
     assert not precious.has("new.py")
 
 
+def test_nor_one_that_appears_meanwhile(project: Project, main: Main, precious: Folder) -> None:
+    fix = clone(project, "fix")
+    fix.write("auth/api.py", "theirs\n")
+    fix.write("auth/new.py", "theirs\n")
+
+    def meddle(done: int, total: int, message: str) -> None:
+        if done == 1:
+            swap(main, "auth", precious)
+
+    with suppress(WorkspacesError):
+        project.merge("fix", progress=meddle)
+    assert not precious.has("new.py")
+
+
 def test_nor_one_in_the_source(project: Project, main: Main, precious: Folder) -> None:
     fix = clone(project, "fix")
     swap(fix, "auth", precious)

@@ -32,10 +32,11 @@ from pathlib import Path
 from workspaces import Project
 project = Project.open(Path(sys.argv[1]))
 verb, name, moment, touched = sys.argv[2], sys.argv[3], int(sys.argv[4]), 0
-def touch(event, _):
-    '''Count whatever reaches out of this process: files, programs, databases. Die at the one that was named.'''
+CHANGES = ('os.rename', 'os.remove', 'os.mkdir', 'os.rmdir', 'os.symlink', 'os.link', 'os.chmod', 'subprocess.Popen', 'sqlite3.connect')
+def touch(event, about):
+    '''Count whatever changes files, runs programs or opens the store. Die at the one that was named.'''
     global touched
-    if event.startswith(('open', 'os.', 'subprocess.', 'sqlite3.', 'shutil.', 'fcntl.', 'tempfile.')):
+    if event in CHANGES or event == 'open' and about[2] & (os.O_WRONLY | os.O_RDWR):
         touched += 1
         if touched == moment:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -45,6 +46,7 @@ sys.addaudithook(touch)
     'merge': lambda: project.merge(name),
     'delete': lambda: project.delete([name], discard_unmerged=True),
     'restore': lambda: project.restore(name, '1'),
+    'compare': lambda: project.compare([name], detail='diff'),
 }[verb]()
 print(touched)
 """
@@ -91,11 +93,16 @@ def moments(main: Main, verb: str, name: str) -> list[int]:
     return [random.Random(at).randint(at * total // MOMENTS + 1, (at + 1) * total // MOMENTS) for at in range(MOMENTS)]
 
 
-def killed(main: Main, verb: str, name: str, moment: int) -> Project:
-    """Kill a process in the middle of a verb; return the project as the next one opens it, all well."""
+def kill(main: Main, verb: str, name: str, moment: int) -> None:
+    """Kill a process in the middle of a verb."""
     with start(DIES, str(main.path), verb, name, str(moment)) as process:
         process.communicate()
         assert process.returncode in (-signal.SIGKILL, 0), f"{verb} at {moment}"
+
+
+def killed(main: Main, verb: str, name: str, moment: int) -> Project:
+    """Kill a process in the middle of a verb; return the project as the next one opens it, all well."""
+    kill(main, verb, name, moment)
     project = Project.open(main.path)
     assert found_wrong(project) == [], f"{verb} at {moment}"
     return project
@@ -115,19 +122,45 @@ def test_a_clone_is_whole_or_was_never_made(project: Project, main: Main) -> Non
             assert clone(project, name).contents() == main.contents()
 
 
+def scatter(folder: Folder, text: str) -> None:
+    """Change a number of files, in folders of their own."""
+    for number in range(6):
+        folder.write(f"folder-{number}/file.txt", f"{text} {number}\n")
+
+
 def test_a_merge_is_whole_or_was_never_begun(project: Project, main: Main) -> None:
     fix = clone(project, "fix")
-    fix.write("first.txt", "1\n")
+    scatter(fix, "first")
     for moment in moments(main, "merge", "fix"):
         before = main.contents()
-        for number in range(6):
-            fix.write(f"folder-{number}/file.txt", f"{moment} {number}\n" * 10)
-        fix.edit(3, f"at {moment}")
+        scatter(fix, f"at {moment}")
         project = killed(main, "merge", "fix", moment)
         happened = main.contents() != before
         assert main.contents() in (before, fix.contents()), f"half merged at {moment}"
         assert project.merge("fix").status == ("up_to_date" if happened else "merged")
         assert main.contents() == fix.contents()
+
+
+def test_what_a_person_changed_after_a_crash_stays(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    scatter(fix, "first")
+    for moment in moments(main, "merge", "fix"):
+        before = main.contents()
+        scatter(fix, f"at {moment}")
+        kill(main, "merge", "fix", moment)
+        main.write("folder-0/file.txt", f"a person's, after {moment}\n")
+        project = Project.open(main.path)
+        assert found_wrong(project) == [], f"at {moment}"
+        assert main.read("folder-0/file.txt") == f"a person's, after {moment}\n", f"lost at {moment}"
+        assert others(main.contents()) in (others(before), others(fix.contents())), f"half merged at {moment}"
+        happened = others(main.contents()) == others(fix.contents())
+        assert (project.compare(["fix"]).workspaces[0].merge == "up_to_date") == happened, f"wrongly told at {moment}"
+        main.record()
+        project.merge("main", "fix", on_conflict="source")
+
+
+def others(contents: dict[bytes, str]) -> dict[bytes, str]:
+    return {path: what for path, what in contents.items() if path != b"folder-0/file.txt"}
 
 
 def test_a_delete_is_whole_or_was_never_begun(project: Project, main: Main) -> None:
@@ -148,12 +181,25 @@ def test_a_restore_is_whole_or_was_never_begun(project: Project, main: Main) -> 
     fix.write("first.txt", "1\n")
     project.checkpoint("fix")
     first = fix.contents()
+    scatter(fix, "later")
     for moment in moments(main, "restore", "fix"):
-        for number in range(6):
-            fix.write(f"folder-{number}/file.txt", f"{moment}\n")
+        scatter(fix, f"at {moment}")
         fix.remove("first.txt")
         later = fix.contents()
-        killed(main, "restore", "fix", moment)
+        project = killed(main, "restore", "fix", moment)
         assert fix.contents() in (first, later), f"half restored at {moment}"
-        Project.open(main.path).restore("fix", "1")
+        project.restore("fix", "1")
         assert fix.contents() == first
+
+
+def test_what_killed_looks_left_is_cleared_away(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.write("large.bin", random.Random(1).randbytes(1 << 20))
+    before = size(main)
+    for moment in moments(main, "compare", "fix"):
+        killed(main, "compare", "fix", moment)
+    assert size(main) < before + (1 << 19)
+
+
+def size(main: Main) -> int:
+    return sum(file.stat().st_size for file in main.path.rglob("*") if file.is_file() and not file.is_symlink())
