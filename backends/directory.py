@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import ClassVar, get_args
 
-from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAProject, WorkspaceGone, translated
+from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAllowed, NotAProject, WorkspaceGone, translated
 from workspaces.model import (
     Capabilities,
     ConflictKind,
@@ -74,7 +74,7 @@ class DirectoryBackend:
     def find(cls, path: Path) -> DirectoryBackend | None:
         """See `Backend.find`. Inside of a workspace it is the project of that: what a workspace contains does not decide."""
         real = path.resolve()
-        around = [folder for folder in (real, *real.parents) if (folder / WORKSPACES / _STATE).is_dir()]
+        around = [folder for folder in (real, *real.parents) if _has_state(folder)]
         holders = [folder for folder in around if (folder / WORKSPACES) in real.parents]
         found = holders[-1] if holders else next(iter(around), None)
         return cls(found) if found else None
@@ -94,6 +94,10 @@ class DirectoryBackend:
         with _as_ours():
             if not self.root.is_dir():
                 raise WorkspaceGone(f"The project's folder is gone: {self.root}. Nothing was made in its place.", "Put it back.")
+            if any(folder.is_symlink() for folder in (self.home, self.home.parent)):
+                raise NotAllowed(
+                    f"{self.home.parent} became a link, so it could lead anywhere. Nothing was changed.", "Put the folder back."
+                )
             registration.ignore_workspaces(self.root / WORKSPACES)
             self._scratch.mkdir(parents=True, exist_ok=True)
             views.clear(self._scratch)
@@ -486,6 +490,11 @@ class DirectoryBackend:
             else "all snapshots that workspaces descend from are whole",
             repair="Copy the work out of the workspaces that descend from them, and delete these." if lost else "",
         )
+
+
+def _has_state(folder: Path) -> bool:
+    state = folder / WORKSPACES / _STATE
+    return state.is_dir() and not state.is_symlink() and not state.parent.is_symlink()
 
 
 def _shown(path: str) -> str:

@@ -30,8 +30,8 @@ _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 """Nanoseconds in which two changes can have the same time: of clocks that tick, and of file systems that store whole seconds."""
 
 
-_Read = Callable[[int, int], str]
-"""Names the contents of an open file of so many bytes."""
+_Read = Callable[[int, Row], str]
+"""Names the contents of an open file."""
 
 
 class Index:
@@ -135,7 +135,7 @@ def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool)
         return Frozen(known, found.skipped, ())
     tree.sync_all(location)
     now = clock(file.parent)
-    seen = _look(location, changed, pool, _reader(pool, is_first and not known.keys))
+    seen = _look(location, changed, pool, _reader(pool, now, is_first and not known.keys))
     gone |= {path for path in changed if path not in seen}
     fresh = {path: one.key for path, one in seen.items() if one.is_steady and not _is_racy(row_of(one.key), now)}
     keys = {path: fresh.get(path, "") if path in seen else key for path, key in found.keys.items() if path not in gone}
@@ -218,15 +218,15 @@ def _seen(folder: int, name: str, pool: Pool, read: _Read) -> _Seen | None:
     return None
 
 
-def _reader(pool: Pool, is_first: bool) -> _Read:
-    """Return how contents are named: at first sight a large file is not read; later a small one is frozen as it is read, for its agent may go
-    on writing."""
+def _reader(pool: Pool, now: int, is_first: bool) -> _Read:
+    """Return how contents are named: at first sight a large file is not read, unless its times would not tell a change; later a small one is
+    frozen as it is read, for its agent may go on writing."""
 
-    def first(file: int, size: int) -> str:
-        return unread(size) if size > SMALL else pool.named(file)
+    def first(file: int, row: Row) -> str:
+        return unread(row.size) if row.size > SMALL and not _is_racy(row, now) else pool.named(file)
 
-    def later(file: int, size: int) -> str:
-        return pool.named(file) if size > HELD else pool.add(file)
+    def later(file: int, row: Row) -> str:
+        return pool.named(file) if row.size > HELD else pool.add(file)
 
     return first if is_first else later
 
@@ -234,7 +234,7 @@ def _reader(pool: Pool, is_first: bool) -> _Read:
 def _file(file: int, pool: Pool, read: _Read) -> _Seen:
     for _ in range(_TRIES):
         before = os.fstat(file)
-        content = read(file, before.st_size)
+        content = read(file, row_of(key_of(before)))
         after = os.fstat(file)
         if key_of(before) == key_of(after):
             return _described(file, after, content, True)
