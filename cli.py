@@ -27,7 +27,7 @@ P = ParamSpec("P")
 _CONFLICTS = 4
 _UNBOUNDED = 10_000
 _AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_LOOP = """Private copies of one git repository for parallel work: clone, compare, merge, delete.
+_LOOP = """Private copies of one git repository or folder for parallel work: clone, compare, merge, delete.
 
 The loop: [bold]workspaces clone -n 3 --task "Fix the login race"[/], let one agent work in each, [bold]workspaces compare[/], \
 [bold]workspaces merge NAME -d[/], [bold]workspaces delete --all[/]. Whatever was deleted or merged comes back with [bold]workspaces undo[/].
@@ -205,14 +205,15 @@ def _start(
 @app.command()
 @_told
 def init(
-    path: Annotated[str, typer.Argument(help="A folder in a git repository.")] = ".",
+    path: Annotated[str, typer.Argument(help="A git repository, or any other folder.")] = ".",
     name: Annotated[str, typer.Option(help="Name of the project (default: its folder's).")] = "",
+    backend: Annotated[str, typer.Option(help="worktree, directory, or an installed one (default: what fits the folder).")] = "auto",
     json: Json = False,
 ) -> None:
-    """Make a git repository a project. Changes none of its files; doing it again changes nothing."""
+    """Make a git repository or a folder a project. Changes none of its files; doing it again changes nothing."""
     from workspaces.project import Project
 
-    result = Project.initialize(_folder() / path, name=name, actor=_actor()).described()
+    result = Project.initialize(_folder() / path, backend, name, _actor()).described()
     if not _answer(result, json):
         _say(f"✓ {result.summary}", "green")
         _say("  next: workspaces clone -n 3 --task '…'")
