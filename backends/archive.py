@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed
 
-from . import tree
+from . import subvolume, tree
 from .manifest import Manifest, delta, texts
 from .pool import Pool
 
@@ -31,9 +31,10 @@ _REMEMBERED = 8
 
 @dataclass(frozen=True)
 class Live:
-    """A folder from which contents can still be read, as long as a file there has the key that it had."""
+    """A folder from which contents can still be read, as long as a file there has the key that it had; `index` is the file of its index."""
 
     location: Path
+    index: Path
     keys: Mapping[str, str]
     manifest: Manifest
 
@@ -87,6 +88,7 @@ class Archive:
         self.folder = folder
         self.pool = Pool(folder / "pool")
         self._records: dict[str, Record] = {}
+        self._placed: tuple[str, dict[str, str]] = ("", {})
 
     @property
     def is_empty(self) -> bool:
@@ -141,6 +143,27 @@ class Archive:
         left = [str(path) for path in gone] if isinstance(gone, list) else []
         return Record(name, self.load(of).manifest.changed(rows, left), about.parents, made=about.made)
 
+    # -- whole trees
+
+    def tree(self, name: str) -> Path:
+        """Return where the whole tree of a record is, or would be."""
+        return self.folder / "frozen" / name
+
+    def open_frozen(self, record: Record, name: str) -> int | None:
+        """Open contents in a whole tree: the one that a record stands on, or any other that has them."""
+        near = record.manifest.root or record.id
+        trees = [near, *(place.name for place in (self.folder / "frozen").glob("*") if place.name != near)]
+        for root in (root for root in trees if self.holds(root) and self.tree(root).exists()):
+            if (path := self._places(root).get(name)) is not None:
+                with tree.Folders(self.tree(root)) as folders:
+                    return os.open(path.rpartition("/")[2], tree.READ, dir_fd=folders.at(path.rpartition("/")[0]))
+        return None
+
+    def _places(self, root: str) -> dict[str, str]:
+        if self._placed[0] != root:
+            self._placed = (root, {found.content: path for path, found in self.load(root).manifest.files})
+        return self._placed[1]
+
     # -- keeping
 
     @contextmanager
@@ -155,34 +178,14 @@ class Archive:
                 return
             yield True
 
-    def write(self, record: Record) -> None:
-        """Write a record, whose contents are in the pool, durably. Writing it again changes nothing."""
-        if self.holds(record.id):
-            return
-        told = self._told(record)
-        file = self._file(record.id)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.urandom(4).hex()}")
-        try:
-            draft.write_text(" ".join([record.manifest.contents, str(record.made), *record.parents]))
-            draft.rename(file.with_suffix(".about"))
-            draft.write_text(json.dumps({**told, "totals": [f"{total:x}" for total in record.manifest.totals]}))
-            draft.rename(file)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-
-    def _told(self, record: Record) -> dict[str, JsonValue]:
-        """Return the rows to write: what differs from a record that is written whole and near, else all."""
+    def standing(self, record: Record) -> Record:
+        """Return the record as one that stands on a near one which is written whole, or on none: then it is to be written whole itself."""
         for near in self._whole_ones(record):
-            what, how, gone = delta(self.load(near).manifest, record.manifest)
+            what, _, gone = delta(self.load(near).manifest, record.manifest)
             if 4 * (len(what) + len(gone)) < len(record.manifest.what):
-                return {"of": near, "what": dict(what), "how": dict(how), "gone": [*gone]}
+                return replace(record, manifest=record.manifest.standing(near, frozenset([*what, *gone])))
             break
-        last = self.folder / "snapshots" / "last"
-        last.parent.mkdir(parents=True, exist_ok=True)
-        last.write_text(record.id)
-        return {"what": dict(record.manifest.what), "how": dict(record.manifest.how)}
+        return replace(record, manifest=record.manifest.standing("", frozenset()))
 
     def _whole_ones(self, record: Record) -> Generator[str]:
         """Yield a record written whole that this one may be near to: that which its manifest stands on, else the last."""
@@ -192,6 +195,28 @@ class Archive:
             last = (self.folder / "snapshots" / "last").read_text()
             if self.holds(last):
                 yield last
+
+    def write(self, record: Record) -> None:
+        """Write a `standing` record, whose contents are kept, durably. Writing it again changes nothing."""
+        if self.holds(record.id):
+            return
+        near = record.manifest.root
+        what, how, gone = delta(self.load(near).manifest if near else Manifest(), record.manifest)
+        told: dict[str, JsonValue] = {"of": near} if near else {}
+        told |= {"what": dict(what), "how": dict(how), "gone": [*gone], "totals": [f"{total:x}" for total in record.manifest.totals]}
+        file = self._file(record.id)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{os.urandom(4).hex()}")
+        try:
+            draft.write_text(" ".join([record.manifest.contents, str(record.made), *record.parents]))
+            draft.rename(file.with_suffix(".about"))
+            draft.write_text(json.dumps(told))
+            draft.rename(file)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        if not near:
+            (file.parent / "last").write_text(record.id)
 
     def keep(self, holder: str, label: str, name: str) -> None:
         """Note that `holder` keeps a record under a label."""
@@ -220,6 +245,9 @@ class Archive:
             for file in (self.folder / "snapshots").glob("*"):
                 if file.name != "last" and file.stem not in (descended if file.suffix == ".about" else kept):
                     file.unlink(missing_ok=True)
+            for place in (self.folder / "frozen").glob("*"):
+                if place.name not in kept:
+                    subvolume.remove(place)
             self.pool.drop_all_but({found.content for name in kept if self.holds(name) for _, found in self.load(name).manifest.files})
 
     def is_whole(self, name: str) -> bool:
@@ -238,7 +266,9 @@ class Archive:
 
     def _is_whole(self, name: str, there: set[str]) -> bool:
         try:
-            return {found.content for _, found in self.load(name).manifest.files} <= there
+            manifest = self.load(name).manifest
+            is_frozen = self.tree(manifest.root or name).exists()
+            return {found.content for _, found in (manifest.touched_files if is_frozen else manifest.files)} <= there
         except BackendFailed:
             return False
 

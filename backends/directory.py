@@ -7,6 +7,7 @@ trees of the changed paths (`sparse`), in a repository that lives as long as one
 from __future__ import annotations
 
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,13 +33,13 @@ from workspaces.model import (
     path_text,
 )
 
-from . import combine, filling, freezing, lineages, moving, registration, results, trash, tree, views
+from . import combine, filling, freezing, frozen, lineages, moving, registration, results, subvolume, trash, tree, views
 from .archive import Archive, Live, Record
 from .freezing import Index
 from .gathering import gather
 from .manifest import Manifest, differing, is_private, within
 from .pool import HELD, Pool
-from .scan import WORKSPACES, written
+from .scan import MOVING, UNSURE, WORKSPACES, written
 from .sparse import Sparse, needed
 
 _STATE = ".state"
@@ -98,6 +99,7 @@ class DirectoryBackend:
                 raise NotAllowed(
                     f"{self.home.parent} became a link, so it could lead anywhere. Nothing was changed.", "Put the folder back."
                 )
+            frozen.prepare(self.root)
             registration.ignore_workspaces(self.root / WORKSPACES)
             self._scratch.mkdir(parents=True, exist_ok=True)
             views.clear(self._scratch)
@@ -107,7 +109,7 @@ class DirectoryBackend:
         kinds: tuple[ConflictKind, ...] = get_args(ConflictKind)
         return Capabilities(
             isolation="private-gitdir" if (self.root / ".git").exists() else "private-folder",
-            copies_by=tree.copies_by(self._scratch),
+            copies_by="btrfs snapshot" if frozen.serve(self.root) else tree.copies_by(self._scratch),
             commits=False,
             merge_kinds=tuple(kind for kind in kinds if kind != "submodule"),
             max_clones=256,
@@ -135,31 +137,40 @@ class DirectoryBackend:
         record = self._record(snapshot)
         with _as_ours():
             if not self._archive.holds(record.id):
+                record = self._archive.standing(record)
                 self._bring_in(record)
                 self._archive.write(record)
-                self._stand_on(workspace, record)
+                self._stand_on(record)
                 tree.sync_all(self.home)
             self._archive.keep(workspace.uid, label, record.id)
 
     def _bring_in(self, record: Record) -> None:
-        """Freeze all contents of a record that the archive has not."""
+        """Freeze all contents of a standing record that the archive has not: what was touched, or everything; where it can be, at once."""
         manifest, pool = record.manifest, self._archive.pool
-        if manifest.root and self._archive.holds(manifest.root):
+        if manifest.root:
             wanted = {found.content for _, found in manifest.touched_files if not pool.place(found.content).exists()}
+        elif frozen.serve(self.root) and frozen.freeze(self._archive, record):
+            return
         else:
             wanted = {found.content for _, found in manifest.files} - pool.names()
         if not wanted:
             return
         with views.view(self._scratch) as folder:
             fresh = Pool(folder / "pool", self._pool)
+            for name in [name for name in wanted if not any(live.place(name) for live in record.live)]:
+                with tree.opened(self._opened(record, fresh, name)) as source:
+                    fresh.add_new(source, name)
+                wanted.discard(name)
             gather(record, fresh, wanted, is_own=True)
             pool.bring_in(fresh)
 
-    def _stand_on(self, workspace: Workspace, record: Record) -> None:
-        """Let the index of a folder stand on the snapshot of it that was just written whole: what comes later is a small difference."""
-        index = Index.load(self._index(workspace), self._archive)
-        if not index.manifest.root and index.manifest.state == record.manifest.state and self._archive.is_whole(record.id):
-            Index(record.manifest.rebased(record.id), index.raw, self._archive).save(self._index(workspace))
+    def _stand_on(self, record: Record) -> None:
+        """Let the index of a folder stand on what the snapshot of it does that was just written: what comes later is a small difference."""
+        root, touched = record.manifest.root or record.id, record.manifest.touched
+        for live in record.live:
+            index = Index.load(live.index, self._archive)
+            if index.manifest.root != root and index.manifest.state == record.manifest.state:
+                Index(record.manifest.standing(root, touched), index.raw, self._archive).save(live.index)
 
     # -- freezing and looking
 
@@ -179,16 +190,16 @@ class DirectoryBackend:
         """See `Backend.snapshot`. Without commits, `committed` makes no difference."""
         location = self._at(workspace)
         for attempt in range(1, _TRIES + 1):
-            frozen = self._frozen(workspace, again=attempt > 1)
-            live = Live(location, frozen.index.keys, frozen.manifest)
-            record = Record.of(frozen.manifest, list(dict.fromkeys(lineage)), (live,))
+            seen = self._frozen(workspace, again=attempt > 1)
+            live = Live(location, self._index(workspace), seen.index.keys, seen.manifest)
+            record = Record.of(seen.manifest, list(dict.fromkeys(lineage)), (live,))
             try:
                 self._hold_own(workspace, record)
             except Busy:
                 if attempt < _TRIES:
                     continue
                 raise
-            return self._noted(workspace, record, frozen)
+            return self._noted(workspace, record, seen)
         raise Busy(f"{location} is being changed all the time.", "Call again.")
 
     def _frozen(self, workspace: Workspace, again: bool) -> freezing.Frozen:
@@ -200,16 +211,16 @@ class DirectoryBackend:
                 known[workspace.uid] = freezing.freeze(self._at(workspace), index, self._pool, archive, archive.is_empty)
             return known[workspace.uid]
 
-    def _noted(self, workspace: Workspace, record: Record, frozen: freezing.Frozen) -> Snapshot:
+    def _noted(self, workspace: Workspace, record: Record, seen: freezing.Frozen) -> Snapshot:
         self._remember(record)
         if self._view:
-            self._view.without_contents[workspace.uid] = tuple(frozen.skipped)
+            self._view.without_contents[workspace.uid] = tuple(seen.skipped)
         return Snapshot(
             id=record.id,
             contents=record.manifest.contents,
             ahead=self._ahead(workspace, record),
-            skipped=tuple(f"{_shown(path)} ({reason})" for path, reason in frozen.skipped.items()),
-            unsteady=tuple(map(_shown, frozen.unsteady)),
+            skipped=tuple(f"{_shown(path)} ({reason})" for path, reason in sorted(seen.skipped.items())),
+            unsteady=tuple(map(_shown, seen.unsteady)),
         )
 
     def _hold_own(self, workspace: Workspace, record: Record) -> None:
@@ -268,6 +279,8 @@ class DirectoryBackend:
         Raises `Busy` when the file there is no longer what the record saw.
         """
         found = pool.open(name)
+        if found is None:
+            found = self._archive.open_frozen(record, name)
         if found is None:
             gather(record, pool, [name])
             found = pool.open(name)
@@ -379,8 +392,7 @@ class DirectoryBackend:
         move = self._move(workspace, old, new, whole)
         moving.carry_out(move)
         # What came is as the plan says; its keys are not known, so the next look reads it.
-        touched = {*differing(move.old, move.new, private=True)}
-        keys = {path: key for path, key in index.keys.items() if path not in touched}
+        keys = {**index.keys, **dict.fromkeys(differing(move.old, move.new, private=True), UNSURE)}
         Index(move.new, written(keys), self._archive).save(self._index(workspace))
 
     def _move(self, workspace: Workspace, old: Snapshot, new: Snapshot, whole: bool) -> moving.Move:
@@ -388,7 +400,8 @@ class DirectoryBackend:
         return moving.Move(
             label=f"{before.id} {after.id}",
             location=Path(workspace.location),
-            aside=self.home / "moves" / workspace.uid,
+            aside=self._aside(workspace),
+            done=self.home / "moves" / f"{workspace.uid}.done",
             old=before.manifest,
             new=after.manifest,
             keys=Index.load(self._index(workspace), self._archive).keys,
@@ -396,6 +409,13 @@ class DirectoryBackend:
             pool=self._archive.pool,
             private=whole,
         )
+
+    def _aside(self, workspace: Workspace) -> Path:
+        """Return the folder where moves of a workspace are prepared: from there to its place it must be a rename, which no other subvolume allows."""
+        location = Path(workspace.location)
+        if location.is_dir() and location.stat().st_dev != self.home.stat().st_dev:
+            return location / MOVING
+        return self.home / "moves" / workspace.uid
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
         if not all(self._archive.holds(each.id) for each in (old, new)):
@@ -421,8 +441,9 @@ class DirectoryBackend:
         if os.path.lexists(location):
             raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
         with _as_ours():
-            staged.mkdir(parents=True)
-            keys = filling.fill(record.manifest, staged, self._source(record))
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            keys = self._fill(record, staged)
+            staged.chmod(stat.S_IMODE(self._at(source).stat().st_mode))
             freezing.remember(self._index(clone), keys, self._standing(record), self._archive)
             tree.sync_all(staged)
             self._mine(clone).write_text(str(staged.stat().st_ino))
@@ -430,9 +451,16 @@ class DirectoryBackend:
             tree.sync(location.parent)
         return ()
 
+    def _fill(self, record: Record, staged: Path) -> dict[str, str]:
+        """Make a folder that holds what a record does, and return the keys of its paths."""
+        if self._archive.tree(record.manifest.root or record.id).exists():
+            return frozen.fork(self._archive, self._archive.load(record.id), staged, self._source(record))
+        staged.mkdir()
+        return filling.fill(record.manifest, staged, self._source(record))
+
     def _standing(self, record: Record) -> Manifest:
         """Return a record's manifest as one that stands on a snapshot, if it was written whole."""
-        return record.manifest.rebased(record.id) if self._archive.is_whole(record.id) else record.manifest
+        return record.manifest.standing(record.id) if self._archive.is_whole(record.id) else record.manifest
 
     def _staged(self, clone: Workspace) -> Path:
         return self.home / "staging" / clone.uid
@@ -455,10 +483,11 @@ class DirectoryBackend:
     def purge(self, workspace: Workspace) -> None:
         with _as_ours():
             for place in (self._staged(workspace), *trash.places(self.home, workspace), self.home / "moves" / workspace.uid):
-                tree.remove(place)
+                subvolume.remove(place / "tree")
+                subvolume.remove(place)
             if self._is_mine(workspace):
-                tree.remove(Path(workspace.location))
-            for file in (self._index(workspace), self._mine(workspace)):
+                subvolume.remove(Path(workspace.location))
+            for file in (self._index(workspace), self._mine(workspace), self.home / "moves" / f"{workspace.uid}.done"):
                 file.unlink(missing_ok=True)
             self._archive.forget(workspace.uid)
             self._archive.collect()

@@ -23,7 +23,7 @@ from workspaces.errors import BackendFailed, NotAllowed, translated
 from . import tree
 from .manifest import Entry, How, Manifest, delta, packed_attributes, texts
 from .pool import HELD, SMALL, Pool, unread
-from .scan import Row, key_of, read, row_of, scan, written
+from .scan import UNSURE, Row, key_of, read, row_of, scan, written
 
 _TRIES = 4
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
@@ -138,9 +138,9 @@ def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool)
     seen = _look(location, changed, pool, _reader(pool, now, is_first and not known.keys))
     gone |= {path for path in changed if path not in seen}
     fresh = {path: one.key for path, one in seen.items() if one.is_steady and not _is_racy(row_of(one.key), now)}
-    keys = {path: fresh.get(path, "") if path in seen else key for path, key in found.keys.items() if path not in gone}
+    keys = {path: fresh.get(path, UNSURE) if path in seen else key for path, key in found.keys.items() if path not in gone}
     rows = {path: (one.what, one.how) for path, one in seen.items()}
-    made = known.changed(rows, gone, {path: key for path, key in keys.items() if key})
+    made = known.changed(rows, gone, keys)
     made.save(file)
     return Frozen(made, found.skipped, tuple(path for path, one in seen.items() if not one.is_steady))
 
@@ -153,7 +153,7 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
         time.sleep(_TICK / 1e9)
         now = clock(file.parent)
         young = {path for path in young if _is_racy(row_of(keys[path]), now)}
-    Index(manifest, written({path: key for path, key in keys.items() if path not in young}), roots).save(file)
+    Index(manifest, written({path: UNSURE if path in young else key for path, key in keys.items()}), roots).save(file)
 
 
 def _is_racy(row: Row, now: int) -> bool:

@@ -136,9 +136,9 @@ class Manifest:
         made._totals = (totals[0], totals[1])
         return made
 
-    def rebased(self, root: str) -> Manifest:
-        """Return the same as what the snapshot `root` holds."""
-        return Manifest(self.what, self.how, root, frozenset(), self.totals)
+    def standing(self, root: str, touched: frozenset[str] = frozenset()) -> Manifest:
+        """Return the same as something that differs from the snapshot `root` in these paths alone."""
+        return self if (root, touched) == (self.root, self.touched) else Manifest(self.what, self.how, root, touched, self.totals)
 
     @property
     def files(self) -> Iterator[tuple[str, Entry]]:

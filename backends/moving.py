@@ -29,12 +29,13 @@ _CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEM
 
 @dataclass(frozen=True)
 class Move:
-    """What is moved: the folder `location`, from `old` (as seen with `keys`) to `new`. `aside` is a folder for the moves of this one alone;
-    `label` tells this move from others."""
+    """What is moved: the folder `location`, from `old` (as seen with `keys`) to `new`. `aside` is a folder for the moves of this one alone, `done`
+    a file that says which ended last; `label` tells this move from others."""
 
     label: str
     location: Path
     aside: Path
+    done: Path
     old: Manifest
     new: Manifest
     keys: Mapping[str, str]
@@ -71,7 +72,7 @@ def steps(move: Move) -> list[Step]:
 def carry_out(move: Move) -> list[str]:
     """Bring the folder to `new`, and return the paths that were touched. Raises `TargetMoved` with nothing changed."""
     todo = steps(move)
-    _clear(move.aside)
+    _clear(move)
     _guard(move, todo)
     try:
         _stage(move, todo)
@@ -80,7 +81,7 @@ def carry_out(move: Move) -> list[str]:
         said = _as_ours(move, error)
         try:
             _roll_back(move, todo)
-            _clear(move.aside)
+            _clear(move)
         except OSError:
             if isinstance(said, WorkspacesError):
                 said.settled = False
@@ -98,14 +99,16 @@ def _as_ours(move: Move, error: BaseException) -> BaseException:
 
 def _finish(move: Move, done: list[Step]) -> None:
     _folders_follow(move)
-    (move.aside / "plan").rename(move.aside / "done")
+    move.done.parent.mkdir(parents=True, exist_ok=True)
+    move.done.write_bytes((move.aside / "plan").read_bytes())
     tree.sync_all(move.location)
-    for part in ("new", "old"):
-        tree.remove(move.aside / part)
+    tree.sync_all(move.done.parent)
+    tree.remove(move.aside)
 
 
-def _clear(aside: Path) -> None:
-    tree.remove(aside)
+def _clear(move: Move) -> None:
+    move.done.unlink(missing_ok=True)
+    tree.remove(move.aside)
 
 
 # -- looking ------------------------------------------------------------------------------------------------------------------------------
@@ -215,13 +218,20 @@ def _walk(move: Move, todo: list[Step]) -> list[Step]:
 def _leave(move: Move, folders: tree.Folders, step: Step) -> None:
     """Move a path aside by a rename, and look at what was moved: whoever wrote to it in between is noticed."""
     found = _stat(folders, step.path)
-    if not _is_as_seen(move, folders, step, found):
+    if not _is_still(move, folders, step, found):
         raise _moved(move, step.path)
     folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
     aside = move.aside / "old" / str(step.number)
     os.rename(name, aside, src_dir_fd=folder)
     if found is None or _bulk(row_of(key_of(os.lstat(aside)))) != _bulk(row_of(key_of(found))):
         raise _moved(move, step.path)
+
+
+def _is_still(move: Move, folders: tree.Folders, step: Step, found: os.stat_result | None) -> bool:
+    """Return whether a path is what the guard saw. Moving one name of a file with several changes the change time of the others."""
+    if found is not None and step.key and found.st_nlink > 1:
+        return _bulk(row_of(key_of(found))) == _bulk(row_of(step.key))
+    return _is_as_seen(move, folders, step, found)
 
 
 def _bulk(row: Row) -> Row:
@@ -321,10 +331,10 @@ def _put_back(move: Move, folders: tree.Folders, step: Step) -> None:
 
 def settle(move: Move) -> bool:
     """End a move that a crash interrupted: forward when nothing that it touches was changed since, else back. True when it is at `new`."""
-    ended = list(_planned(move, "done"))
+    todo = list(_planned(move, move.aside / "plan"))
+    ended = list(_planned(move, move.done)) if not todo else []
     if ended:
         return not _is_still_old(move, ended)
-    todo = list(_planned(move, "plan"))
     if todo:
         try:
             _resume(move, todo)
@@ -333,7 +343,7 @@ def settle(move: Move) -> bool:
         else:
             _finish(move, todo)
             return True
-    _clear(move.aside)
+    _clear(move)
     return False
 
 
@@ -344,9 +354,9 @@ def _is_still_old(move: Move, ended: list[Step]) -> bool:
         return all((_is_as_seen(move, folders, replace(step, key=""), found) if step.leaves else found is None) for step, found in seen)
 
 
-def _planned(move: Move, name: str) -> Iterator[Step]:
+def _planned(move: Move, file: Path) -> Iterator[Step]:
     try:
-        read: JsonValue = json.loads((move.aside / name).read_bytes())
+        read: JsonValue = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return
     rows = read.get("steps") if isinstance(read, dict) and read.get("label") == move.label else None

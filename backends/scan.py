@@ -21,6 +21,11 @@ from . import tree
 
 WORKSPACES = ".workspaces"
 """The folder in a project that holds its workspaces."""
+MOVING = ".workspaces-moving"
+"""The folder in a workspace that holds what a move of it prepares, where that cannot be elsewhere."""
+UNSURE = "?"
+"""The key of a path that is to be looked at again, whatever its own is: so what is remembered never equals what is seen."""
+_OURS = (WORKSPACES, MOVING)
 MANY = 4000
 """Entries from which on find(1), one process that does nothing else, is faster than Python."""
 _KINDS = {
@@ -76,8 +81,10 @@ def written(keys: Mapping[str, str]) -> str:
 
 
 def read(raw: str) -> dict[str, str]:
+    """Return the keys that a text tells, without those that are `UNSURE`."""
     words = raw.split("\0")
-    return dict(zip(words[:-1:2], words[1::2], strict=False))
+    keys = dict(zip(words[:-1:2], words[1::2], strict=False))
+    return {path: key for path, key in keys.items() if key != UNSURE} if f"\0{UNSURE}\0" in raw else keys
 
 
 def key_of(found: os.stat_result) -> str:
@@ -102,7 +109,22 @@ def scan(root: Path, expected: int = 0) -> Scan:
 def _by_find(root: Path) -> str | None:
     """Let GNU find look; None when it met with anything that it could not look at."""
     found = subprocess.run(
-        ["find", root, "-mindepth", "1", "-name", WORKSPACES, "-prune", "-o", "-printf", r"%P\0%y %m %s %T@ %C@ %i %n\0"],
+        [
+            "find",
+            root,
+            "-mindepth",
+            "1",
+            "-name",
+            WORKSPACES,
+            "-prune",
+            "-o",
+            "-name",
+            MOVING,
+            "-prune",
+            "-o",
+            "-printf",
+            r"%P\0%y %m %s %T@ %C@ %i %n\0",
+        ],
         env={**os.environ, "LC_ALL": "C"},
         capture_output=True,
         check=False,
@@ -128,7 +150,7 @@ def _by_hand(root: Path, mounts: set[str]) -> Iterator[tuple[str, str]]:
                 continue
             except PermissionError as error:
                 raise NotAllowed(f"{root / at} may not be read.", "Change its permissions, or run as its owner.") from error
-            for name, path in ((name, f"{at}/{name}" if at else name) for name in names if name != WORKSPACES):
+            for name, path in ((name, f"{at}/{name}" if at else name) for name in names if name not in _OURS):
                 with suppress(FileNotFoundError):
                     key = key_of(os.stat(name, dir_fd=folders.at(at), follow_symlinks=False))
                     if path in mounts:

@@ -119,21 +119,31 @@ class Folders:
         return Workspace.model_validate({**about, "uid": name, "location": str(location), "created": datetime.now(UTC)})
 
     def _lay_out(self, commit: str, folder: Path) -> None:
-        for mode, blob, name in _entries(self.store, commit):
+        entries = list(_entries(self.store, commit))
+        for (mode, _, name), data in zip(entries, self._blobs([blob for _, blob, _ in entries]), strict=True):
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
-            data = subprocess.run(["git", "cat-file", "blob", blob], cwd=self.store.path, capture_output=True, check=True).stdout
             if mode == "120000":
                 place.symlink_to(os.fsdecode(data))
             else:
                 place.write_bytes(data)
                 place.chmod(0o755 if mode == "100755" else 0o644)
 
+    def _blobs(self, names: list[str]) -> Iterator[bytes]:
+        asked = "".join(f"{name}\n" for name in names).encode()
+        told = subprocess.run(["git", "cat-file", "--batch"], cwd=self.store.path, input=asked, capture_output=True, check=True).stdout
+        at = 0
+        for _ in names:
+            start = told.index(b"\n", at) + 1
+            size = int(told[at:start].split()[2])
+            yield told[start : start + size]
+            at = start + size + 1
+
     def _tree_of(self, contents: str, name: str) -> str:
         """Return git's name for what a folder made of a merge's result holds."""
         clone = self._place(f"result-{name}")
         Path(clone.location).rmdir()
-        self.view.fork(Snapshot(id="", contents=contents), clone, clone)
+        self.view.fork(Snapshot(id="", contents=contents), clone, self._place("source"))
         folder = Path(clone.location)
         rows: list[str] = []
         for file in sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file()):

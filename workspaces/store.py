@@ -237,7 +237,8 @@ class Store:
                 yield db
                 db.execute("UPDATE meta SET revision = revision + 1")
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # SQLite takes back by itself what found no room
+                    db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 

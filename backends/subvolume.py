@@ -1,0 +1,69 @@
+"""Subvolumes of btrfs: the one means that copies a whole tree at one moment, however large it is (btrfs-subvolume(8), linux/btrfs.h)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+from . import tree
+
+_CREATE, _DESTROY, _SNAPSHOT = 0x5000940E, 0x5000940F, 0x50009417
+_GET_FLAGS, _SET_FLAGS = 0x80089419, 0x4008941A
+_READ_ONLY = 1 << 1
+_TOP = 256
+"""The inode number of every subvolume's root."""
+
+
+def is_one(folder: Path) -> bool:
+    """Return whether a folder is the root of a subvolume."""
+    try:
+        found = folder.lstat()
+        return found.st_ino == _TOP and _flags(folder) is not None
+    except OSError:
+        return False
+
+
+def _flags(folder: Path) -> int | None:
+    with tree.opened(os.open(folder, tree.FOLDER)) as file:
+        try:
+            return int(struct.unpack("=Q", fcntl.ioctl(file, _GET_FLAGS, struct.pack("=Q", 0)))[0])
+        except OSError:
+            return None
+
+
+def _named(folder: Path) -> bytearray:
+    """Return `struct btrfs_ioctl_vol_args`. ioctl copies only 1024 bytes of what it may not change."""
+    return bytearray(struct.pack("=q4088s", 0, os.fsencode(folder.name)))
+
+
+def create(folder: Path) -> None:
+    """Make a folder that is a subvolume."""
+    with tree.opened(os.open(folder.parent, tree.FOLDER)) as parent:
+        fcntl.ioctl(parent, _CREATE, _named(folder))
+
+
+def snapshot(source: Path, target: Path, read_only: bool = False) -> None:
+    """Make `target` a copy of a subvolume as it is at this moment. Subvolumes inside of it are empty folders there."""
+    with tree.opened(os.open(source, tree.FOLDER)) as there, tree.opened(os.open(target.parent, tree.FOLDER)) as here:
+        flags = _READ_ONLY if read_only else 0
+        fcntl.ioctl(here, _SNAPSHOT, bytearray(struct.pack("=qQQ32x4040s", there, 0, flags, os.fsencode(target.name))))
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all in it, at once if it is a subvolume. One that is not there is removed already."""
+    if is_one(folder):
+        with tree.opened(os.open(folder.parent, tree.FOLDER)) as parent:
+            try:
+                fcntl.ioctl(parent, _DESTROY, _named(folder))
+                return
+            except OSError as error:
+                # Without privileges, unless mounted with user_subvol_rm_allowed; and with subvolumes inside.
+                if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTEMPTY):
+                    raise
+        with suppress(OSError), tree.opened(os.open(folder, tree.FOLDER)) as file:
+            fcntl.ioctl(file, _SET_FLAGS, struct.pack("=Q", 0))
+    tree.remove(folder)
