@@ -122,6 +122,21 @@ def test_usage_is_explained(shop: Repo) -> None:
         assert "Usage" in run(shop, command, "--help").stdout
 
 
+def test_a_folder_by_hand(tmp_path: Path) -> None:
+    folder = Repo(tmp_path / "survey")
+    folder.write("table.csv", "1,2\n")
+    assert "no project" in run(folder, "list", status=1).stderr
+    assert "directory backend" in run(folder, "init").stderr
+    run(folder, "clone", "--name", "fix")
+    (folder.path / ".workspaces/fix/table.csv").write_text("3,4\n")
+    assert "✓ merges" in run(folder, "compare").stdout
+    run(folder, "merge", "fix", "-d")
+    assert folder.read("table.csv") == "3,4\n"
+    run(folder, "undo")
+    assert folder.read("table.csv") == "1,2\n"
+    assert "backend" in run(folder, "init", "--backend", "wroktree", status=1).stderr
+
+
 def test_outside_of_a_project(tmp_path: Path, repo: Repo) -> None:
     assert "in no project" in run(repo, "list", status=1, cwd=tmp_path).stderr
     assert "workspaces init" in run(repo, "list", status=3).stderr

@@ -206,6 +206,30 @@ async def test_without_a_repository_there_is_no_project(tmp_path: Path) -> None:
         assert (await data(client, "status"))["workspaces"][0]["id"] == "later/main"
 
 
+@in_both_eras
+async def test_the_loop_on_a_folder(tmp_path: Path, era: Era) -> None:
+    """A server that is started in a folder has no project until it is told to make it one."""
+    folder = Repo(tmp_path / "survey")
+    folder.write("table.csv", "1,2\n")
+    async with connected(folder, era) as client:
+        made = await data(client, "initialize", path=str(folder.path))
+        assert (made["backend"], made["capabilities"].get("commits", False)) == ("directory", False)
+        one, two = (await data(client, "clone", count=2, name="try"))["workspaces"]
+        for number, workspace in enumerate((one, two)):
+            Path(workspace["location"], "table.csv").write_text(f"{number}\n")
+        assert [pair["conflicts"][0]["path"] for pair in (await data(client, "compare", workspaces=["try-1", "try-2"]))["pairs"]] == [
+            "table.csv"
+        ]
+        merged = await data(client, "merge", source="try-1")
+        assert (merged["status"], merged.get("commit"), folder.read("table.csv")) == ("merged", None, "0\n")
+        again = await data(client, "merge", source="try-2", if_target=merged["snapshot"])
+        assert (again["status"], again["conflicts"][0]["hunks"][0]["theirs"]) == ("conflicts", "1\n")
+        await data(client, "restore", workspace="main")
+        await data(client, "delete", workspaces=["try-2"], discard_unmerged=True)
+        assert folder.read("table.csv") == "1,2\n"
+        assert (await error(client, "clone", include_uncommitted=False))["code"] == "unsupported"
+
+
 async def test_two_projects_on_one_server(repo: Repo, tmp_path: Path) -> None:
     other = Repo.create(tmp_path / "other")
     other.write("a.txt", "a\n")

@@ -27,15 +27,15 @@ from workspaces.server.desk import Desk
 from workspaces.server.tools import Tools
 
 INSTRUCTIONS = """\
-Private workspaces for parallel work on one git repository. Each is a full copy (a git worktree) with its own folder; agents never share a \
-working tree, and `main`, the user's checkout, changes only by merge.
+Private workspaces for parallel work on one git repository or folder. Each is a full copy with its own folder; agents never share a \
+working tree, and `main`, the user's own, changes only by merge.
 
 The loop:
 1. clone(count=3, task="Fix the login race") makes login-1 … login-3. Give each agent one `location`; it edits only there, with any tool, and \
 need not commit. Uncommitted and untracked files are carried along.
 2. compare(workspaces=[…]) says what each changed, whether it merges, and which pairs conflict. detail="files" or "diff" shows more; large \
 answers come in pages (next_cursor).
-3. merge(source="login-1", delete_source=true) brings the winner into its parent as one commit, all or nothing.
+3. merge(source="login-1", delete_source=true) brings the winner into its parent (in git as one commit), all or nothing.
 4. delete(workspaces=[…], discard_unmerged=true) removes the rest; restore brings one back for 14 days.
 
 Conflicts are a result, not an error, and change nothing. Resolve in the copy: merge(source="main", target="login-2", on_conflict="markers"), \
@@ -143,7 +143,7 @@ def create(settings: Settings) -> Server:
     server = Server(
         name="workspaces",
         title="Workspaces",
-        description="Private snapshots of one repository for parallel agents: clone, compare, merge, delete",
+        description="Private snapshots of one repository or folder for parallel agents: clone, compare, merge, delete",
         instructions=INSTRUCTIONS,
         version=version("mcp-workspaces"),
         log_level="WARNING",
@@ -190,7 +190,9 @@ def _root(folder: Path) -> Path | None:
 def main() -> None:
     """Start the server: `mcp-workspaces` is `workspaces serve`."""
     parser = argparse.ArgumentParser(prog="mcp-workspaces", description="Workspaces as an MCP server, on stdio or HTTP.")
-    parser.add_argument("--project", default="", help="the repository to work on (default: WORKSPACES_PROJECT, CLAUDE_PROJECT_DIR, here)")
+    parser.add_argument(
+        "--project", default="", help="the repository or folder to work on (default: WORKSPACES_PROJECT, CLAUDE_PROJECT_DIR, here)"
+    )
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a folder that may be touched (default: the project)")
     parser.add_argument("--http", default="", metavar="[HOST:]PORT", help="speak Streamable HTTP at /mcp instead of stdio")
     parser.add_argument("--version", action="version", version=version("mcp-workspaces"))

@@ -68,13 +68,13 @@ class Tools:
         self,
         ctx: Ctx,
         path: Annotated[
-            str, Field(description="folder inside of a git repository; relative to the server's project", max_length=4096)
+            str, Field(description="a git repository, or any other folder; relative to the server's project", max_length=4096)
         ] = ".",
-        backend: Annotated[str, Field(description="auto, or an installed backend", max_length=100)] = "auto",
+        backend: Annotated[str, Field(description="auto (git: worktree, else: directory), or an installed one", max_length=100)] = "auto",
         name: Annotated[str, Field(description="name of the project; default: its folder's", max_length=100)] = "",
     ) -> Annotated[CallToolResult, Initialized]:
-        """Make a git repository a project and return its main workspace. Changes no file; calling it again returns the same project.
-        Needed only for another repository than the one that the server was started for."""
+        """Make a git repository or a folder a project and return its main workspace. Changes no file; calling it again returns the same project.
+        Needed only for a folder, and for another repository than the one that the server was started for."""
         return await answer(ctx, lambda report: self._desk.initialize(path, backend, name))
 
     async def clone(
