@@ -22,8 +22,8 @@ from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed
 
-from . import subvolume, tree
-from .manifest import Manifest, delta, texts
+from . import subvolume, tree, views
+from .manifest import UNKNOWN, Manifest, delta, texts
 from .pool import Pool
 
 _REMEMBERED = 8
@@ -132,7 +132,12 @@ class Archive:
         return read if isinstance(read, dict) else {}
 
     def _read(self, name: str) -> Record:
-        read = self._parsed(name)
+        try:
+            return self._understood(name, self._parsed(name))
+        except (ValueError, KeyError) as error:
+            raise _lost(name) from error
+
+    def _understood(self, name: str, read: dict[str, JsonValue]) -> Record:
         gone, totals = read.get("gone"), read.get("totals")
         what, how, of = texts(read.get("what")), texts(read.get("how")), str(read.get("of") or "")
         seen, everything = (int(str(total), 16) for total in totals) if isinstance(totals, list) else (0, 0)
@@ -181,7 +186,10 @@ class Archive:
     def standing(self, record: Record) -> Record:
         """Return the record as one that stands on a near one which is written whole, or on none: then it is to be written whole itself."""
         for near in self._whole_ones(record):
-            what, _, gone = delta(self.load(near).manifest, record.manifest)
+            try:
+                what, _, gone = delta(self.load(near).manifest, record.manifest)
+            except BackendFailed:  # damaged; this one can be whole
+                continue
             if 4 * (len(what) + len(gone)) < len(record.manifest.what):
                 return replace(record, manifest=record.manifest.standing(near, frozenset([*what, *gone])))
             break
@@ -205,26 +213,15 @@ class Archive:
         told: dict[str, JsonValue] = {"of": near} if near else {}
         told |= {"what": dict(what), "how": dict(how), "gone": [*gone], "totals": [f"{total:x}" for total in record.manifest.totals]}
         file = self._file(record.id)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.urandom(4).hex()}")
-        try:
-            draft.write_text(" ".join([record.manifest.contents, str(record.made), *record.parents]))
-            draft.rename(file.with_suffix(".about"))
-            draft.write_text(json.dumps(told))
-            draft.rename(file)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        views.write(file.with_suffix(".about"), " ".join([record.manifest.contents, str(record.made), *record.parents]).encode())
+        views.write(file, json.dumps(told).encode())
         if not near:
-            (file.parent / "last").write_text(record.id)
+            views.write(file.parent / "last", record.id.encode())
 
     def keep(self, holder: str, label: str, name: str) -> None:
         """Note that `holder` keeps a record under a label."""
         note = self._keeps(holder) / quote(label, safe="")
-        note.parent.mkdir(parents=True, exist_ok=True)
-        draft = note.with_name(f".{note.name}.{os.urandom(4).hex()}")
-        draft.write_text(name)
-        draft.rename(note)
+        views.write(note, name.encode())
         tree.sync(note.parent)
 
     def _keeps(self, holder: str) -> Path:
@@ -261,14 +258,15 @@ class Archive:
 
     def missing(self, names: set[str]) -> list[str]:
         """Return those of the snapshots that are not whole: no record, or contents that are not in the pool."""
-        there = self.pool.names()
-        return sorted(name for name in names if not self._is_whole(name, there))
+        sizes = self.pool.sizes()
+        return sorted(name for name in names if not self._is_whole(name, sizes))
 
-    def _is_whole(self, name: str, there: set[str]) -> bool:
+    def _is_whole(self, name: str, sizes: dict[str, int]) -> bool:
         try:
-            manifest = self.load(name).manifest
+            manifest = self._read(name).manifest
             is_frozen = self.tree(manifest.root or name).exists()
-            return {found.content for _, found in (manifest.touched_files if is_frozen else manifest.files)} <= there
+            wanted = {path: found.content for path, found in (manifest.touched_files if is_frozen else manifest.files)}
+            return all(content in sizes and manifest.how_at(path).size in (UNKNOWN, sizes[content]) for path, content in wanted.items())
         except BackendFailed:
             return False
 

@@ -17,6 +17,7 @@ from .diff import changes
 from .git import Git, refusal
 
 _MARKER_SIZE = re.compile(rb"[-!]?conflict-marker-size(?:=[^ \t\r\n]*)?")
+_LONGEST = 3000
 
 
 def merge(git: Git, ours: str, theirs: str, contents: str, on_conflict: OnConflict, labels: tuple[str, str], scratch: Path) -> Merge:
@@ -56,7 +57,8 @@ def _attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path
         return folder
     draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
     rows = [row for row in git.fields("ls-tree", "-r", "-z", contents) if row.endswith(b".gitattributes")]
-    names = {row.split(b"\t", 1)[1]: row.split()[2].decode() for row in rows if row.split(b"\t", 1)[1].split(b"/")[-1] == b".gitattributes"}
+    places = ((row.split(b"\t", 1)[1], row.split()[2].decode()) for row in rows)
+    names = {path: blob for path, blob in places if _is_attributes(path)}
     texts = git.blobs(names.values(), mergetree.HUNK_LIMIT)
     files = {path: _MARKER_SIZE.sub(b"", texts.get(blob, b"")) for path, blob in names.items()}
     files[b".gitattributes"] = b"* conflict-marker-size=%d\n" % marker + files.get(b".gitattributes", b"")
@@ -67,6 +69,12 @@ def _attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path
     with suppress(OSError):
         draft.rename(folder)
     return folder
+
+
+def _is_attributes(path: bytes) -> bool:
+    """Return whether git would read attributes from a path: not from below a folder of that name, nor from beyond what a path can be."""
+    *folders, name = path.split(b"/")
+    return name == b".gitattributes" and name not in folders and len(path) < _LONGEST
 
 
 def marked_files(root: Path, paths: Sequence[str]) -> tuple[str, ...]:

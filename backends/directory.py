@@ -392,7 +392,8 @@ class DirectoryBackend:
         move = self._move(workspace, old, new, whole)
         moving.carry_out(move)
         # What came is as the plan says; its keys are not known, so the next look reads it.
-        keys = {**index.keys, **dict.fromkeys(differing(move.old, move.new, private=True), UNSURE)}
+        moved = {path for path in move.old.how.keys() | move.new.how.keys() if move.old.how.get(path) != move.new.how.get(path)}
+        keys = {**index.keys, **dict.fromkeys([*differing(move.old, move.new, private=True), *moved], UNSURE)}
         Index(move.new, written(keys), self._archive).save(self._index(workspace))
 
     def _move(self, workspace: Workspace, old: Snapshot, new: Snapshot, whole: bool) -> moving.Move:

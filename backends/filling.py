@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from workspaces.errors import BackendFailed
+
 from . import tree
-from .manifest import Entry, How, Manifest, attributes, entry, how
+from .manifest import UNKNOWN, Entry, How, Manifest, attributes, entry, how
 from .scan import key_of
 
 Source = Callable[[str], int]
@@ -25,7 +27,12 @@ def put(folder: int, name: str, it: Entry, about: How, source: Source) -> os.sta
     with tree.opened(source(it.content)) as there, tree.opened(os.open(name, tree.CREATE, 0o600, dir_fd=folder)) as here:
         tree.fill(there, here)
         _finish(here, it, about)
-        return os.fstat(here)
+        made = os.fstat(here)
+    if about.size not in (made.st_size, UNKNOWN):
+        raise BackendFailed(
+            f"The kept contents {it.content[:13]} are damaged: {made.st_size} bytes of {about.size}.", "workspaces doctor looks closer."
+        )
+    return made
 
 
 def _finish(file: int, it: Entry, about: How) -> None:
@@ -61,8 +68,7 @@ def fill(manifest: Manifest, target: Path, source: Source) -> dict[str, str]:
                     linked[about.link] = path
                 else:
                     keys[path] = key_of(found)
-    for path in reversed([path for path in paths if what[path].startswith("d")]):
-        finish_folder(target, path, manifest)
+    finish_folders(target, reversed([path for path in paths if what[path].startswith("d")]), manifest)
     with tree.Folders(target) as folders:
         for path in [path for path, key in keys.items() if not key]:  # folders, and files with several names, change until all is made
             keys[path] = key_of(os.stat(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]), follow_symlinks=False))
@@ -75,10 +81,10 @@ def _link(root: Path, old: str, new: str) -> None:
         os.link(old.rpartition("/")[2], new.rpartition("/")[2], src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
 
 
-def finish_folder(root: Path, path: str, manifest: Manifest) -> None:
-    """Give a folder the permissions, attributes and times that a manifest has for it."""
-    it = manifest.at(path)
-    if it is None:
-        return
+def finish_folders(root: Path, paths: Iterable[str], manifest: Manifest) -> None:
+    """Give folders the permissions, attributes and times that a manifest has for them, as far as they are there. Inner ones come first."""
     with tree.Folders(root) as folders:
-        _finish(folders.at(path), it, manifest.how_at(path))
+        for path in paths:
+            if it := manifest.at(path):
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    _finish(folders.at(path), it, manifest.how_at(path))

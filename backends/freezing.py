@@ -20,10 +20,10 @@ from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed, NotAllowed, translated
 
-from . import tree
-from .manifest import Entry, How, Manifest, delta, packed_attributes, texts
+from . import tree, views
+from .manifest import UNKNOWN, Entry, How, Manifest, delta, packed_attributes, texts
 from .pool import HELD, SMALL, Pool, unread
-from .scan import UNSURE, Row, key_of, read, row_of, scan, written
+from .scan import UNSURE, Row, in_memory, key_of, read, row_of, scan, written
 
 _TRIES = 4
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
@@ -51,7 +51,7 @@ class Index:
     def load(cls, file: Path, roots: Roots) -> Index:
         """Read an index; one that is missing or damaged is empty: it only saves work."""
         try:
-            head, _, raw = file.read_text(errors="surrogateescape").partition("\n")
+            head, _, raw = file.read_bytes().decode(errors="surrogateescape").partition("\n")
             parts: JsonValue = json.loads(head)
             return cls(_manifest(parts if isinstance(parts, dict) else {}, roots), raw, roots)
         except (OSError, ValueError, KeyError, BackendFailed):
@@ -59,12 +59,10 @@ class Index:
 
     def save(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.{os.urandom(4).hex()}")
         root = self.manifest.root
         what, how, gone = delta(self._roots(root) if root else Manifest(), self.manifest)
         head = {"root": root, "what": what, "how": how, "gone": gone, "totals": [f"{total:x}" for total in self.manifest.totals]}
-        draft.write_text(f"{json.dumps(head)}\n{self.raw}", errors="surrogateescape")
-        draft.rename(file)
+        views.write(file, f"{json.dumps(head)}\n{self.raw}".encode(errors="surrogateescape"))
 
     def changed(self, put: Mapping[str, tuple[str, str]], gone: Iterable[str], keys: Mapping[str, str]) -> Index:
         """Return the index of a manifest with these changes, and with these keys."""
@@ -125,7 +123,13 @@ class _Seen:
 
 def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool) -> Frozen:
     """Freeze a folder whose index is in `file`. With `is_first`, when nothing was ever kept, large files are named without reading them."""
-    known = Index.load(file, roots)
+    try:
+        return _frozen(location, file, pool, roots, Index.load(file, roots), is_first)
+    except BackendFailed:  # the snapshot that the index stands on is damaged; the folder is not
+        return _frozen(location, file, pool, roots, Index(Manifest(), "", roots), False)
+
+
+def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, is_first: bool) -> Frozen:
     found = scan(location, known.raw.count("\0") // 2)
     if found.raw == known.raw:
         return Frozen(known, {}, ())
@@ -133,11 +137,13 @@ def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool)
     gone = known.manifest.what.keys() - found.keys.keys()
     if not changed and not gone:
         return Frozen(known, found.skipped, ())
+    now = clock(file.parent)  # before the sync: what is written while it runs is young, too
     tree.sync_all(location)
-    now = clock(file.parent)
     seen = _look(location, changed, pool, _reader(pool, now, is_first and not known.keys))
     gone |= {path for path in changed if path not in seen}
     fresh = {path: one.key for path, one in seen.items() if one.is_steady and not _is_racy(row_of(one.key), now)}
+    if in_memory(location):  # there, a write through a memory map never shows in the times
+        fresh = {path: key for path, key in fresh.items() if not key.startswith("f")}
     keys = {path: fresh.get(path, UNSURE) if path in seen else key for path, key in found.keys.items() if path not in gone}
     rows = {path: (one.what, one.how) for path, one in seen.items()}
     made = known.changed(rows, gone, keys)
@@ -153,12 +159,12 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
         time.sleep(_TICK / 1e9)
         now = clock(file.parent)
         young = {path for path in young if _is_racy(row_of(keys[path]), now)}
+    if in_memory(file.parent):
+        young |= {path for path, key in keys.items() if key.startswith("f")}
     Index(manifest, written({path: UNSURE if path in young else key for path, key in keys.items()}), roots).save(file)
 
 
 def _is_racy(row: Row, now: int) -> bool:
-    if row.kind == "d":
-        return False
     tick = _COARSE_TICK if row.changed % 10**9 == 0 else _TICK
     return max(row.modified, row.changed) > now - tick
 
@@ -166,12 +172,9 @@ def _is_racy(row: Row, now: int) -> bool:
 def clock(folder: Path) -> int:
     """Return the time that the file system of `folder` gives to a file now, in nanoseconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / f".now-{os.urandom(6).hex()}"
-    try:
-        with tree.opened(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)) as file:
-            return os.fstat(file).st_mtime_ns
-    finally:
-        probe.unlink(missing_ok=True)
+    with tree.opened(os.open(folder / ".clock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)) as file:
+        os.utime(file)
+        return os.fstat(file).st_mtime_ns
 
 
 def _look(location: Path, paths: list[str], pool: Pool, read: _Read) -> dict[str, _Seen]:
@@ -244,10 +247,11 @@ def _file(file: int, pool: Pool, read: _Read) -> _Seen:
 
 
 def _described(file: int, found: os.stat_result, content: str, is_steady: bool) -> _Seen:
+    """Return what was seen of a file. How much of an unsteady one the copy holds is not known."""
     row = row_of(key_of(found))
     link = row.inode if row.links > 1 else 0
     what = Entry("f", row.perm, content, _attributes(file)).line
-    return _Seen(key_of(found), what, How(row.size, row.modified, link).line, is_steady)
+    return _Seen(key_of(found), what, How(row.size if is_steady else UNKNOWN, row.modified, link).line, is_steady)
 
 
 def _attributes(file: int) -> str:

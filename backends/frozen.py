@@ -110,9 +110,7 @@ def _bring_up(staged: Path, manifest: Manifest, source: filling.Source) -> None:
                 folders.at(path)
             else:
                 filling.put(folders.at(at), name, it, how(manifest.how[path]), source)
-    for path in reversed(there):
-        if manifest.what[path].startswith("d"):
-            filling.finish_folder(staged, path, manifest)
+    filling.finish_folders(staged, reversed([path for path in there if manifest.what[path].startswith("d")]), manifest)
 
 
 def _stays_folder(staged: Path, path: str, manifest: Manifest) -> bool:

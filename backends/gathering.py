@@ -49,9 +49,9 @@ def _freeze(live: Live, pool: Pool, source: int, path: str, name: str, is_own: b
         # Without a key of its own, it was seen too lately to be told from a later change by its times: then its hash has to say.
         found = pool.add(source)
     elif is_own:
-        pool.add_new(source, name)
+        found = pool.add_new(source, name)
     else:
-        pool.add(source, name)
+        found = pool.add(source, name)
     if found != name or key_of(os.fstat(source)) != before:
         raise _changed(live, path)
 

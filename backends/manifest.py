@@ -56,11 +56,15 @@ def entry(line: str) -> Entry:
     return Entry("d", int(words[0], 8), "", words[1] if len(words) > 1 else "")
 
 
+UNKNOWN = -1
+"""The size of contents that nobody measured."""
+
+
 @dataclass(frozen=True)
 class How:
     """What is kept of a path beside its contents."""
 
-    size: int = 0
+    size: int = UNKNOWN
     modified: int = 0
     link: int = 0
 

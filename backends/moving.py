@@ -20,7 +20,7 @@ from workspaces.errors import TargetMoved, WorkspacesError, translated
 
 from . import filling, tree
 from .filling import Source
-from .manifest import Entry, Manifest, differing, entry
+from .manifest import Entry, Manifest, differing, entry, is_private
 from .pool import Pool
 from .scan import Row, key_of, row_of
 
@@ -69,14 +69,16 @@ def steps(move: Move) -> list[Step]:
     return [Step(number, path, was, comes, move.keys.get(path, "")) for number, (path, was, comes) in enumerate(what)]
 
 
-def carry_out(move: Move) -> list[str]:
-    """Bring the folder to `new`, and return the paths that were touched. Raises `TargetMoved` with nothing changed."""
+def carry_out(move: Move) -> None:
+    """Bring the folder to `new`. Raises `TargetMoved` with nothing changed; where not even that could be done, the error is not `settled`."""
     todo = steps(move)
     _clear(move)
     _guard(move, todo)
     try:
         _stage(move, todo)
-        done = _walk(move, todo)
+        _walk(move, todo)
+        _verify(move, todo)
+        _end(move)
     except BaseException as error:
         said = _as_ours(move, error)
         try:
@@ -86,8 +88,6 @@ def carry_out(move: Move) -> list[str]:
             if isinstance(said, WorkspacesError):
                 said.settled = False
         raise said from error
-    _finish(move, done)
-    return [step.path for step in done]
 
 
 def _as_ours(move: Move, error: BaseException) -> BaseException:
@@ -97,13 +97,14 @@ def _as_ours(move: Move, error: BaseException) -> BaseException:
     return _moved(move, os.fsdecode(error.filename or "A path")) if error.errno in _CHANGED else translated(error)
 
 
-def _finish(move: Move, done: list[Step]) -> None:
-    _folders_follow(move)
+def _end(move: Move) -> None:
+    """Write down, durably, that the move is done. What is aside is not needed any more."""
+    tree.sync_all(move.location)
     move.done.parent.mkdir(parents=True, exist_ok=True)
     move.done.write_bytes((move.aside / "plan").read_bytes())
-    tree.sync_all(move.location)
     tree.sync_all(move.done.parent)
-    tree.remove(move.aside)
+    with suppress(OSError):
+        tree.remove(move.aside)
 
 
 def _clear(move: Move) -> None:
@@ -124,6 +125,9 @@ def _guard(move: Move, todo: list[Step]) -> None:
                 raise _moved(move, step.path)
             if step.arrives and not step.leaves and found is not None and not _goes(move, step, found, leaving):
                 raise _moved(move, step.path)
+        for path in _made(move):
+            if path not in leaving and (found := _stat(folders, path)) is not None and row_of(key_of(found)).kind != "d":
+                raise _moved(move, path)
 
 
 def _goes(move: Move, step: Step, found: os.stat_result, leaving: set[str]) -> bool:
@@ -197,22 +201,49 @@ def _stage(move: Move, todo: list[Step]) -> None:
     tree.sync(move.aside)
 
 
-def _folders(move: Move) -> dict[str, str]:
-    """Return the folders that the new state has, with what they are, as far as the move needs them."""
-    return {path: line for path, line in move.new.what.items() if line.startswith("d") and move.old.what.get(path) != line}
+def _made(move: Move) -> list[str]:
+    """Return the folders that the new state has, and the old one not or otherwise, the outermost first."""
+    made = (path for path, line in move.new.what.items() if line.startswith("d") and move.old.what.get(path) != line)
+    return sorted(path for path in made if move.private or not is_private(path))
 
 
-def _walk(move: Move, todo: list[Step]) -> list[Step]:
+def _gone(move: Move) -> list[str]:
+    """Return the folders that the old state has and the new one not, the innermost first."""
+    gone = (path for path, line in move.old.what.items() if line.startswith("d") and not move.new.what.get(path, "").startswith("d"))
+    return sorted((path for path in gone if move.private or not is_private(path)), reverse=True)
+
+
+def _walk(move: Move, todo: list[Step]) -> None:
     """Move what leaves aside, and what comes to its place. Deep paths leave first, so that folders are empty when they go."""
     with tree.Folders(move.location) as folders:
         for step in sorted((step for step in todo if step.leaves), key=lambda step: step.path, reverse=True):
             _leave(move, folders, step)
-        for step in sorted((step for step in todo if step.was.startswith("d") and step.arrives), key=lambda step: -len(step.path)):
-            _empty_out(move, folders, step)
+        for path in _gone(move):
+            _remove_folder(move, folders, path)
     with tree.Folders(move.location, make=True) as folders:
+        for path in _made(move):
+            folders.at(path)
         for step in (step for step in todo if step.arrives):
             _arrive(move, folders, step)
-    return todo
+    filling.finish_folders(move.location, reversed(_made(move)), move.new)
+
+
+def _remove_folder(move: Move, folders: tree.Folders, path: str) -> None:
+    """Remove a folder that goes. One in which something is left, that nobody snapshotted, stays; unless a file has to take its place."""
+    try:
+        os.rmdir(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if path in move.new.what:
+            raise _moved(move, path) from error
+
+
+def _verify(move: Move, todo: list[Step]) -> None:
+    """Raise `TargetMoved` when somebody who had a file open wrote to it after it was moved aside."""
+    for step in (step for step in todo if step.leaves and step.key):
+        if _bulk(row_of(key_of(os.lstat(move.aside / "old" / str(step.number))))) != _bulk(row_of(step.key)):
+            raise _moved(move, step.path)
 
 
 def _leave(move: Move, folders: tree.Folders, step: Step) -> None:
@@ -237,18 +268,6 @@ def _is_still(move: Move, folders: tree.Folders, step: Step, found: os.stat_resu
 def _bulk(row: Row) -> Row:
     """Return what a rename leaves as it is."""
     return replace(row, changed=0)
-
-
-def _empty_out(move: Move, folders: tree.Folders, step: Step) -> None:
-    """Remove a folder in whose place a file comes, with the empty folders in it."""
-    below = [path for path in move.old.what if path.startswith(f"{step.path}/") and move.old.what[path].startswith("d")]
-    for path in sorted([*below, step.path], key=lambda path: -len(path)):
-        try:
-            os.rmdir(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]))
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise _moved(move, path) from error
 
 
 def _arrive(move: Move, folders: tree.Folders, step: Step) -> None:
@@ -278,20 +297,6 @@ def _exists(folder: int, name: str) -> bool:
     return False
 
 
-def _folders_follow(move: Move) -> None:
-    """Make the folders that the new state has and the old had not, and remove those that it has not, when nothing is left in them."""
-    made = _folders(move)
-    gone = [path for path, line in move.old.what.items() if line.startswith("d") and path not in move.new.what]
-    with tree.Folders(move.location, make=True) as folders:
-        for path in sorted(gone, key=lambda path: -len(path)):
-            with suppress(OSError):
-                os.rmdir(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]))
-        for path in sorted(made):
-            folders.at(path)
-    for path in sorted(made, key=lambda path: -len(path)):
-        filling.finish_folder(move.location, path, move.new)
-
-
 # -- back, and after a crash --------------------------------------------------------------------------------------------------------------
 
 
@@ -303,13 +308,16 @@ def _roll_back(move: Move, todo: list[Step]) -> None:
     with tree.Folders(move.location, make=True) as folders:
         for step in reversed([step for step in todo if step.arrives]):
             _take_back(move, folders, step)
+        for path in reversed([path for path in _made(move) if path not in move.old.what]):
+            with suppress(OSError):
+                os.rmdir(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]))
+    with tree.Folders(move.location, make=True) as folders:
         for step in (step for step in todo if step.leaves):
             _put_back(move, folders, step)
-        gone = [path for path, line in move.old.what.items() if line.startswith("d") and path not in move.new.what]
-        for path in gone:
-            folders.at(path)
-    for path in reversed(gone):
-        filling.finish_folder(move.location, path, move.old)
+        for path in reversed(_gone(move)):
+            with suppress(OSError):  # something of somebody else's has its place
+                folders.at(path)
+    filling.finish_folders(move.location, [*_gone(move), *reversed([path for path in _made(move) if path in move.old.what])], move.old)
 
 
 def _take_back(move: Move, folders: tree.Folders, step: Step) -> None:
@@ -338,11 +346,11 @@ def settle(move: Move) -> bool:
     if todo:
         try:
             _resume(move, todo)
-        except WorkspacesError:
-            _roll_back(move, todo)
-        else:
-            _finish(move, todo)
+            _verify(move, todo)
+            _end(move)
             return True
+        except (WorkspacesError, OSError):
+            _roll_back(move, todo)
     _clear(move)
     return False
 
@@ -350,8 +358,16 @@ def settle(move: Move) -> bool:
 def _is_still_old(move: Move, ended: list[Step]) -> bool:
     """Return whether the folder is as it was before a move that ended once: then that was another time, and this one never began."""
     with tree.Folders(move.location) as folders:
-        seen = [(step, _stat(folders, step.path)) for step in ended]
-        return all((_is_as_seen(move, folders, replace(step, key=""), found) if step.leaves else found is None) for step, found in seen)
+        return all(_is_old(move, folders, step) for step in ended)
+
+
+def _is_old(move: Move, folders: tree.Folders, step: Step) -> bool:
+    found = _stat(folders, step.path)
+    if step.leaves:
+        return _is_as_seen(move, folders, replace(step, key=""), found)
+    if step.was:
+        return found is not None and row_of(key_of(found)).kind == "d"
+    return found is None
 
 
 def _planned(move: Move, file: Path) -> Iterator[Step]:

@@ -21,6 +21,9 @@ HELD = 1 << 20
 """Bytes up to which a changed file is frozen as soon as it is seen; a larger one when it is kept, or when its text is needed."""
 
 
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
 class Pool:
     """Frozen contents in a folder, on top of those of another pool, which is only read."""
 
@@ -38,6 +41,10 @@ class Pool:
         except FileNotFoundError:
             return self.below.open(name) if self.below else None
 
+    def sizes(self) -> dict[str, int]:
+        """Return the sizes of all contents in here, by name."""
+        return {entry.name: entry.stat().st_size for shard in _listed(self.folder) for entry in (self.folder / shard).glob("[hn]*")}
+
     def holds(self, name: str) -> bool:
         return self.place(name).exists() or (self.below is not None and self.below.holds(name))
 
@@ -46,28 +53,32 @@ class Pool:
         return {name for shard in _listed(self.folder) for name in _listed(self.folder / shard)}
 
     def add(self, source: int, name: str = "") -> str:
-        """Freeze what an open file holds now, and return its name: the given one, or that of its hash."""
+        """Freeze what an open file holds now, and return its name: the given one if that is right, or that of its hash."""
         draft = self._draft()
         try:
-            with tree.opened(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)) as target:
+            with tree.opened(os.open(draft, _NEW, 0o600)) as target:
                 tree.fill(source, target)
-                name = name or self.named(target)
+                name = _checked(target, name) if name else self.named(target)
             self._settle(draft, name)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
         return name
 
-    def add_new(self, source: int, name: str) -> None:
-        """Freeze what an open file holds now, under a name that is not here yet, into a pool that nobody else sees: it may be left half made."""
+    def add_new(self, source: int, name: str) -> str:
+        """Freeze what an open file holds now, under a name that is not here yet, into a pool that nobody else sees: it may be left half made.
+
+        Returns the name of what was frozen: another one, where the file is not what the name says, whatever its times say.
+        """
         place = f"{self.folder}/{'large' if name.startswith('n') else name[1:3]}"
         try:
-            target = os.open(f"{place}/{name}", tree.CREATE, 0o600)
+            target = os.open(f"{place}/{name}", _NEW, 0o600)
         except FileNotFoundError:
             os.makedirs(place)
-            target = os.open(f"{place}/{name}", tree.CREATE, 0o600)
+            target = os.open(f"{place}/{name}", _NEW, 0o600)
         with tree.opened(target):
             tree.fill(source, target)
+            return _checked(target, name)
 
     def add_bytes(self, data: bytes) -> str:
         name = f"h{hashlib.sha256(data).hexdigest()[:40]}"
@@ -133,6 +144,10 @@ class Pool:
             for name in _listed(self.folder / shard):
                 if name.removesuffix(".hash") not in wanted:
                     (self.folder / shard / name).unlink(missing_ok=True)
+
+
+def _checked(file: int, name: str) -> str:
+    return name if name.startswith("n") else f"h{_hash(file, os.fstat(file).st_size)}"
 
 
 def unread(size: int) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 from workspaces.model import Change, Conflict, Merge, OnConflict, Side, path_bytes, path_text
@@ -17,7 +19,7 @@ from workspaces.model import Change, Conflict, Merge, OnConflict, Side, path_byt
 from . import diff
 from .checkout import Step, steps
 from .git import Git
-from .manifest import Entry, How, Manifest, above, differing, entry
+from .manifest import UNKNOWN, Entry, How, Manifest, above, differing, entry
 from .pool import Pool
 from .sparse import TEXT_LIMIT, Sparse
 
@@ -109,9 +111,10 @@ def _follow(draft: _Draft, sides: Sides, step: Step, names: dict[str, str]) -> N
         ours, theirs = sides.ours.at(path), sides.theirs.at(path)
         near = next((side for side in (ours, theirs) if side and side.kind == "f"), Entry("f", 0o644))
         made = replace(near, content=names[step.new.blob], perm=_executable(near.perm, step.new.mode == "100755"))
-    if sides.theirs.what.get(path) == made.line:
-        return draft.put(path, made.line, sides.theirs.how[path])
-    return draft.put(path, made.line, How(0, time.time_ns()).line)
+    if draft.line(path).startswith("d"):
+        draft.empty_out(path)
+    # What a merge brings is new where it arrives, as files are that git checks out: a build sees it by its time.
+    return draft.put(path, made.line, How(UNKNOWN, time.time_ns()).line)
 
 
 def _executable(perm: int, yes: bool) -> int:
@@ -123,7 +126,7 @@ def _executable(perm: int, yes: bool) -> int:
 def _merge_unseen(draft: _Draft, sides: Sides, on_conflict: OnConflict, known: set[str]) -> list[Conflict]:
     """Bring over what theirs changed that git did not see. Returns what conflicts; the source decides it when that was asked for."""
     clashes: list[Conflict] = []
-    for path in differing(sides.base, sides.theirs):
+    for path in reversed(differing(sides.base, sides.theirs)):
         base, ours, theirs = (side.at(path) for side in (sides.base, sides.ours, sides.theirs))
         here = draft.at(path)
         if theirs and theirs.kind == "d" and (ours is None or ours.kind == "d") and (here is None or here.kind == "d"):
@@ -177,6 +180,12 @@ class _Draft:
         self._put: dict[str, tuple[str, str]] = {}
         self._gone: set[str] = set()
 
+    @cached_property
+    def _inside(self) -> Counter[str]:
+        """How many paths are in each folder."""
+        there = {*self._start.what, *self._put} - self._gone
+        return Counter(path.rpartition("/")[0] for path in there)
+
     @property
     def manifest(self) -> Manifest:
         return self._start.changed(self._put, self._gone)
@@ -195,17 +204,25 @@ class _Draft:
         return self._put[path][1] if path in self._put else self._start.how[path]
 
     def put(self, path: str, what: str, how: str) -> None:
+        if "_inside" in self.__dict__ and not self.line(path):
+            self._inside[path.rpartition("/")[0]] += 1
         self._put[path] = (what, how)
         self._gone.discard(path)
 
     def drop(self, path: str) -> None:
+        if "_inside" in self.__dict__ and self.line(path):
+            self._inside[path.rpartition("/")[0]] -= 1
         self._put.pop(path, None)
         self._gone.add(path)
 
+    def empty_out(self, folder: str) -> None:
+        """Drop the empty folders in one whose place something else takes."""
+        for path in [path for rows in (self._start.what, self._put) for path in rows if path.startswith(f"{folder}/")]:
+            self.drop(path)
+
     def drop_folder(self, path: str) -> None:
         """Drop a folder if nothing is in it."""
-        inside = (other for rows in (self._put, self._start.what) for other in rows if other.startswith(f"{path}/"))
-        if not any(self.line(other) for other in inside):
+        if not self._inside[path]:
             self.drop(path)
 
     def found_in(self, other: Manifest) -> None:
@@ -215,7 +232,9 @@ class _Draft:
                 if not self.line(folder).startswith("d"):
                     line = other.what.get(folder, "")
                     self.put(
-                        folder, line if line.startswith("d") else Entry("d", 0o755).line, other.how.get(folder, How(0, time.time_ns()).line)
+                        folder,
+                        line if line.startswith("d") else Entry("d", 0o755).line,
+                        other.how.get(folder, How(UNKNOWN, time.time_ns()).line),
                     )
 
     def leave_empty(self, sides: Sides) -> None:

@@ -115,31 +115,28 @@ def _copy_range(source: int, target: int, start: int, end: int) -> str:
 class Folders:
     """Descriptors of the folders below a root, opened one name at a time, so that no link on the way is followed.
 
-    Those on the way to the last one are kept open: what comes in the order of paths opens each folder once.
+    Those on the way to the last one are kept open, the nearest `_RUNGS` of them: what comes in the order of paths opens each folder once.
     """
 
     def __init__(self, root: Path | str, make: bool = False) -> None:
         self._root = os.open(root, FOLDER)
         self._make = make
         self._way: list[tuple[str, int]] = []
-        self._deep: int | None = None
+        self._closed = 0
 
     def at(self, folder: str) -> int:
         """Return the descriptor of a folder (`""` for the root), good until the next call. With `make`, missing ones are made."""
         names = folder.split("/") if folder else []
-        near, deep = names[:_RUNGS], names[_RUNGS:]
         known = 0
-        while known < min(len(near), len(self._way)) and near[known] == self._way[known][0]:
+        while known < min(len(names), len(self._way)) and names[known] == self._way[known][0]:
             known += 1
-        self._close_from(known)
-        for name in near[known:]:
+        self._close_from(known if known > self._closed else 0)
+        for name in names[len(self._way) :]:
             self._way.append((name, self._below(self._way[-1][1] if self._way else self._root, name)))
-        here = self._way[-1][1] if self._way else self._root
-        for name in deep:
-            below = self._below(here, name)
-            self._keep_deep(below)
-            here = below
-        return here
+            if len(self._way) - self._closed > _RUNGS:
+                os.close(self._way[self._closed][1])
+                self._closed += 1
+        return self._way[-1][1] if self._way else self._root
 
     def _below(self, parent: int, name: str) -> int:
         if self._make:
@@ -147,15 +144,11 @@ class Folders:
                 os.mkdir(name, dir_fd=parent)
         return os.open(name, FOLDER, dir_fd=parent)
 
-    def _keep_deep(self, descriptor: int | None) -> None:
-        if self._deep is not None:
-            os.close(self._deep)
-        self._deep = descriptor
-
     def _close_from(self, known: int) -> None:
-        self._keep_deep(None)
-        while len(self._way) > known:
+        while len(self._way) > max(known, self._closed):
             os.close(self._way.pop()[1])
+        del self._way[known:]
+        self._closed = min(self._closed, known)
 
     def __enter__(self) -> Folders:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 import time
@@ -33,6 +34,19 @@ def view(scratch: Path) -> Generator[Path]:
                     with suppress(OSError):
                         tree.remove(part)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def write(file: Path, data: bytes) -> None:
+    """Write a file whole or not at all. A killed call leaves no more than a draft among what is cleared away."""
+    scratch = next(folder / "tmp" for folder in file.parents if (folder / "tmp").is_dir())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = scratch / f"draft-{os.urandom(8).hex()}"
+    try:
+        draft.write_bytes(data)
+        draft.rename(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def clear(scratch: Path) -> None:

@@ -77,6 +77,8 @@ def _clone_all(
         except BaseException:
             core.store.finish(operation.model_copy(update={"state": "failed"}))
             raise
+        if left := [draft for draft in drafts if draft.name in failed and not failed[draft.name].settled]:
+            core.begin("clone", *left, source=origin.id, count=len(left))  # never ended here: whoever comes next takes these back
         state = "done" if made else "failed"
         core.store.finish(operation.model_copy(update={"state": state, "workspaces": tuple(each.id for each in made)}))
     return made, failed, warnings
@@ -164,9 +166,13 @@ def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draf
         view.keep(draft, "base", snapshot)
         warnings = view.fork(snapshot, draft, origin)
         core.store.save(draft)
-    except BaseException:
-        core.backend.purge(draft)
-        core.store.forget(draft.uid)
+    except BaseException as error:
+        try:
+            core.backend.purge(draft)
+            core.store.forget(draft.uid)
+        except WorkspacesError:
+            if isinstance(error, WorkspacesError):
+                error.settled = False
         raise
     return warnings
 
