@@ -194,7 +194,7 @@ class DirectoryBackend:
             live = Live(location, self._index(workspace), seen.index.keys, seen.manifest)
             record = Record.of(seen.manifest, list(dict.fromkeys(lineage)), (live,))
             try:
-                self._hold_own(workspace, record)
+                self._hold(record)
             except Busy:
                 if attempt < _TRIES:
                     continue
@@ -223,13 +223,12 @@ class DirectoryBackend:
             unsteady=tuple(map(_shown, seen.unsteady)),
         )
 
-    def _hold_own(self, workspace: Workspace, record: Record) -> None:
-        """Freeze what a clone changed since it was made, as far as it is small: its agent may go on writing while we look."""
-        if self._view is None or not workspace.origin or not self._archive.holds(workspace.origin):
+    def _hold(self, record: Record) -> None:
+        """Freeze what was changed since the snapshot that the record stands on, as far as it is small: somebody may go on writing while we look."""
+        if self._view is None:
             return
-        for path in differing(self._archive.load(workspace.origin).manifest, record.manifest):
-            found = record.manifest.at(path)
-            if found and found.kind == "f" and record.manifest.how_at(path).size <= HELD:
+        for path, found in record.manifest.touched_files:
+            if record.manifest.how_at(path).size <= HELD and not self._pool.holds(found.content):
                 os.close(self._opened(record, self._pool, found.content))
 
     def _ahead(self, workspace: Workspace, record: Record) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from . import tree
 
 SMALL = 1 << 17
 """Bytes up to which a file is hashed when it is first seen."""
-HELD = 1 << 20
+HELD = 1 << 26
 """Bytes up to which a changed file is frozen as soon as it is seen; a larger one when it is kept, or when its text is needed."""
 
 

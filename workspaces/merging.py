@@ -126,8 +126,11 @@ def _plan(
             f"{bringer.name} is in the middle of a merge of its own; unmerged: {listed(theirs.unmerged)}. Nothing was changed.",
             f"Finish or abort that in {bringer.location}, then call again.",
         )
-    if unsteady := (*theirs.unsteady, *ours.unsteady):
-        raise Busy(f"{listed(unsteady)}: being written at this moment. Nothing was changed.", "Call again when that is done.")
+    if theirs.unsteady:
+        raise Busy(
+            f"{listed(theirs.unsteady)}: being written in {bringer.name} at this moment. Nothing was changed.",
+            "Call again when that is done.",
+        )
     lineage = core.granted(receiver, bringer)
     if paths:
         recorded = view.load(lineage[-1]) if lineage else ours
