@@ -155,8 +155,8 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
     """Write the index of a folder that was just made, and that nobody else has seen yet, waiting where a large file would have to be read again."""
     now = clock(file.parent)
     young = {path for path, key in keys.items() if _is_racy(row_of(key), now)}
-    if any(manifest.how_at(path).size > SMALL for path in young):
-        time.sleep(_TICK / 1e9)
+    while any(SMALL < manifest.how_at(path).size for path in young):
+        time.sleep(_TICK / 4e9)
         now = clock(file.parent)
         young = {path for path in young if _is_racy(row_of(keys[path]), now)}
     if in_memory(file.parent):

@@ -36,10 +36,10 @@ class Pool:
     def open(self, name: str) -> int | None:
         """Open the file that holds these contents, if there is one."""
         shard = "large" if name.startswith("n") else name[1:3]
-        try:
-            return os.open(f"{self.folder}/{shard}/{name}", tree.READ)
-        except FileNotFoundError:
-            return self.below.open(name) if self.below else None
+        for pool in (self.below, self) if self.below else (self,):
+            with suppress(FileNotFoundError):
+                return os.open(f"{pool.folder}/{shard}/{name}", tree.READ)
+        return None
 
     def sizes(self) -> dict[str, int]:
         """Return the sizes of all contents in here, by name."""
@@ -110,7 +110,8 @@ class Pool:
             yield from self.below._large(size)
 
     def _hash_of(self, large: str) -> str:
-        memo = self.place(f"{large}.hash")
+        holder = self.below if self.below and self.below.place(large).exists() else self
+        memo = holder.place(f"{large}.hash")
         with suppress(OSError):
             return memo.read_text()
         opened = self.open(large)

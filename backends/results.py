@@ -114,7 +114,8 @@ def _follow(draft: _Draft, sides: Sides, step: Step, names: dict[str, str]) -> N
     if draft.line(path).startswith("d"):
         draft.empty_out(path)
     # What a merge brings is new where it arrives, as files are that git checks out: a build sees it by its time.
-    return draft.put(path, made.line, How(UNKNOWN, time.time_ns()).line)
+    link = sides.theirs.how_at(path).link if sides.theirs.what.get(path) == made.line else 0
+    return draft.put(path, made.line, How(UNKNOWN, time.time_ns(), link).line)
 
 
 def _executable(perm: int, yes: bool) -> int:
