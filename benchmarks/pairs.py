@@ -1,19 +1,18 @@
 """How long the same work takes by workspaces and by plain git, in interleaved rounds.
 
-All worktrees are made before any is removed, for file systems create more slowly after mass deletions; and what is still on its way to the
-disk is waited for before the clock starts, so that nobody pays for another's writes.
+All worktrees are made before any is removed, for file systems create more slowly after mass deletions.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import repositories
+import timing
 from report import Row, row
 from sides import Git, Ours, Side
 
@@ -22,7 +21,9 @@ CHANGED = 3
 """Files of a small change."""
 UNCOMMITTED = 10
 LARGE = 20_000
-"""Files from which on a third of the rounds must do."""
+"""Files from which on a repository is large."""
+
+Action = Callable[[Side, str], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def prepared(origin: Path, label: str, folder: Path, rounds: int) -> Contest:
     for side in sides:
         side.clone("warm")
         side.compare("warm")
-    wanted = rounds if files < LARGE else max(1, rounds // 3)
+    wanted = timing.rounds(rounds, files >= LARGE)
     return Contest(f"{label}, {files:,} files", *sides, rounds=min(wanted, len(sides[0].files) // CHANGED))
 
 
@@ -109,22 +110,14 @@ def _compared(side: Side, fleet: Sequence[str]) -> None:
         raise RuntimeError(f"{type(side).__name__} found {found} conflicting pairs, not {AGENTS // 2}.")
 
 
-def _row(contest: Contest, operation: str, against: str, names: Sequence[str], action: Callable[[Side, str], None]) -> Row:
+def _row(contest: Contest, operation: str, against: str, names: Sequence[str], action: Action) -> Row:
     return row(contest.subject, operation, against, _interleaved(contest.sides, names, action))
 
 
-def _interleaved(sides: Sequence[Side], names: Sequence[str], action: Callable[[Side, str], None]) -> list[list[float]]:
-    """Give each side a turn for each name, another one first every time; return milliseconds by side."""
-    times: dict[Side, list[float]] = {side: [] for side in sides}
-    for number, name in enumerate(names):
-        first = number % len(sides)
-        for side in (*sides[first:], *sides[:first]):
-            times[side].append(_timed(side, name, action))
-    return list(times.values())
+def _interleaved(sides: Sequence[Side], names: Sequence[str], action: Action) -> list[list[float]]:
+    """Give each side a turn for each name; return milliseconds by side."""
+    return timing.interleaved([partial(_timed, action, side) for side in sides], names)
 
 
-def _timed(side: Side, name: str, action: Callable[[Side, str], None]) -> float:
-    os.sync()
-    start = time.perf_counter()
-    action(side, name)
-    return (time.perf_counter() - start) * 1000
+def _timed(action: Action, side: Side, name: str) -> float:
+    return timing.settled(partial(action, side, name))

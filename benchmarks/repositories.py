@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+import programs
+
 PER_FOLDER = 25
 LINES = (30, 200)
 LARGEST = 1 << 16
@@ -23,10 +25,7 @@ SPREAD = 400
 def run(folder: Path, *args: str, codes: Sequence[int] = (0,)) -> subprocess.CompletedProcess[bytes]:
     """Run git as its user has it set up, pinned to nothing but a folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(["git", *args], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if done.returncode not in codes:
-        raise RuntimeError(f"git {' '.join(args)} in {folder}: {done.stderr.decode(errors='replace').strip()}")
-    return done
+    return programs.run("git", *args, folder=folder, environment=environment, codes=codes)
 
 
 def generated(folder: Path, files: int) -> Path:
@@ -44,11 +43,11 @@ def generated(folder: Path, files: int) -> Path:
 
 def _import(stream: IO[bytes], files: int) -> None:
     stream.write(b"commit refs/heads/main\ncommitter Bench <bench@localhost> 1700000000 +0000\ndata 6\nstart\n")
-    for path, text in _contents(files):
+    for path, text in contents(files):
         stream.write(b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(text), text))
 
 
-def _contents(files: int) -> Iterator[tuple[str, bytes]]:
+def contents(files: int) -> Iterator[tuple[str, bytes]]:
     """Yield paths four folders deep, and texts of 2 to 12 KB."""
     dice = random.Random(files)
     words = ["value", "self", "return", "index", "workspace", "merge", "import", "if", "else", "count", "=", "+", "for", "in"]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
@@ -21,7 +22,11 @@ class Side(ABC):
 
     def __init__(self, checkout: Path) -> None:
         self.checkout = checkout
-        self.files = repositories.editable(checkout)
+
+    @cached_property
+    def files(self) -> list[str]:
+        """The files that may be edited."""
+        return repositories.editable(self.checkout)
 
     @abstractmethod
     def folder(self, name: str) -> Path: ...
@@ -61,20 +66,20 @@ class Side(ABC):
 
     def edit(self, name: str, files: Sequence[str]) -> None:
         for file in files:
-            _append(self.folder(name) / file, name)
+            append(self.folder(name) / file, name)
 
     @contextmanager
     def uncommitted(self, files: Sequence[str]) -> Generator[None]:
         """Have work lie in the checkout for a while."""
         for file in files:
-            _append(self.checkout / file, "uncommitted")
+            append(self.checkout / file, "uncommitted")
         try:
             yield
         finally:
             repositories.run(self.checkout, "checkout", "--quiet", "--", *files)
 
 
-def _append(file: Path, text: str) -> None:
+def append(file: Path, text: str) -> None:
     with file.open("a") as stream:
         stream.write(f"# {text}\n")
 
@@ -82,9 +87,9 @@ def _append(file: Path, text: str) -> None:
 class Ours(Side):
     """Workspaces, called in this process, as a running server calls them."""
 
-    def __init__(self, checkout: Path) -> None:
+    def __init__(self, checkout: Path, backend: str = "auto") -> None:
         super().__init__(checkout)
-        self.project = Project.initialize(checkout)
+        self.project = Project.initialize(checkout, backend)
 
     def folder(self, name: str) -> Path:
         return Path(self.project.find(name).location)
