@@ -1,6 +1,6 @@
-"""How fast are workspaces, beside plain git and beside a server that does nothing? Everything in one run; only the ratios travel.
+"""How fast are workspaces, beside plain git, the tools for files, and a server that does nothing? Everything in one run; only the ratios travel.
 
-Nothing outside of a temporary directory is written, and that is removed in the end.
+Nothing outside of a temporary directory is written, and that is removed in the end, with the file systems that were mounted in it.
 """
 
 from __future__ import annotations
@@ -10,32 +10,50 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import folders
 import pairs
 import repositories
 import servers
+import volumes
 from report import Report, Row, machine, show
 from rich.console import Console
+from trees import Tree
 
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
+PARTS = ("repositories", "folders", "servers")
+BIG = 100
+"""Files of a tree of big files."""
+UNITS = {"M": 10**6, "G": 10**9}
 
 
 @dataclass(frozen=True)
 class Options:
     repo: Path | None
+    parts: tuple[str, ...]
     sizes: tuple[int, ...]
+    folders: tuple[int, ...]
+    big: int
+    on: tuple[str, ...]
     rounds: int
+
+    @property
+    def trees(self) -> list[Tree]:
+        return [*(Tree(files) for files in self.folders), *([Tree(BIG, self.big // BIG)] if self.big else [])]
+
     json: Path | None
     keep: bool
 
 
 def options() -> Options:
-    parser = argparse.ArgumentParser(description="Measure workspaces beside plain git, in interleaved rounds on this machine.")
+    parser = argparse.ArgumentParser(
+        description="Measure workspaces beside plain git and the tools for files, in interleaved rounds on this machine."
+    )
     parser.add_argument("--repo", type=Path, help="a repository to measure on instead of generated ones; it is cloned and not touched")
     parser.add_argument(
         "--sizes",
@@ -43,6 +61,17 @@ def options() -> Options:
         default=(100, 5_000, 50_000),
         help="files of the generated repositories (100,5000,50000); the largest takes 25 GB for a while",
     )
+    parser.add_argument("--folders", type=_sizes, default=(5_000,), help="files of the generated folders (5000)")
+    parser.add_argument(
+        "--big",
+        type=_bytes,
+        default=_bytes("1G"),
+        help=f"bytes of a folder of {BIG} files (1G), or 0; takes twenty times as much for a while",
+    )
+    parser.add_argument(
+        "--on", type=_some(volumes.KINDS), default=(*volumes.KINDS,), help=f"file systems to make for folders ({','.join(volumes.KINDS)})"
+    )
+    parser.add_argument("--parts", type=_some(PARTS), default=PARTS, help=f"what is measured ({','.join(PARTS)})")
     parser.add_argument("--rounds", type=_positive, default=9, help="how often each is done (9); a large repository takes a third")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--keep", action="store_true", help="leave the temporary directory")
@@ -59,11 +88,34 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted(map(_positive, text.split(","))))
 
 
-def measured(asked: Options, folder: Path) -> Iterator[Row]:
-    """Measure repository by repository, small before large, then the servers."""
-    for label, origin in _origins(asked, folder):
+def _bytes(text: str) -> int:
+    return int(float(text.rstrip("MG")) * UNITS.get(text[-1:], 1))
+
+
+def _some(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads a list of known names."""
+
+    def names(text: str) -> tuple[str, ...]:
+        if not set(found := tuple(text.split(","))) <= set(known):
+            raise ValueError
+        return found
+
+    return names
+
+
+def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> Iterator[Row]:
+    """Measure repository by repository, small before large, then folder by folder, then the servers."""
+    for label, origin in _origins(asked, folder) if "repositories" in asked.parts else ():
         print(f"{label} …", file=sys.stderr)
         yield from pairs.measured(pairs.prepared(origin, label, origin.with_name(f"{origin.name}-contest"), asked.rounds))
+    for trial in trials:
+        print(f"{trial.subject} …", file=sys.stderr)
+        yield from folders.measured(trial, folder)
+    if "servers" in asked.parts:
+        yield from _servers(asked, folder)
+
+
+def _servers(asked: Options, folder: Path) -> Iterator[Row]:
     print("servers …", file=sys.stderr)
     small = repositories.checkout(repositories.generated(folder / "small.git", SMALL), folder / "small")
     yield from servers.measured(small, asked.rounds)
@@ -84,7 +136,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="workspaces-bench-"))
     try:
         about = machine(folder)
-        report = Report(machine=about, rows=tuple(measured(asked, folder)))
+        trials, left_out = folders.planned(asked.on, asked.trees, asked.rounds, folder) if "folders" in asked.parts else ([], [])
+        report = Report(machine=about, rows=tuple(measured(asked, folder, trials)), left_out=tuple(left_out))
         show(Console() if sys.stdout.isatty() else Console(width=WIDTH), report)
         if asked.json:
             asked.json.write_text(report.model_dump_json(indent=1) + "\n")

@@ -16,11 +16,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-Unit = Literal["ms", "calls/s"]
+Unit = Literal["ms", "calls/s", "MB of disk"]
 
 
 class Row(BaseModel):
-    """One comparison. Samples are in the order in which they were taken; `other` is plain git, or a server that does nothing."""
+    """One comparison. Samples are in the order in which they were taken; `other` is plain git, a tool for files, or a server that does nothing.
+
+    `durable` is the other again, until all that it wrote was on the disk.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,10 +54,12 @@ class Report(BaseModel):
 
     machine: Machine
     rows: tuple[Row, ...]
+    left_out: tuple[str, ...] = ()
+    """What could not be measured here, and why."""
 
 
 def row(subject: str, operation: str, against: str, times: Sequence[Sequence[float]], unit: Unit = "ms") -> Row:
-    """Return a comparison with its ratios, each of two medians. The samples are ours, the other's, and durable git's if there are such."""
+    """Return a comparison with its ratios, each of two medians. The samples are ours, the other's, and the durable other's if there are such."""
     ours, other, *durable = map(tuple, times)
     return Row(
         subject=subject,
@@ -95,12 +100,14 @@ def show(console: Console, report: Report) -> None:
     about = report.machine
     console.print(
         f"{about.cores} cores, load {about.load:.1f}, {about.system}, git {about.git}, Python {about.python}, {about.file_system}. Medians; "
-        "a ratio under 1 is in our favour for times, over 1 for calls/s.\n"
+        "a ratio under 1 is in our favour for times and space, over 1 for calls/s.\n"
         "Ours is durable (core.fsync=all) and merges what is not committed; git by its default is not durable, and its change was committed before.\n"
-        "The last two columns are git with core.fsync=all."
+        "The last two columns are the other made durable: git with core.fsync=all; a tool for files with a sync of the file system after it."
     )
-    for subject, rows in groupby(report.rows, key=lambda each: each.subject):
+    for (subject, _), rows in groupby(report.rows, key=lambda each: (each.subject, each.unit)):
         console.print(_table(subject, list(rows)))
+    for reason in report.left_out:
+        console.print(f"Left out: {reason}", markup=False)
 
 
 def _table(subject: str, rows: Sequence[Row]) -> Table:
@@ -108,7 +115,7 @@ def _table(subject: str, rows: Sequence[Row]) -> Table:
     durable = any(each.durable for each in rows)
     for heading in ("operation", "beside"):
         table.add_column(heading)
-    for heading in ("rounds", "theirs", "ours", "ratio", *(("fsync=all", "ratio") if durable else ())):
+    for heading in ("rounds", "theirs", "ours", "ratio", *(("durable", "ratio") if durable else ())):
         table.add_column(heading, justify="right")
     for each in rows:
         table.add_row(each.operation, each.against, *_numbers(each))
