@@ -121,7 +121,12 @@ def _day(trial: Trial, rounds: Sequence[Round]) -> Iterator[Row]:
 def _prepared(trial: Trial, place: Path) -> list[Round]:
     paths = trial.tree.grow(place / "tree")
     changed = paths[:: max(1, len(paths) // CHANGED)][:CHANGED]
-    return [_round(trial, place, number, changed) for number in range(trial.rounds)]
+    rounds = [_round(trial, place, number, changed) for number in range(trial.rounds)]
+    if not trial.tree.size:  # a copy that shares blocks is not in memory, and what people work on is
+        for each in rounds:
+            for path in paths:
+                (each.ours.checkout / path).read_bytes()
+    return rounds
 
 
 def _round(trial: Trial, place: Path, number: int, changed: Sequence[str]) -> Round:
