@@ -16,7 +16,7 @@ from pathlib import Path
 import timing
 import volumes
 from programs import run
-from report import Row, row
+from report import Row, file_system, row
 from sides import Ours, append
 from trees import Tree
 from volumes import Volume
@@ -99,12 +99,15 @@ def _places(kinds: Iterable[str], scratch: Path) -> tuple[list[Volume], list[str
     wanted = [volumes.KINDS[kind] for kind in kinds]
     refused = {volume: why for volume in wanted if (why := volumes.refusal(volume, scratch))}
     left_out = [f"{volume.label}: {why}." for volume, why in refused.items()]
-    return [volume for volume in wanted if volume not in refused] or [Volume("that of the scratch folder", reflinks=False)], left_out
+    if places := [volume for volume in wanted if volume not in refused]:
+        return places, left_out
+    used = Volume(f"{file_system(scratch)}, in use", reflinks=False)
+    return [used], [*left_out, f"Space on {used.label}: others write there too."]
 
 
 def measured(trial: Trial, scratch: Path) -> list[Row]:
     """Measure everything, in the order of a working day, on a fresh file system. Times come before space."""
-    with volumes.mounted(trial.volume, scratch, trial.bytes) as place:
+    with volumes.mounted(trial.volume, scratch, 2 * trial.bytes + volumes.SPARE) as place:
         rows = _day(trial, _prepared(trial, place))
         return sorted(rows, key=lambda each: each.unit != "ms")
 
@@ -122,11 +125,16 @@ def _prepared(trial: Trial, place: Path) -> list[Round]:
     paths = trial.tree.grow(place / "tree")
     changed = paths[:: max(1, len(paths) // CHANGED)][:CHANGED]
     rounds = [_round(trial, place, number, changed) for number in range(trial.rounds)]
-    if not trial.tree.size:  # a copy that shares blocks is not in memory, and what people work on is
+    if not trial.tree.size:
+        # A copy that shares blocks is not in memory, and what people work on is.
         for each in rounds:
-            for path in paths:
-                (each.ours.checkout / path).read_bytes()
+            _read(each.ours.checkout, paths)
     return rounds
+
+
+def _read(root: Path, paths: Sequence[str]) -> None:
+    for path in paths:
+        (root / path).read_bytes()
 
 
 def _round(trial: Trial, place: Path, number: int, changed: Sequence[str]) -> Round:
@@ -153,7 +161,7 @@ def _cloned(trial: Trial, rounds: Sequence[Round]) -> Iterator[Row]:
     """Measure the first clone of each project and the next one, and a copy by each command beside both."""
     sides: list[Callable[[Round], tuple[Cost, ...]]] = [_both_clones, *(partial(_copied, command) for command in COPIES)]
     ours, *others = timing.interleaved(sides, rounds)
-    for rows in (_times, _spaces):
+    for rows in (_times, _spaces) if trial.volume.mkfs else (_times,):
         for number, which in enumerate(_CLONES):
             for command, theirs in zip(COPIES, others, strict=True):
                 yield rows(trial, f"clone, the {which} one", command, [costs[number] for costs in ours], [cost for (cost,) in theirs])

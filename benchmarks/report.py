@@ -82,12 +82,13 @@ def machine(folder: Path) -> Machine:
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         git=version,
-        file_system=_file_system(folder),
+        file_system=file_system(folder),
         load=os.getloadavg()[0],
     )
 
 
-def _file_system(folder: Path) -> str:
+def file_system(folder: Path) -> str:
+    """Return the type of the file system that a folder is on."""
     mounts = Path("/proc/self/mounts")
     if not mounts.exists():
         return "unknown"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import repositories
 
-LARGE = 20_000, 1 << 30
+LARGE = 20_000, 10**8
 """Files, and bytes, from which on a tree is large."""
 _TEXT = 1 << 13
 """About the bytes that a generated text takes on a disk."""

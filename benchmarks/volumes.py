@@ -16,7 +16,8 @@ from programs import run
 
 _PROBE = 1 << 29
 """Bytes of an image on which all of the file systems can be tried."""
-_SPARE = 1 << 32
+SPARE = 1 << 32
+"""Bytes that an image needs beside twice of what is put on it: they are never written."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,14 @@ def refusal(volume: Volume, scratch: Path) -> str:
 
 
 @contextmanager
-def mounted(volume: Volume, scratch: Path, needed: int) -> Generator[Path]:
-    """Have a fresh file system with room for so many bytes, or just a folder, that is gone at the end of the block, however that ends."""
+def mounted(volume: Volume, scratch: Path, size: int) -> Generator[Path]:
+    """Have a fresh file system of so many bytes, or just a folder, that is gone at the end of the block, however that ends."""
     folder, image = scratch / "volume", scratch / "volume.img"
     folder.mkdir()
     try:
         if volume.mkfs:
             with image.open("wb") as stream:
-                stream.truncate(needed if needed == _PROBE else 2 * needed + _SPARE)
+                stream.truncate(size)
             run(*volume.mkfs, image)
             run("mount", "-o", volume.options, image, folder)
         yield folder
