@@ -17,8 +17,8 @@ lint: $(STAMP)  ## style and types, of source, tests, examples and benchmarks
 	$(BIN)/mypy
 	$(BIN)/basedpyright --warnings
 
-bench: $(STAMP)  ## beside plain git, in one run (REPO=/path for a real repository)
-	$(BIN)/python benchmarks/bench.py $(if $(REPO),--repo "$(REPO)")
+bench: $(STAMP)  ## beside plain git and cp, in one run (REPO=/path for a real repository; as root on fresh file systems; ARGS=--help)
+	$(BIN)/python benchmarks/bench.py $(if $(REPO),--repo "$(REPO)") $(ARGS)
 
 lock:  ## resolve the dependencies anew, for every platform at once
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --quiet --output-file requirements.lock
