@@ -26,6 +26,7 @@ from .pool import HELD, SMALL, Pool, unread
 from .scan import UNSURE, Row, in_memory, key_of, read, row_of, scan, written
 
 _TRIES = 4
+_WAITS = 12
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 """Nanoseconds in which two changes can have the same time: of clocks that tick, and of file systems that store whole seconds."""
 
@@ -155,7 +156,9 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
     """Write the index of a folder that was just made, and that nobody else has seen yet, waiting where a large file would have to be read again."""
     now = clock(file.parent)
     young = {path for path, key in keys.items() if _is_racy(row_of(key), now)}
-    while any(SMALL < manifest.how_at(path).size for path in young):
+    for _ in range(_WAITS):
+        if not any(SMALL < manifest.how_at(path).size for path in young):
+            break
         time.sleep(_TICK / 4e9)
         now = clock(file.parent)
         young = {path for path in young if _is_racy(row_of(keys[path]), now)}
@@ -166,7 +169,7 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
 
 def _is_racy(row: Row, now: int) -> bool:
     tick = _COARSE_TICK if row.changed % 10**9 == 0 else _TICK
-    return max(row.modified, row.changed) > now - tick
+    return row.changed > now - tick
 
 
 def clock(folder: Path) -> int:

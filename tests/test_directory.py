@@ -172,6 +172,14 @@ def test_what_was_only_touched_is_no_change(survey: Project, data: Repo) -> None
     assert survey.merge("fix").status == "up_to_date"
 
 
+def test_a_large_file_dated_ahead_is_nothing_special(survey: Project, data: Repo) -> None:
+    data.write("large.bin", os.urandom(1 << 20))
+    os.utime(data.path / "large.bin", ns=(0, 4_000_000_000_000_000_000))
+    fix = clone(survey, "fix")
+    assert (fix.path / "large.bin").stat().st_mtime_ns == 4_000_000_000_000_000_000
+    assert changed(survey, "fix") == []
+
+
 def test_permissions_attributes_and_empty_folders_are_changes(survey: Project, data: Repo) -> None:
     fix = clone(survey, "fix")
     (fix.path / "table.csv").chmod(0o600)
