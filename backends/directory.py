@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,9 +36,8 @@ from workspaces.model import (
 from . import combine, filling, freezing, frozen, lineages, moving, registration, results, subvolume, trash, tree, views
 from .archive import Archive, Live, Record
 from .freezing import Index
-from .gathering import gather
+from .keeping import Records
 from .manifest import Manifest, differing, is_private, within
-from .pool import HELD, Pool
 from .scan import MOVING, UNSURE, WORKSPACES, written
 from .sparse import Sparse, needed
 
@@ -50,11 +49,9 @@ _HISTORY = ("HEAD", "refs/heads", "refs/stash")
 
 @dataclass
 class View:
-    """What one call freezes and combines: contents in a folder that vanishes, records in memory."""
+    """What one call saw of folders. `folder` vanishes with it."""
 
     folder: Path
-    records: dict[str, Record] = field(default_factory=dict[str, Record])
-    by_contents: dict[str, Record] = field(default_factory=dict[str, Record])
     without_contents: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     frozen: dict[str, freezing.Frozen] = field(default_factory=dict[str, freezing.Frozen])
     locks: defaultdict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
@@ -69,7 +66,7 @@ class DirectoryBackend:
     def __init__(self, root: Path, view: View | None = None, archive: Archive | None = None) -> None:
         self.root, self.home, self.holds_store = root, root / WORKSPACES / _STATE, True
         self._archive, self._view = archive or Archive(self.home), view
-        self._pool = Pool(view.folder / "pool", self._archive.pool) if view else self._archive.pool
+        self._records = Records(self._archive, view.folder if view else None)
 
     @classmethod
     def find(cls, path: Path) -> DirectoryBackend | None:
@@ -130,47 +127,12 @@ class DirectoryBackend:
     def keep_all(self) -> Generator[None]:
         with _as_ours(), self._archive.held():
             if self._view:
-                self._archive.pool.bring_in(self._pool)
+                self._archive.pool.bring_in(self._records.pool)
             yield
 
     def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
-        record = self._record(snapshot)
         with _as_ours():
-            if not self._archive.holds(record.id):
-                record = self._archive.standing(record)
-                self._bring_in(record)
-                self._archive.write(record)
-                self._stand_on(record)
-                tree.sync_all(self.home)
-            self._archive.keep(workspace.uid, label, record.id)
-
-    def _bring_in(self, record: Record) -> None:
-        """Freeze all contents of a standing record that the archive has not: what was touched, or everything; where it can be, at once."""
-        manifest, pool = record.manifest, self._archive.pool
-        if manifest.root:
-            wanted = {found.content for _, found in manifest.touched_files if not pool.place(found.content).exists()}
-        elif frozen.serve(self.root) and frozen.freeze(self._archive, record):
-            return
-        else:
-            wanted = {found.content for _, found in manifest.files} - pool.names()
-        if not wanted:
-            return
-        with views.view(self._scratch) as folder:
-            fresh = Pool(folder / "pool", self._pool)
-            for name in [name for name in wanted if not any(live.place(name) for live in record.live)]:
-                with tree.opened(self._opened(record, fresh, name)) as source:
-                    fresh.add_new(source, name)
-                wanted.discard(name)
-            gather(record, fresh, wanted, is_own=True)
-            pool.bring_in(fresh)
-
-    def _stand_on(self, record: Record) -> None:
-        """Let the index of a folder stand on what the snapshot of it does that was just written: what comes later is a small difference."""
-        root, touched = record.manifest.root or record.id, record.manifest.touched
-        for live in record.live:
-            index = Index.load(live.index, self._archive)
-            if index.manifest.root != root and index.manifest.state == record.manifest.state:
-                Index(record.manifest.standing(root, touched), index.raw, self._archive).save(live.index)
+            self._archive.keep(workspace.uid, label, self._records.keep(snapshot, self.root, self._scratch))
 
     # -- freezing and looking
 
@@ -194,7 +156,7 @@ class DirectoryBackend:
             live = Live(location, self._index(workspace), seen.index.keys, seen.manifest)
             record = Record.of(seen.manifest, list(dict.fromkeys(lineage)), (live,))
             try:
-                self._hold(record)
+                self._records.hold(record)
             except Busy:
                 if attempt < _TRIES:
                     continue
@@ -208,11 +170,11 @@ class DirectoryBackend:
         with self._view.locks[workspace.uid] if self._view else Lock(), _as_ours():
             if again or workspace.uid not in known:
                 archive, index = self._archive, self._index(workspace)
-                known[workspace.uid] = freezing.freeze(self._at(workspace), index, self._pool, archive, archive.is_empty)
+                known[workspace.uid] = freezing.freeze(self._at(workspace), index, self._records.pool, archive, archive.is_empty)
             return known[workspace.uid]
 
     def _noted(self, workspace: Workspace, record: Record, seen: freezing.Frozen) -> Snapshot:
-        self._remember(record)
+        self._records.remember(record)
         if self._view:
             self._view.without_contents[workspace.uid] = tuple(seen.skipped)
         return Snapshot(
@@ -222,14 +184,6 @@ class DirectoryBackend:
             skipped=tuple(f"{_shown(path)} ({reason})" for path, reason in sorted(seen.skipped.items())),
             unsteady=tuple(map(_shown, seen.unsteady)),
         )
-
-    def _hold(self, record: Record) -> None:
-        """Freeze what was changed since the snapshot that the record stands on, as far as it is small: somebody may go on writing while we look."""
-        if self._view is None:
-            return
-        for path, found in record.manifest.touched_files:
-            if record.manifest.how_at(path).size <= HELD and not self._pool.holds(found.content):
-                os.close(self._opened(record, self._pool, found.content))
 
     def _ahead(self, workspace: Workspace, record: Record) -> tuple[str, ...]:
         """Return the repositories inside of a clone whose branches or head are not what they were when it was made."""
@@ -242,50 +196,7 @@ class DirectoryBackend:
         return tuple(sorted(folder or "." for folder, names in told.items() if any(within(path, names) for path in moved)))
 
     def load(self, snapshot: str) -> Snapshot:
-        if self._view and snapshot in self._view.records:
-            return Snapshot(id=snapshot, contents=self._view.records[snapshot].manifest.contents)
-        return Snapshot(id=snapshot, contents=self._archive.about(snapshot).contents)
-
-    def _record(self, snapshot: Snapshot) -> Record:
-        """Return what is behind a snapshot. One without an id is what a merge in this view gave."""
-        view = self._view
-        if view and snapshot.id in view.records:
-            return view.records[snapshot.id]
-        if view and not snapshot.id and snapshot.contents in view.by_contents:
-            return view.by_contents[snapshot.contents]
-        return self._archive.load(snapshot.id)
-
-    def _remember(self, record: Record) -> Record:
-        if self._view:
-            self._view.records[record.id] = record
-            self._view.by_contents[record.manifest.contents] = record
-        return record
-
-    def _parents(self, name: str) -> tuple[str, ...]:
-        if self._view and name in self._view.records:
-            return self._view.records[name].parents
-        try:
-            return self._archive.about(name).parents
-        except BackendFailed:
-            return ()
-
-    def _made(self, name: str) -> int:
-        return self._view.records[name].made if self._view and name in self._view.records else self._archive.about(name).made
-
-    def _opened(self, record: Record, pool: Pool, name: str) -> int:
-        """Open frozen contents of a record by their name, freezing them into `pool` first when they are only in a live folder yet.
-
-        Raises `Busy` when the file there is no longer what the record saw.
-        """
-        found = pool.open(name)
-        if found is None:
-            found = self._archive.open_frozen(record, name)
-        if found is None:
-            gather(record, pool, [name])
-            found = pool.open(name)
-        if found is None:
-            raise record.lost
-        return found
+        return self._records.load(snapshot)
 
     # -- comparing and combining
 
@@ -297,20 +208,17 @@ class DirectoryBackend:
 
     def _sides(self, records: Sequence[Record], parents: Sequence[Sequence[int]], paths: set[str]) -> list[str]:
         """Write commits of the records, with these paths, and return their ids."""
-        sides = [(record.manifest, self._source(record), before) for record, before in zip(records, parents, strict=True)]
+        sides = [(record.manifest, self._records.source(record), before) for record, before in zip(records, parents, strict=True)]
         lock = self._view.lock if self._view else Lock()
         with lock:
             return self._sparse.commits(sides, paths)
 
-    def _source(self, record: Record) -> Callable[[str], int]:
-        return lambda name: self._opened(record, self._pool, name)
-
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
-        bases = lineages.bases({ours.id, *lineage}, theirs.id, self._parents)
+        bases = lineages.bases({ours.id, *lineage}, theirs.id, self._records.parents)
         return self.load(bases[0]) if len(bases) == 1 else recorded
 
     def diff(self, old: Snapshot, new: Snapshot) -> Diff:
-        before, after = self._record(old), self._record(new)
+        before, after = self._records.find(old), self._records.find(new)
         changed = set(differing(before.manifest, after.manifest))
         if not changed:
             return Diff()
@@ -318,7 +226,7 @@ class DirectoryBackend:
         return Diff(changes=results.changes(self._sparse.git, one, other, before.manifest, after.manifest))
 
     def patch(self, old: Snapshot, new: Snapshot, paths: Sequence[str], limit: int) -> str:
-        before, after = self._record(old), self._record(new)
+        before, after = self._records.find(old), self._records.find(new)
         one, other = self._sides([before, after], [(), ()], set(differing(before.manifest, after.manifest)))
         return results.patch(self._sparse.git, one, other, paths, limit)
 
@@ -326,7 +234,7 @@ class DirectoryBackend:
         return int(old.contents != new.contents)
 
     def restrict(self, base: Snapshot, theirs: Snapshot, paths: Sequence[str]) -> Snapshot:
-        before, after = self._record(base), self._record(theirs)
+        before, after = self._records.find(base), self._records.find(theirs)
         wanted = [os.fsdecode(path_bytes(path.rstrip("/"))) for path in paths]
         moved = differing(before.manifest, after.manifest)
         if idle := [path for path in wanted if not any(within(step, [path]) for step in moved)]:
@@ -335,12 +243,12 @@ class DirectoryBackend:
                 "compare with detail='files' lists what it changed.",
             )
         made = results.with_paths(before.manifest, after.manifest, [path for path in moved if within(path, wanted)])
-        record = self._remember(Record.of(made, [base.id], (*before.live, *after.live)))
+        record = self._records.remember(Record.of(made, [base.id], (*before.live, *after.live)))
         return Snapshot(id=record.id, contents=made.contents)
 
     def graft(self, contents: Snapshot, onto: str) -> Snapshot:
-        found = self._record(contents)
-        record = self._remember(Record.of(found.manifest, [onto] if onto else [], found.live))
+        found = self._records.find(contents)
+        record = self._records.remember(Record.of(found.manifest, [onto] if onto else [], found.live))
         return Snapshot(id=record.id, contents=contents.contents)
 
     def merge(
@@ -351,9 +259,9 @@ class DirectoryBackend:
         on_conflict: OnConflict = "abort",
         labels: tuple[str, str] = ("ours", "theirs"),
     ) -> Merge:
-        left, right = self._record(ours), self._record(theirs)
-        graph = lineages.graph([left.id, *lineage], right.id, self._parents, self._made)
-        records = [*(self._record(self.load(name)) for name in graph.nodes), left, right]
+        left, right = self._records.find(ours), self._records.find(theirs)
+        graph = lineages.graph([left.id, *lineage], right.id, self._records.parents, self._records.made)
+        records = [*(self._records.find(self.load(name)) for name in graph.nodes), left, right]
         base = records[graph.best].manifest
         changed = {path for one in records for path in differing(base, one.manifest)}
         ids = self._sides(records, graph.parents, needed([record.manifest for record in records], changed))
@@ -361,8 +269,8 @@ class DirectoryBackend:
         ours_tree = git.line("rev-parse", f"{ids[-2]}^{{tree}}")
         merged = combine.merge(git, ids[-2], ids[-1], ours_tree, on_conflict, labels, scratch)
         sides = results.Sides(base, left.manifest, right.manifest)
-        manifest, merge = results.applied(self._sparse, self._pool, sides, ours_tree, merged, on_conflict)
-        self._remember(Record.of(manifest, [left.id, right.id], (*left.live, *right.live)))
+        manifest, merge = results.applied(self._sparse, self._records.pool, sides, ours_tree, merged, on_conflict)
+        self._records.remember(Record.of(manifest, [left.id, right.id], (*left.live, *right.live)))
         return merge
 
     # -- moving a workspace
@@ -371,7 +279,7 @@ class DirectoryBackend:
         self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]
     ) -> Snapshot:
         """See `Backend.commit`. There are no commits: it is what the merge gave."""
-        record = self._record(Snapshot(id="", contents=merge.contents))
+        record = self._records.find(Snapshot(id="", contents=merge.contents))
         return Snapshot(id=record.id, contents=merge.contents)
 
     def contains(self, workspace: Workspace, commit: str) -> bool:
@@ -380,7 +288,7 @@ class DirectoryBackend:
     def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
         """See `Backend.obstacles`. All files are in a snapshot, so only what has no contents can be in the way: sockets, pipes, mount points."""
         without = self._view.without_contents.get(workspace.uid, ()) if self._view else ()
-        moved = differing(self._record(old).manifest, self._record(new).manifest) if without else []
+        moved = differing(self._records.find(old).manifest, self._records.find(new).manifest) if without else []
         return tuple(_shown(path) for path in without if any(within(path, [step]) or within(step, [path]) for step in moved))
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
@@ -396,7 +304,7 @@ class DirectoryBackend:
         Index(move.new, written(keys), self._archive).save(self._index(workspace))
 
     def _move(self, workspace: Workspace, old: Snapshot, new: Snapshot, whole: bool) -> moving.Move:
-        before, after = self._record(old), self._record(new)
+        before, after = self._records.find(old), self._records.find(new)
         return moving.Move(
             label=f"{before.id} {after.id}",
             location=Path(workspace.location),
@@ -405,7 +313,7 @@ class DirectoryBackend:
             old=before.manifest,
             new=after.manifest,
             keys=Index.load(self._index(workspace), self._archive).keys,
-            source=self._source(after),
+            source=self._records.source(after),
             pool=self._archive.pool,
             private=whole,
         )
@@ -435,7 +343,7 @@ class DirectoryBackend:
     # -- making and removing
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
-        record, location = self._record(snapshot), Path(clone.location)
+        record, location = self._records.find(snapshot), Path(clone.location)
         staged = self._staged(clone)
         registration.prepare_folder(location.parent)
         if os.path.lexists(location):
@@ -454,9 +362,9 @@ class DirectoryBackend:
     def _fill(self, record: Record, staged: Path) -> dict[str, str]:
         """Make a folder that holds what a record does, and return the keys of its paths."""
         if self._archive.tree(record.manifest.root or record.id).exists():
-            return frozen.fork(self._archive, self._archive.load(record.id), staged, self._source(record))
+            return frozen.fork(self._archive, self._archive.load(record.id), staged, self._records.source(record))
         staged.mkdir()
-        return filling.fill(record.manifest, staged, self._source(record))
+        return filling.fill(record.manifest, staged, self._records.source(record))
 
     def _standing(self, record: Record) -> Manifest:
         """Return a record's manifest as one that stands on a snapshot, if it was written whole."""

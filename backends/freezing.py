@@ -157,7 +157,7 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
     now = clock(file.parent)
     young = {path for path, key in keys.items() if _is_racy(row_of(key), now)}
     for _ in range(_WAITS):
-        if not any(SMALL < manifest.how_at(path).size for path in young):
+        if not any(manifest.how_at(path).size > SMALL for path in young):
             break
         time.sleep(_TICK / 4e9)
         now = clock(file.parent)
