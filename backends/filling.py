@@ -24,14 +24,26 @@ def put(folder: int, name: str, it: Entry, about: How, source: Source) -> os.sta
         os.symlink(it.content, name, dir_fd=folder)
         os.utime(name, ns=(about.modified, about.modified), dir_fd=folder, follow_symlinks=False)
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    with tree.opened(source(it.content)) as there, tree.opened(os.open(name, tree.CREATE, 0o600, dir_fd=folder)) as here:
-        tree.fill(there, here)
+    with tree.opened(source(it.content)) as there, tree.opened(_made(there, folder, name)) as here:
         _finish(here, it, about)
         made = os.fstat(here)
     if about.size not in (made.st_size, UNKNOWN):
         raise BackendFailed(
             f"The kept contents {it.content[:13]} are damaged: {made.st_size} bytes of {about.size}.", "workspaces doctor looks closer."
         )
+    return made
+
+
+def _made(contents: int, folder: int, name: str) -> int:
+    """Make a file with the contents of an open one, below a folder that nobody else sees yet, and return it open."""
+    if not tree.KERNEL_COPIES and tree.clone(contents, folder, name):
+        return os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    made = os.open(name, tree.CREATE, 0o600, dir_fd=folder)
+    try:
+        tree.fill(contents, made)
+    except BaseException:
+        os.close(made)
+        raise
     return made
 
 

@@ -9,10 +9,18 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+reflink: Callable[[str, str], None] | None
+try:
+    import reflink_copy
+except ImportError:  # the optional extra `reflink`
+    reflink = None
+else:
+    reflink = reflink_copy.reflink
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -29,8 +37,11 @@ def copies_by(folder: Path) -> str:
     probe.mkdir(parents=True)
     try:
         (probe / "a").write_bytes(b"x" * 4096)
-        with opened(os.open(probe / "a", os.O_RDONLY)) as source, opened(os.open(probe / "b", os.O_WRONLY | os.O_CREAT, 0o600)) as target:
-            return fill(source, target)
+        with opened(os.open(probe / "a", os.O_RDONLY)) as source, opened(os.open(probe, FOLDER)) as here:
+            if not KERNEL_COPIES and clone(source, here, "b"):
+                return "reflink"
+            with opened(os.open("c", CREATE, 0o600, dir_fd=here)) as target:
+                return fill(source, target)
     finally:
         shutil.rmtree(probe)
 
@@ -59,12 +70,37 @@ def _copy_file(name: bytes, there: int, here: int) -> None:
         os.fchmod(target, stat.S_IMODE(os.fstat(source).st_mode))
 
 
+KERNEL_COPIES = hasattr(os, "copy_file_range")
+"""Whether this system has the calls that `fill` makes; where not, `clone` may serve."""
+
+
+def clone(source: int, folder: int, name: str) -> bool:
+    """Make a file that shares an open one's blocks, by the extra `reflink` (clonefile(2) on macOS, ReFS on Windows). False where that cannot be.
+
+    It takes paths, so both must lie where nobody else changes anything.
+    """
+    if reflink is None:
+        return False
+    try:
+        reflink(_path_of(source), f"{_path_of(folder)}/{name}")
+    except OSError:
+        return False
+    return True
+
+
+def _path_of(descriptor: int) -> str:
+    command: int | None = getattr(fcntl, "F_GETPATH", None)
+    if command is None:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    return os.fsdecode(fcntl.fcntl(descriptor, command, bytes(1024)).rstrip(b"\0"))
+
+
 def fill(source: int, target: int) -> str:
     """Give `target`, an empty file, the contents that `source` has now, by the best means that works here, and say which. Holes stay holes.
 
     Of a file that grows meanwhile, a copy holds no more than it had at the start.
     """
-    if hasattr(os, "copy_file_range"):
+    if KERNEL_COPIES:
         with suppress(OSError):
             fcntl.ioctl(target, _FICLONE, source)
             return "reflink"
@@ -96,7 +132,7 @@ def _filled(source: int, found: os.stat_result) -> Generator[tuple[int, int]]:
 
 def _copy_range(source: int, target: int, start: int, end: int) -> str:
     at = start
-    if hasattr(os, "copy_file_range"):
+    if KERNEL_COPIES:
         try:
             while at < end and (done := os.copy_file_range(source, target, min(end - at, 1 << 30), at, at)):
                 at += done

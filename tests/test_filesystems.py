@@ -145,6 +145,22 @@ def test_a_workspace_costs_what_it_changes(kind: str, data: Repo, disk: Path) ->
     assert used(disk) - before < BIG
 
 
+def test_on_a_system_without_the_calls_of_this_one(kind: str, data: Repo, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the extra `reflink` shares blocks where the file system can, and else everything is copied by hand."""
+    if kind == "subvolume":
+        pytest.skip("whole trees are frozen there, and no file is copied")
+    monkeypatch.setattr("workspaces.backends.tree.KERNEL_COPIES", False)
+    project = Project.initialize(data.path)
+    assert project.described().capabilities.copies_by == ("plain copy" if kind == "ext4" else "reflink")
+    first = clone(project, "first")
+    before = used(disk)
+    fix = clone(project, "fix")
+    assert used(disk) - before < 2 * BIG or kind == "ext4"
+    assert {path: what[3] for path, what in listing(fix.path).items()} == {path: what[3] for path, what in listing(first.path).items()}
+    monkeypatch.setattr("workspaces.backends.tree.reflink", None)
+    assert listing(clone(project, "by-hand").path) == listing(fix.path)
+
+
 def test_a_full_disk_leaves_nothing_behind(kind: str, data: Repo, disk: Path) -> None:
     project = Project.initialize(data.path)
     clone(project, "first")

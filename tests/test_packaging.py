@@ -15,7 +15,14 @@ from installing import ROOT, build, install, wheel
 from support import Repo
 
 SOURCES = sorted([*ROOT.glob("workspaces/**/*.py"), *ROOT.glob("backends/**/*.py"), ROOT / "cli.py"])
-HOMES = {"mcp": "workspaces/server/", "typer": "cli.py", "rich": "cli.py", "git": "backends/git.py", "sqlite3": "workspaces/store.py"}
+HOMES = {
+    "mcp": "workspaces/server/",
+    "reflink_copy": "backends/tree.py",
+    "typer": "cli.py",
+    "rich": "cli.py",
+    "git": "backends/git.py",
+    "sqlite3": "workspaces/store.py",
+}
 FLOORS = [
     {"model", "errors"},
     {"backend", "store", "locks", "naming", "wording"},
