@@ -301,7 +301,10 @@ class DirectoryBackend:
         # What came is as the plan says; its keys are not known, so the next look reads it.
         moved = {path for path in move.old.how.keys() | move.new.how.keys() if move.old.how.get(path) != move.new.how.get(path)}
         keys = {**index.keys, **dict.fromkeys([*differing(move.old, move.new, private=True), *moved], UNSURE)}
-        Index(move.new, written(keys), self._archive).save(self._index(workspace))
+        try:
+            Index(move.new, written(keys), self._archive).save(self._index(workspace))
+        except OSError:  # the move is done; an index only saves work
+            self._index(workspace).unlink(missing_ok=True)
 
     def _move(self, workspace: Workspace, old: Snapshot, new: Snapshot, whole: bool) -> moving.Move:
         before, after = self._records.find(old), self._records.find(new)
@@ -361,8 +364,9 @@ class DirectoryBackend:
 
     def _fill(self, record: Record, staged: Path) -> dict[str, str]:
         """Make a folder that holds what a record does, and return the keys of its paths."""
-        if self._archive.tree(record.manifest.root or record.id).exists():
-            return frozen.fork(self._archive, self._archive.load(record.id), staged, self._records.source(record))
+        kept = self._archive.load(record.id)
+        if self._archive.tree(kept.manifest.root).exists():
+            return frozen.fork(self._archive, kept, staged, self._records.source(record))
         staged.mkdir()
         return filling.fill(record.manifest, staged, self._records.source(record))
 

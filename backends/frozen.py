@@ -10,7 +10,10 @@ from pathlib import Path
 from . import filling, subvolume, tree
 from .archive import Archive, Live, Record
 from .manifest import Manifest, entry, how
-from .scan import WORKSPACES, Scan, scan
+from .scan import MOVING, WORKSPACES, Scan, row_of, scan
+
+_PLACEHOLDER = 2
+"""The inode number of the empty folder that stands in a snapshot for a subvolume inside."""
 
 
 def serve(root: Path) -> bool:
@@ -50,6 +53,8 @@ def _is_as_seen(archive: Archive, live: Live, frozen: Path) -> bool:
     """Return whether a frozen tree is what was seen of the live one. A snapshot keeps inodes and times, so the keys are the same."""
     found = scan(frozen, len(live.keys)).keys
     unsure = [path for path in live.manifest.what if path not in live.keys]
+    if any(row_of(key).inode == _PLACEHOLDER for key in found.values() if key[0] == "d"):
+        return False
     if found.keys() != live.manifest.what.keys() or any(live.keys.get(path, key) != key for path, key in found.items() if key[0] != "d"):
         return False
     with tree.Folders(frozen) as folders:
@@ -90,7 +95,8 @@ def fork(archive: Archive, record: Record, staged: Path, source: filling.Source)
 def _leave_out(staged: Path, base: Manifest) -> None:
     """Remove what is no contents: workspaces of projects in there, and what a scan skips."""
     for folder in ("", *(path for path, line in base.what.items() if line.startswith("d"))):
-        tree.remove(staged / folder / WORKSPACES)
+        for name in (WORKSPACES, MOVING):
+            tree.remove(staged / folder / name)
     skipped: Scan = scan(staged, len(base.what))
     for path in skipped.skipped:
         tree.remove(staged / path)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from workspaces.errors import TargetMoved, WorkspacesError, translated
+from workspaces.errors import TargetMoved, Unsupported, WorkspacesError, translated
 
 from . import filling, tree
 from .filling import Source
@@ -24,6 +24,7 @@ from .manifest import Entry, Manifest, differing, entry, is_private
 from .pool import Pool
 from .scan import Row, key_of, row_of
 
+_NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
 _CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY}
 
 
@@ -94,7 +95,12 @@ def _as_ours(move: Move, error: BaseException) -> BaseException:
     """Return an error of the operating system as one of ours: what is not there, or something else than it was, was changed by somebody."""
     if not isinstance(error, OSError):
         return error
-    return _moved(move, os.fsdecode(error.filename or "A path")) if error.errno in _CHANGED else translated(error)
+    where = os.fsdecode(error.filename or "A path")
+    if error.errno == errno.EXDEV:
+        return Unsupported(
+            f"{where} lies in a subvolume of its own, into which nothing can be moved. Nothing was changed.", "Merge other paths."
+        )
+    return _moved(move, where) if error.errno in _CHANGED else translated(error)
 
 
 def _end(move: Move) -> None:
@@ -235,8 +241,20 @@ def _remove_folder(move: Move, folders: tree.Folders, path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        if path in move.new.what:
-            raise _moved(move, path) from error
+        if error.errno in _NOT_EMPTY and path not in move.new.what:
+            return
+        if error.errno == errno.ENOTDIR and _has_arrived(move, path):
+            return
+        raise
+
+
+def _has_arrived(move: Move, path: str) -> bool:
+    """Return whether what comes to a path is there, from before a crash."""
+    return any(step.path == path and step.arrives and not os.path.lexists(move.aside / "new" / str(step.number)) for step in steps(move))
+
+
+def _was_folder(move: Move, path: str) -> bool:
+    return move.old.what.get(path, "").startswith("d")
 
 
 def _verify(move: Move, todo: list[Step]) -> None:
@@ -305,10 +323,10 @@ def _roll_back(move: Move, todo: list[Step]) -> None:
     the snapshot that was kept. Raises OSError when the disk does not let us, with all that is aside still there."""
     if not (move.aside / "plan").exists():
         return
-    with tree.Folders(move.location, make=True) as folders:
+    with tree.Folders(move.location) as folders:
         for step in reversed([step for step in todo if step.arrives]):
             _take_back(move, folders, step)
-        for path in reversed([path for path in _made(move) if path not in move.old.what]):
+        for path in reversed([path for path in _made(move) if not _was_folder(move, path)]):
             with suppress(OSError):
                 os.rmdir(path.rpartition("/")[2], dir_fd=folders.at(path.rpartition("/")[0]))
     with tree.Folders(move.location, make=True) as folders:
@@ -317,23 +335,32 @@ def _roll_back(move: Move, todo: list[Step]) -> None:
         for path in reversed(_gone(move)):
             with suppress(OSError):  # something of somebody else's has its place
                 folders.at(path)
-    filling.finish_folders(move.location, [*_gone(move), *reversed([path for path in _made(move) if path in move.old.what])], move.old)
+    filling.finish_folders(move.location, [*_gone(move), *(path for path in reversed(_made(move)) if _was_folder(move, path))], move.old)
 
 
 def _take_back(move: Move, folders: tree.Folders, step: Step) -> None:
     staged = move.aside / "new" / str(step.number)
+    there = _stat(folders, step.path)
     if os.path.lexists(staged):
+        if there is not None and os.path.samestat(there, os.lstat(staged)):  # it has both names: it had come, but for the last step
+            os.unlink(step.path.rpartition("/")[2], dir_fd=folders.at(step.path.rpartition("/")[0]))
+        return
+    if there is None:
         return
     folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
-    found = _stat(folders, step.path)
-    if found is not None and _is_as_seen(move, folders, replace(step, was=step.comes, key=""), found):
+    if _is_as_seen(move, folders, replace(step, was=step.comes, key=""), there):
         os.rename(name, staged, src_dir_fd=folder)
 
 
 def _put_back(move: Move, folders: tree.Folders, step: Step) -> None:
     aside = move.aside / "old" / str(step.number)
-    folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
-    if os.path.lexists(aside) and not _exists(folder, name):
+    if not os.path.lexists(aside):
+        return
+    try:
+        folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
+    except NotADirectoryError:  # somebody made a file where its folder was
+        return
+    if not _exists(folder, name):
         os.rename(aside, name, dst_dir_fd=folder)
 
 

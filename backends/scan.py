@@ -163,27 +163,13 @@ def _by_hand(root: Path, mounts: set[str]) -> Iterator[tuple[str, str]]:
 def in_memory(folder: Path) -> bool:
     """Return whether a folder lies on a file system in memory, as far as this system tells."""
     place = os.fsencode(os.path.realpath(folder))
-    around = [(point, kind) for point, kind in _mount_points() if place == point or place.startswith(point.rstrip(b"/") + b"/")]
+    around = [(point, kind) for point, kind in tree.mount_points() if place == point or place.startswith(point.rstrip(b"/") + b"/")]
     return bool(around) and max(around, key=lambda each: len(each[0]))[1] in (b"tmpfs", b"ramfs")
-
-
-def _mount_points() -> list[tuple[bytes, bytes]]:
-    """Return where what kinds of file systems are mounted, later ones last (proc_pid_mountinfo(5)); nothing where the system does not tell."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    except OSError:
-        return []
-    rows = (line.split(b" ") for line in lines)
-    return [(row[4].decode("unicode_escape").encode("latin-1"), row[row.index(b"-") + 1]) for row in rows]
 
 
 def _mounts(root: Path) -> set[str]:
     """Return the mount points below `root`, relative to it. A device number would not tell a bind mount, nor a subvolume from a mount."""
-    known = _mount_points()
-    if not known:
-        return _other_devices(root)
-    above = os.fsencode(os.path.realpath(root)).rstrip(b"/") + b"/"
-    return {os.fsdecode(point[len(above) :]) for point, _ in known if point.startswith(above)}
+    return tree.mounts_below(root) if tree.mount_points() else _other_devices(root)
 
 
 def _other_devices(root: Path) -> set[str]:

@@ -228,13 +228,15 @@ def age(tree: Path, seconds: float) -> None:
 
 
 def remove(tree: Path) -> None:
-    """Remove a tree, however deep, following no link. One that is not there is removed already."""
+    """Remove a tree, however deep, following no link. One that is not there is removed already; one in which something is mounted is refused."""
     try:
         top = os.lstat(tree)
     except FileNotFoundError:
         return None
     if not stat.S_ISDIR(top.st_mode):
         return tree.unlink()
+    if mounts_below(tree):
+        raise OSError(errno.EBUSY, "something is mounted in it", str(tree))
     parent = os.open(tree.parent, FOLDER)
     try:
         _empty(parent, os.fsencode(tree.name))
@@ -272,10 +274,31 @@ def _lift_children(top: int, entry: bytes, lifted: int) -> int:
         for child in map(os.fsencode, os.listdir(below)):
             if not _unlinked(below, child):
                 lifted += 1
-                os.rename(child, b".lifted-%d-%s" % (lifted, os.urandom(4).hex().encode()), src_dir_fd=below, dst_dir_fd=top)
+                try:
+                    os.rename(child, b".lifted-%d-%s" % (lifted, os.urandom(4).hex().encode()), src_dir_fd=below, dst_dir_fd=top)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    _empty(below, child)  # in a subvolume of its own
     finally:
         os.close(below)
     return lifted
+
+
+def mount_points() -> list[tuple[bytes, bytes]]:
+    """Return where what kinds of file systems are mounted (proc_pid_mountinfo(5)); nothing where the system does not tell."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return []
+    rows = (line.split(b" ") for line in lines)
+    return [(row[4].decode("unicode_escape").encode("latin-1"), row[row.index(b"-") + 1]) for row in rows]
+
+
+def mounts_below(folder: Path) -> set[str]:
+    """Return the mount points below a folder, relative to it."""
+    above = os.fsencode(os.path.realpath(folder)).rstrip(b"/") + b"/"
+    return {os.fsdecode(point[len(above) :]) for point, _ in mount_points() if point.startswith(above)}
 
 
 def sync(folder: Path) -> None:

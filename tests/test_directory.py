@@ -17,6 +17,7 @@ import pytest
 from support import Repo, at, clone
 
 from workspaces import Project
+from workspaces.backend import find
 from workspaces.errors import BackendFailed, Exists, NotAProject, TargetMoved, UnmergedChanges, Unsupported, WorkspacesError
 from workspaces.model import MAIN
 
@@ -333,6 +334,71 @@ def test_what_happens_in_the_middle_of_a_merge_stops_it_whole(survey: Project, d
     assert all(finding.ok for finding in survey.doctor().findings)
 
 
+FAULTY = """
+import os, signal, sys
+from pathlib import Path
+from workspaces import Project
+from workspaces.errors import WorkspacesError
+verb, fault, moment, touched, inside = sys.argv[2], sys.argv[3], int(sys.argv[4]), 0, False
+CHANGES = ('os.rename', 'os.remove', 'os.mkdir', 'os.rmdir', 'os.symlink', 'os.link')
+def fail(event, about):
+    '''Count the changes from where the move begins on. Die at the one that was named, or let that one fail.'''
+    global touched, inside
+    inside = inside or event == 'open' and str(about[0]).endswith('plan')
+    if inside and event in CHANGES:
+        touched += 1
+        if touched == moment and fault == 'kill':
+            os.kill(os.getpid(), signal.SIGKILL)
+        if touched == moment:
+            raise OSError(28, 'No space left on device')
+project = Project.open(Path(sys.argv[1]))
+sys.addaudithook(fail)
+try:
+    project.merge('fix') if verb == 'merge' else project.restore('fix', 'start')
+except WorkspacesError as error:
+    print(error.body.code)
+print(touched)
+"""
+
+
+@pytest.mark.parametrize("verb", ["merge", "restore"])
+@pytest.mark.parametrize("fault", ["kill", "fail"])
+def test_files_and_folders_that_change_places_are_moved_whole_or_not_at_all(survey: Project, data: Repo, verb: str, fault: str) -> None:
+    data.write("folder/inside/file", "1\n")
+    data.write("plain", "2\n")
+    (data.path / "bare" / "below").mkdir(parents=True)
+    fix = clone(survey, "fix")
+    survey.checkpoint("fix", "start")
+    script = "rm -r folder plain bare; echo f > folder; mkdir -p plain/deep; echo g > plain/deep/file; echo h > bare"
+    subprocess.run(["sh", "-c", script], cwd=fix.path, check=True)
+    place = data.path if verb == "merge" else fix.path
+    before, after = shape(place), shape(fix.path if verb == "merge" else data.path)
+
+    def run(moment: int) -> list[str]:
+        command = [sys.executable, "-c", FAULTY, str(data.path), verb, fault, str(moment)]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+
+    total, moment = 10**6, 1
+    while moment < total:
+        said = run(moment)
+        project = Project.open(data.path)
+        survey.status()
+        assert shape(place) in (before, after), moment
+        assert all(operation.state != "started" for operation in project.log().operations)
+        if shape(place) == after:
+            project.undo()
+            assert shape(place) == before
+        moment += 3
+        total = total if not said or int(said[-1]) >= moment - 3 else 0
+    assert moment > 10
+
+
+def shape(root: Path) -> dict[str, str]:
+    """Return what stands at every path of a workspace."""
+    paths = [path for path in root.rglob("*") if ".workspaces" not in path.relative_to(root).parts]
+    return {str(path.relative_to(root)): path.read_text() if path.is_file() else f"{path.stat().st_mode:o}" for path in paths}
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -494,6 +560,23 @@ def removed(data: Repo) -> Generator[None]:
     """Remove the data at the end: pytest's own way of doing that fails on a deep tree."""
     yield
     subprocess.run(["rm", "-rf", str(data.path)], check=True)
+
+
+def test_what_is_mounted_is_not_removed_with_a_workspace(survey: Project, data: Repo, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("mine\n")
+    fix = clone(survey, "fix")
+    (fix.path / "bound").mkdir()
+    if subprocess.run(["mount", "--bind", str(precious), str(fix.path / "bound")], capture_output=True, check=False).returncode != 0:
+        pytest.skip("nothing may be mounted here")
+    try:
+        backend = find(data.path)
+        with pytest.raises(WorkspacesError, match="mounted"):
+            backend.purge(survey.find("fix"))
+    finally:
+        subprocess.run(["umount", str(fix.path / "bound")], check=True)
+    assert (precious / "file").read_text() == "mine\n"
 
 
 @pytest.mark.usefixtures("removed")

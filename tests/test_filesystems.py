@@ -145,6 +145,29 @@ def test_a_workspace_costs_what_it_changes(kind: str, data: Repo, disk: Path) ->
     assert used(disk) - before < BIG
 
 
+def test_what_has_no_place_in_a_frozen_tree(kind: str, data: Repo) -> None:
+    if kind != "subvolume":
+        pytest.skip("only whole trees are frozen there")
+    project = Project.initialize(data.path)
+    clone(project, "first")
+    for number in range(40):
+        data.write(f"notes/{number}.md", f"# Changed {number}\n")
+    for folder in ("nest", "notes/nest"):
+        subprocess.run(["btrfs", "subvolume", "create", str(data.path / folder)], check=True, capture_output=True)
+        data.write(f"{folder}/inside/file", "in there\n")
+    (data.path / "notes" / ".workspaces-moving").mkdir()
+    fix = clone(project, "fix")
+    assert fix.read("notes/nest/inside/file") == "in there\n"
+    assert not (fix.path / "notes" / ".workspaces-moving").exists()
+    fix.write("nest/new", "new\n")
+    fix.write("notes/1.md", "# Better\n")
+    assert project.merge("fix", paths=["notes/1.md"]).status == "merged"
+    project.restore("main")
+    assert data.read("notes/1.md") == "# Changed 1\n"
+    assert at(project.clone("first", name="second").workspaces[0]).read("notes/1.md").startswith("# Note 1")
+    assert all(finding.ok for finding in project.doctor().findings)
+
+
 def test_on_a_system_without_the_calls_of_this_one(kind: str, data: Repo, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There the extra `reflink` shares blocks where the file system can, and else everything is copied by hand."""
     if kind == "subvolume":

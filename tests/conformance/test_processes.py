@@ -11,7 +11,7 @@ from workspaces import Project
 
 from .folders import Folder, Main, at, clone, found_wrong
 
-MOMENTS = 8
+MOMENTS = 5
 
 CLONES = """
 import sys
