@@ -185,7 +185,10 @@ def test_permissions_attributes_and_empty_folders_are_changes(survey: Project, d
     fix = clone(survey, "fix")
     (fix.path / "table.csv").chmod(0o600)
     (fix.path / "empty").mkdir()
-    os.setxattr(fix.path / "notes" / "intro.md", "user.by", b"ann")
+    try:
+        os.setxattr(fix.path / "notes" / "intro.md", "user.by", b"ann")
+    except OSError as error:
+        pytest.skip(f"extended attributes cannot be set here: {error.strerror}")
     assert changed(survey, "fix") == [("empty/", "added"), ("notes/intro.md", "modified"), ("table.csv", "modified")]
     survey.merge("fix")
     assert (data.path / "table.csv").stat().st_mode & 0o777 == 0o600
