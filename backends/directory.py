@@ -364,8 +364,8 @@ class DirectoryBackend:
 
     def _fill(self, record: Record, staged: Path) -> dict[str, str]:
         """Make a folder that holds what a record does, and return the keys of its paths."""
-        kept = self._archive.load(record.id)
-        if self._archive.tree(kept.manifest.root).exists():
+        kept = self._archive.load(record.id) if self._archive.holds(record.id) else None
+        if kept and self._archive.tree(kept.manifest.root).exists():
             return frozen.fork(self._archive, kept, staged, self._records.source(record))
         staged.mkdir()
         return filling.fill(record.manifest, staged, self._records.source(record))
