@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from workspaces.model import Change, path_text
 
 from .git import Git
+from .mergetree import Entry
 
+_NONE = "0" * 6
 _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "type_changed"}
 _OPTIONS = ("-r", "-z", "--find-renames", "--no-ext-diff", "--no-textconv", "--diff-algorithm=histogram")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One path that differs between two trees; a side without it is None."""
+
+    path: bytes
+    old: Entry | None
+    new: Entry | None
+
+
+def steps(git: Git, old: str, new: str) -> list[Step]:
+    """Return what differs between two trees, path by path, renames not told apart."""
+    words = iter(git.fields("diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index", old, new))
+    found: list[Step] = []
+    for about in words:
+        old_mode, new_mode, old_blob, new_blob, _ = about[1:].decode().split()
+        sides = (None if mode == _NONE else Entry(mode, blob) for mode, blob in ((old_mode, old_blob), (new_mode, new_blob)))
+        found.append(Step(next(words), *sides))
+    return found
 
 
 def changes(git: Git, old: str, new: str) -> tuple[Change, ...]:

@@ -82,8 +82,13 @@ def test_imports_point_downwards(file: Path) -> None:
 
 def test_the_list_of_packages_matches_the_tree() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = {str(file.parent.relative_to(ROOT)).replace("/", ".") for file in ROOT.glob("workspaces/**/__init__.py")}
-    assert set(listed) == folders | {"workspaces.backends", "workspaces.conformance", "workspaces_cli"}
+    inside = {
+        str(file.parent.relative_to(ROOT)).replace("/", ".")
+        for top in ("workspaces", "backends")
+        for file in ROOT.glob(f"{top}/**/__init__.py")
+    }
+    folders = {f"workspaces.{name}" if name.startswith("backends") else name for name in inside}
+    assert set(listed) == folders | {"workspaces.conformance", "workspaces_cli"}
     assert [file.name for file in ROOT.glob("*.py")] == ["cli.py"]
 
 
@@ -95,7 +100,7 @@ def test_the_wheel_works_in_a_fresh_environment(tmp_path: Path, repo: Repo) -> N
     assert {name.split("/")[0] for name in names} == {"workspaces", "workspaces_cli", "mcp_workspaces-0.1.0.dist-info"}
     assert {
         "workspaces/py.typed",
-        "workspaces/backends/worktree.py",
+        "workspaces/backends/worktree/backend.py",
         "workspaces/conformance/conftest.py",
         "workspaces_cli/cli.py",
     } <= set(names)

@@ -137,7 +137,7 @@ def test_files_that_git_had_not_finished_are_put_right(project: Project, repo: R
 import os, sys
 from pathlib import Path
 from workspaces import Project
-import workspaces.backends.checkout as checkout
+import workspaces.backends.worktree.checkout as checkout
 def die(git, view, old, new):
     for number, step in enumerate(checkout.steps(git, old, new)):
         file = git.work_tree / os.fsdecode(step.path)

@@ -30,7 +30,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Annotated, ClassVar
 
@@ -178,6 +179,15 @@ def translated(error: OSError) -> WorkspacesError:
             f"The operating system does not permit it{where}.", "Run as the owner of the repository, or change the permissions."
         )
     return BackendFailed(f"The operating system answered: {error.strerror or error}{where}.", "workspaces doctor looks closer.")
+
+
+@contextmanager
+def as_ours() -> Generator[None]:
+    """Let what the operating system refuses leave as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise translated(error) from error
 
 
 def likely(word: str, known: Iterable[str]) -> str:

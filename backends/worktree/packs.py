@@ -6,8 +6,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from . import tree
-from .git import Git
+from .. import tree
+from ..git import Git
 
 NOTE = "workspaces: being referred to\n"
 """What stands in our `.keep` files (git-pack-objects(1)): while one is there, neither repack nor prune touches its pack."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from workspaces.errors import BackendFailed
 from workspaces.model import Snapshot
 
-from . import frozen, tree, views
+from .. import tree, views
+from . import frozen
 from .archive import Archive, Record
 from .freezing import Index
 from .gathering import gather

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from workspaces.errors import Busy
 from workspaces.model import path_text
 
-from . import tree
+from .. import tree
 from .archive import Live, Record
 from .pool import Pool
 from .scan import key_of

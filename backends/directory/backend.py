@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Lock
 from typing import ClassVar, get_args
 
-from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAllowed, NotAProject, WorkspaceGone, translated
+from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAllowed, NotAProject, WorkspaceGone, as_ours
 from workspaces.model import (
     Capabilities,
     ConflictKind,
@@ -33,12 +33,14 @@ from workspaces.model import (
     path_text,
 )
 
-from . import combine, filling, freezing, frozen, lineages, moving, registration, results, subvolume, trash, tree, views
+from .. import combine, trash, tree, views
+from ..place import WORKSPACES, ignore_workspaces, located, prepare_folder
+from . import filling, freezing, frozen, lineages, moving, results, subvolume
 from .archive import Archive, Live, Record
 from .freezing import Index
 from .keeping import Records
 from .manifest import Manifest, differing, is_private, within
-from .scan import MOVING, UNSURE, WORKSPACES, written
+from .scan import MOVING, UNSURE, written
 from .sparse import Sparse, needed
 
 _STATE = ".state"
@@ -89,7 +91,7 @@ class DirectoryBackend:
         return cls(root)
 
     def initialize(self) -> None:
-        with _as_ours():
+        with as_ours():
             if not self.root.is_dir():
                 raise WorkspaceGone(f"The project's folder is gone: {self.root}. Nothing was made in its place.", "Put it back.")
             if any(folder.is_symlink() for folder in (self.home, self.home.parent)):
@@ -97,7 +99,7 @@ class DirectoryBackend:
                     f"{self.home.parent} became a link, so it could lead anywhere. Nothing was changed.", "Put the folder back."
                 )
             frozen.prepare(self.root)
-            registration.ignore_workspaces(self.root / WORKSPACES)
+            ignore_workspaces(self.root / WORKSPACES)
             self._scratch.mkdir(parents=True, exist_ok=True)
             views.clear(self._scratch)
 
@@ -120,37 +122,28 @@ class DirectoryBackend:
 
     @contextmanager
     def aside(self) -> Generator[DirectoryBackend]:
-        with _as_ours(), views.view(self._scratch) as folder:
+        with as_ours(), views.view(self._scratch) as folder:
             yield DirectoryBackend(self.root, View(folder), self._archive)
 
     @contextmanager
     def keep_all(self) -> Generator[None]:
-        with _as_ours(), self._archive.held():
+        with as_ours(), self._archive.held():
             if self._view:
                 self._archive.pool.bring_in(self._records.pool)
             yield
 
     def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
-        with _as_ours():
+        with as_ours():
             self._archive.keep(workspace.uid, label, self._records.keep(snapshot, self.root, self._scratch))
 
     # -- freezing and looking
-
-    def _at(self, workspace: Workspace) -> Path:
-        location = Path(workspace.location)
-        if not location.is_dir() or location.is_symlink() or (not workspace.is_main and location.parent.is_symlink()):
-            raise WorkspaceGone(
-                f"The folder of {workspace.id} is gone: {location}.",
-                "Put the folder back, or delete the workspace; its restore points are kept.",
-            )
-        return location
 
     def _index(self, workspace: Workspace) -> Path:
         return self.home / "index" / workspace.uid
 
     def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
         """See `Backend.snapshot`. Without commits, `committed` makes no difference."""
-        location = self._at(workspace)
+        location = located(workspace)
         for attempt in range(1, _TRIES + 1):
             seen = self._frozen(workspace, again=attempt > 1)
             live = Live(location, self._index(workspace), seen.index.keys, seen.manifest)
@@ -167,10 +160,10 @@ class DirectoryBackend:
     def _frozen(self, workspace: Workspace, again: bool) -> freezing.Frozen:
         """Freeze a workspace, in a view just once: a call sees it as it was at one time."""
         known = self._view.frozen if self._view else {}
-        with self._view.locks[workspace.uid] if self._view else Lock(), _as_ours():
+        with self._view.locks[workspace.uid] if self._view else Lock(), as_ours():
             if again or workspace.uid not in known:
                 archive, index = self._archive, self._index(workspace)
-                known[workspace.uid] = freezing.freeze(self._at(workspace), index, self._records.pool, archive, archive.is_empty)
+                known[workspace.uid] = freezing.freeze(located(workspace), index, self._records.pool, archive, archive.is_empty)
             return known[workspace.uid]
 
     def _noted(self, workspace: Workspace, record: Record, seen: freezing.Frozen) -> Snapshot:
@@ -292,7 +285,7 @@ class DirectoryBackend:
         return tuple(_shown(path) for path in without if any(within(path, [step]) or within(step, [path]) for step in moved))
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
-        location, index = self._at(workspace), Index.load(self._index(workspace), self._archive)
+        location, index = located(workspace), Index.load(self._index(workspace), self._archive)
         if index.manifest.contents != old.contents:
             raise moving.changed(location)
         self.keep(workspace, f"result/{new.id}", new)
@@ -331,7 +324,7 @@ class DirectoryBackend:
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
         if not all(self._archive.holds(each.id) for each in (old, new)):
             return False  # it was killed before anything was moved
-        with _as_ours():
+        with as_ours():
             return moving.settle(self._move(workspace, old, new, whole))
 
     def occupied(self, workspace: Workspace) -> str:
@@ -348,13 +341,13 @@ class DirectoryBackend:
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         record, location = self._records.find(snapshot), Path(clone.location)
         staged = self._staged(clone)
-        registration.prepare_folder(location.parent)
+        prepare_folder(location.parent)
         if os.path.lexists(location):
             raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
-        with _as_ours():
+        with as_ours():
             staged.parent.mkdir(parents=True, exist_ok=True)
             keys = self._fill(record, staged)
-            staged.chmod(stat.S_IMODE(self._at(source).stat().st_mode))
+            staged.chmod(stat.S_IMODE(located(source).stat().st_mode))
             freezing.remember(self._index(clone), keys, self._standing(record), self._archive)
             tree.sync_all(staged)
             self._mine(clone).write_text(str(staged.stat().st_ino))
@@ -382,18 +375,18 @@ class DirectoryBackend:
         return self._index(clone).with_suffix(".inode")
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
-        with _as_ours():
+        with as_ours():
             trash.put_away(workspace, *trash.places(self.home, workspace))
 
     def revive(self, workspace: Workspace) -> None:
-        with _as_ours():
+        with as_ours():
             home, beside = trash.places(self.home, workspace)
             if (kept := trash.in_trash(workspace, home, beside)) is not None:
                 trash.bring_back(workspace, kept)
             trash.forget_places(home, beside)
 
     def purge(self, workspace: Workspace) -> None:
-        with _as_ours():
+        with as_ours():
             for place in (self._staged(workspace), *trash.places(self.home, workspace), self.home / "moves" / workspace.uid):
                 subvolume.remove(place / "tree")
                 subvolume.remove(place)
@@ -418,7 +411,7 @@ class DirectoryBackend:
     def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
         for workspace in workspaces:
             try:
-                yield Finding(check=workspace.id, ok=True, message=str(self._at(workspace)))
+                yield Finding(check=workspace.id, ok=True, message=str(located(workspace)))
             except WorkspaceGone as missing:
                 yield Finding(check=workspace.id, ok=False, message=missing.message, repair=missing.hint)
         named = {name for workspace in workspaces for name in (workspace.origin, workspace.base) if name}
@@ -440,12 +433,3 @@ def _has_state(folder: Path) -> bool:
 
 def _shown(path: str) -> str:
     return path_text(os.fsencode(path))
-
-
-@contextmanager
-def _as_ours() -> Generator[None]:
-    """Let what the operating system refuses leave as an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        raise translated(error) from error

@@ -16,8 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from . import tree
-from .git import Git
+from .. import tree
+from ..git import Git
 from .manifest import Entry, Manifest, above
 
 BINARY_LIMIT, TEXT_LIMIT = 1 << 20, 1 << 26

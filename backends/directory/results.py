@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from workspaces.model import Change, Conflict, Merge, OnConflict, Side, path_bytes, path_text
 
-from . import diff
-from .checkout import Step, steps
-from .git import Git
+from .. import diff
+from ..diff import Step, steps
+from ..git import Git
 from .manifest import UNKNOWN, Entry, How, Manifest, above, differing, entry
 from .pool import Pool
 from .sparse import TEXT_LIMIT, Sparse

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from . import filling, subvolume, tree
+from .. import tree
+from ..place import WORKSPACES
+from . import filling, subvolume
 from .archive import Archive, Live, Record
 from .manifest import Manifest, entry, how
-from .scan import MOVING, WORKSPACES, Scan, row_of, scan
+from .scan import MOVING, Scan, row_of, scan
 
 _PLACEHOLDER = 2
 """The inode number of the empty folder that stands in a snapshot for a subvolume inside."""

@@ -18,7 +18,8 @@ from pydantic import JsonValue
 
 from workspaces.errors import TargetMoved, Unsupported, WorkspacesError, translated
 
-from . import filling, tree
+from .. import tree
+from . import filling
 from .filling import Source
 from .manifest import Entry, Manifest, differing, entry, is_private
 from .pool import Pool

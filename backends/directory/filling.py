@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workspaces.errors import BackendFailed
 
-from . import tree
+from .. import tree
 from .manifest import UNKNOWN, Entry, How, Manifest, attributes, entry, how
 from .scan import key_of
 

@@ -19,34 +19,15 @@ from pathlib import Path
 from workspaces.errors import Busy, TargetMoved, WorkspacesError
 from workspaces.model import Snapshot
 
-from .git import Git, Reply, readable, refusal
-from .mergetree import Entry, entries
+from ..diff import Step, steps
+from ..git import Git, Reply, readable, refusal
+from ..mergetree import entries
 from .snapshot import commit_of, copied, everything, head_of, unhide
 
-_NONE, SUBMODULE = "0" * 6, "160000"
+SUBMODULE = "160000"
 _ABANDONED = 2.0
 _PATIENCE = 30
 """Tries, a tenth of a second apart."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One path that differs between two trees; a side without it is None."""
-
-    path: bytes
-    old: Entry | None
-    new: Entry | None
-
-
-def steps(git: Git, old: str, new: str) -> list[Step]:
-    """Return what differs between two trees, path by path, renames not told apart."""
-    words = iter(git.fields("diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index", old, new))
-    found: list[Step] = []
-    for about in words:
-        old_mode, new_mode, old_blob, new_blob, _ = about[1:].decode().split()
-        sides = (None if mode == _NONE else Entry(mode, blob) for mode, blob in ((old_mode, old_blob), (new_mode, new_blob)))
-        found.append(Step(next(words), *sides))
-    return found
 
 
 def is_committed(git: Git, snapshot: Snapshot) -> bool:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from workspaces.errors import InvalidArgument, NoProject, WorkspaceGone, translated
+from workspaces.errors import InvalidArgument, NoProject, WorkspaceGone, as_ours
 from workspaces.model import (
     Capabilities,
     ConflictKind,
@@ -26,9 +26,11 @@ from workspaces.model import (
     path_text,
 )
 
-from . import checkout, combine, packs, registration, repository, snapshot, trash, tree, views
-from .diff import changes, patch
-from .git import Git, readable
+from .. import combine, tree, views
+from ..diff import changes, patch, steps
+from ..git import Git, readable
+from ..place import WORKSPACES, ignore_workspaces, located
+from . import checkout, packs, registration, repository, snapshot, trash
 
 _GIT_NEEDED = (2, 39)
 
@@ -60,7 +62,7 @@ class WorktreeBackend:
             )
         scratch = self._repository.scratch
         scratch.mkdir(parents=True, exist_ok=True)
-        registration.ignore_workspaces(self.root / repository.WORKSPACES)
+        ignore_workspaces(self.root / WORKSPACES)
         views.clear(scratch)
         packs.forget_stale(self._repository.common_dir / "objects" / "pack")
 
@@ -87,12 +89,7 @@ class WorktreeBackend:
 
     def _at(self, workspace: Workspace) -> Git:
         """Return git pinned to a workspace. Raises `WorkspaceGone` when its folder or its registration is gone."""
-        location, admin = Path(workspace.location), self._repository.admin_dir(workspace)
-        if not location.is_dir() or location.is_symlink() or (not workspace.is_main and location.parent.is_symlink()):
-            raise WorkspaceGone(
-                f"The folder of {workspace.id} is gone: {location}.",
-                "Put the folder back, or delete the workspace; its restore points are kept.",
-            )
+        location, admin = located(workspace), self._repository.admin_dir(workspace)
         if not (admin / "HEAD").exists():
             raise WorkspaceGone(
                 f"git no longer knows {workspace.id}: {admin} is gone. Its files in {location} are untouched.",
@@ -139,7 +136,7 @@ class WorktreeBackend:
         return snapshot.load(self._git, snapshot_id)
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
-        with _as_ours():
+        with as_ours():
             return registration.fork(self._repository, snapshot, clone, self._at(source))
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
@@ -160,7 +157,7 @@ class WorktreeBackend:
 
     def restrict(self, base: Snapshot, theirs: Snapshot, paths: Sequence[str]) -> Snapshot:
         wanted = [path_bytes(path.rstrip("/")) for path in paths]
-        moved = checkout.steps(self._git, base.contents, theirs.contents)
+        moved = steps(self._git, base.contents, theirs.contents)
         kept = [step for step in moved if any(step.path == path or step.path.startswith(path + b"/") for path in wanted)]
         idle = [path_text(path) for path in wanted if not any(step.path == path or step.path.startswith(path + b"/") for step in kept)]
         if idle:
@@ -211,8 +208,8 @@ class WorktreeBackend:
         if history == "none" or merge.conflicts or merge.contents == ours.contents:
             return Snapshot(id="", contents=merge.contents, head=ours.head)
         committed = snapshot.commit_of(self._git, ours.head).tree
-        uncommitted = {step.path for step in checkout.steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
-        moved = [step for step in checkout.steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
+        uncommitted = {step.path for step in steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
+        moved = [step for step in steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
         put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
         contents = git.tree(committed, put, self._scratch) if uncommitted else merge.contents
         if contents == committed and history == "squash":
@@ -245,7 +242,7 @@ class WorktreeBackend:
 
     def _carried_into(self, base: Snapshot, theirs: Snapshot) -> bool:
         """Return whether commits since a base touch the paths that were uncommitted in it."""
-        carried = [step.path for step in checkout.steps(self._git, f"{base.head}^{{tree}}", base.contents)]
+        carried = [step.path for step in steps(self._git, f"{base.head}^{{tree}}", base.contents)]
         return bool(carried) and bool(self._git.run("rev-list", "-1", theirs.head, f"^{base.head}", "--", *carried))
 
     def _identity(self, role: str) -> str:
@@ -293,7 +290,7 @@ class WorktreeBackend:
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
         self._drop_dead_locks(workspace)
-        with _as_ours(), self.aside() as view:
+        with as_ours(), self.aside() as view:
             if not self._repository.admin_dir(workspace).exists():
                 return trash.retire(self._repository, workspace)
             kept = view.keepsake(workspace, snapshot)
@@ -316,12 +313,12 @@ class WorktreeBackend:
 
     def revive(self, workspace: Workspace) -> None:
         self._drop_dead_locks(workspace)
-        with _as_ours():
+        with as_ours():
             trash.revive(self._repository, workspace)
 
     def purge(self, workspace: Workspace) -> None:
         self._drop_dead_locks(workspace)
-        with _as_ours():
+        with as_ours():
             trash.purge(self._repository, workspace)
 
     # -- looking after
@@ -369,15 +366,6 @@ class WorktreeBackend:
                 repair=f"Write this line to it: gitdir: {self._repository.admin_dir(workspace)}",
             )
         return Finding(check=workspace.id, ok=True, message=workspace.location)
-
-
-@contextmanager
-def _as_ours() -> Generator[None]:
-    """Let what the operating system refuses leave as an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        raise translated(error) from error
 
 
 def _points_to(pointer: Path, admin: Path) -> bool:

@@ -11,10 +11,8 @@ from pathlib import Path
 from workspaces.errors import NotAProject
 from workspaces.model import Workspace
 
-from .git import Git
-
-WORKSPACES = ".workspaces"
-"""The folder in a project that holds its workspaces, each of them a worktree."""
+from ..git import Git
+from ..place import WORKSPACES
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed, NotAllowed, translated
 
-from . import tree, views
+from .. import tree, views
 from .manifest import UNKNOWN, Entry, How, Manifest, delta, packed_attributes, texts
 from .pool import HELD, SMALL, Pool, unread
 from .scan import UNSURE, Row, in_memory, key_of, read, row_of, scan, written

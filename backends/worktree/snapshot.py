@@ -17,8 +17,8 @@ from pathlib import Path
 from workspaces.errors import BackendFailed
 from workspaces.model import Snapshot, path_text
 
-from .git import Git, refusal
-from .repository import WORKSPACES
+from ..git import Git, refusal
+from ..place import WORKSPACES
 
 IDENTITY = "mcp-workspaces snapshot <snapshot@workspaces.invalid>"
 _MESSAGE = re.compile(r"snapshot\n\nhead (?P<head>[0-9a-f]+)(?:\nstaged (?P<staged>[0-9a-f]+))?\n")

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from workspaces.errors import NotAllowed
 
-from . import tree
+from .. import tree
+from ..place import WORKSPACES
 
-WORKSPACES = ".workspaces"
-"""The folder in a project that holds its workspaces."""
 MOVING = ".workspaces-moving"
 """The folder in a workspace that holds what a move of it prepares, where that cannot be elsewhere."""
 UNSURE = "?"

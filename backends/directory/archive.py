@@ -22,7 +22,8 @@ from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed
 
-from . import subvolume, tree, views
+from .. import tree, views
+from . import subvolume
 from .manifest import UNKNOWN, Manifest, delta, texts
 from .pool import Pool
 

@@ -12,12 +12,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from workspaces.errors import Exists, NotAllowed
+from workspaces.errors import Exists
 from workspaces.model import Snapshot, Workspace, path_text
 
-from . import tree
-from .checkout import SUBMODULE, steps, write_index
-from .git import Git
+from .. import tree
+from ..diff import steps
+from ..git import Git
+from ..place import prepare_folder
+from .checkout import SUBMODULE, write_index
 from .repository import Repository
 from .snapshot import commit_of
 
@@ -62,26 +64,6 @@ def _note_submodules(git: Git, own: str, contents: str) -> None:
 def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
     """Return where a clone's tree and git directory are prepared."""
     return Path(clone.location).parent / f".new-{clone.uid}", repository.home / "new" / clone.uid
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the folder of the workspaces, which ignores itself; a link in its place could lead anywhere and is refused."""
-    with suppress(FileExistsError):
-        folder.mkdir()
-    if folder.is_symlink() or not folder.is_dir():
-        raise NotAllowed(
-            f"{folder} is not a folder, so workspaces could come to lie elsewhere. Nothing was made.", "Remove it and call again."
-        )
-    ignore_workspaces(folder)
-
-
-def ignore_workspaces(folder: Path) -> None:
-    """See that the folder of the workspaces, if there is one, ignores itself: a clean in the project takes the file away."""
-    ignore = folder / ".gitignore"
-    if folder.is_dir() and not folder.is_symlink() and not ignore.exists():
-        draft = folder / f".gitignore-{os.urandom(4).hex()}"
-        draft.write_text("*\n")
-        draft.rename(ignore)
 
 
 def _prepare_admin(repository: Repository, admin: Path, location: Path, head: str) -> Git:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from . import tree
+from .. import tree
 
 SMALL = 1 << 17
 """Bytes up to which a file is hashed when it is first seen."""

@@ -1,0 +1,3 @@
+"""Copy-on-write folders: see `backend`."""
+
+from .backend import DirectoryBackend as DirectoryBackend

@@ -1,0 +1,3 @@
+"""Git worktrees: see `backend`."""
+
+from .backend import WorktreeBackend as WorktreeBackend
