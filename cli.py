@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from workspaces.core import Progress
-    from workspaces.model import Comparison, Conflict, Log, MergeResult, Noun, Status, Workspace
+    from workspaces.model import Comparison, Conflict, Log, MergeResult, Noun, Status, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
@@ -49,6 +49,7 @@ def _names(incomplete: str) -> Iterable[str]:
 
 Name = Annotated[str, typer.Argument(help="A workspace: its name, id (project/name) or folder.", autocompletion=_names)]
 Names = Annotated[list[str] | None, typer.Argument(help="Workspaces, by name, id or folder.", autocompletion=_names)]
+Key = Annotated[str, typer.Option("--request-key", help="Repeated with the same key, the call answers the same and does nothing again.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, the same as the MCP tool returns.")]
 
 
@@ -228,6 +229,8 @@ def clone(
     task: Annotated[str, typer.Option(help="What the work is for; becomes the commit's subject when merged.")] = "",
     label: Annotated[list[str] | None, typer.Option(help="A free tag; may be repeated.")] = None,
     committed: Annotated[bool, typer.Option("--committed", help="Leave uncommitted and untracked files behind.")] = False,
+    lease: Annotated[int, typer.Option(metavar="SECONDS", help="Abandoned when no call names it for so long; 0: never.", min=0)] = 0,
+    request_key: Key = "",
     json: Json = False,
 ) -> None:
     """Make private copies of a workspace, uncommitted work included. Edit only in their folders."""
@@ -235,7 +238,8 @@ def clone(
 
     began = time.monotonic()
     with _progress() as progress:
-        made = Project.initialize(_folder(), actor=_actor()).clone(source, count, name, task, label or [], not committed, progress)
+        project = Project.initialize(_folder(), actor=_actor())
+        made = project.clone(source, count, name, task, label or [], not committed, progress, lease, request_key)
     if not _answer(made, json):
         width = max((len(each.name) for each in made.workspaces), default=0)
         for each in made.workspaces:
@@ -334,11 +338,14 @@ def merge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")] = False,
     delete_source: Annotated[bool, typer.Option("-d", "--delete", help="Delete the source when merged (restorable).")] = False,
     if_target: Annotated[str, typer.Option(help="Snapshot that the target must still have.")] = "",
+    request_key: Key = "",
     json: Json = False,
 ) -> None:
     """Bring a workspace's changes into its parent, or from the parent into it: all of them, or nothing."""
     with _progress() as progress:
-        result = _project().merge(source, target, on_conflict, history, message, _paths(path), dry_run, delete_source, if_target, progress)
+        result = _project().merge(
+            source, target, on_conflict, history, message, _paths(path), dry_run, delete_source, if_target, progress, request_key
+        )
     if not _answer(result, json):
         _print_merge(result)
     if result.status == "conflicts":
@@ -352,6 +359,7 @@ def delete(
     all_: Annotated[bool, typer.Option("--all", help="All workspaces but main.")] = False,
     discard_unmerged: Annotated[bool, typer.Option("--discard-unmerged", help="Also those with work that is not merged.")] = False,
     children: Annotated[Literal["refuse", "delete", "reparent"], typer.Option(help="What happens to their clones.")] = "refuse",
+    request_key: Key = "",
     json: Json = False,
 ) -> None:
     """Remove workspaces. What was there stays restorable; unmerged work is refused unless it may go."""
@@ -362,7 +370,7 @@ def delete(
     if not wanted and not all_:
         raise InvalidArgument("No workspace was named. Nothing was deleted.", "Name workspaces, or use --all.")
     with _progress() as progress:
-        result = project.delete(wanted, discard_unmerged, children, progress)
+        result = project.delete(wanted, discard_unmerged, children, progress, request_key)
     if not _answer(result, json):
         _say(f"{'✓' if not result.kept else '!'} {result.summary}", "yellow" if result.kept else "green")
         for kept, why in result.kept.items():
@@ -400,11 +408,42 @@ def checkpoint(name: Name, label: Annotated[str, typer.Option("-l", "--label", h
 
 @app.command()
 @_told
-def undo(json: Json = False) -> None:
-    """Take back the last merge, delete, clone or restore; again for the one before."""
-    result = _project().undo()
+def lease(
+    name: Name,
+    seconds: Annotated[int, typer.Argument(help="How long after the last call that names it; 0 for ever.", min=0)],
+    json: Json = False,
+) -> None:
+    """Take a workspace, an abandoned one too: it is yours until nobody named it for so long."""
+    result = _project().lease(name, seconds)
+    if not _answer(result, json):
+        _say(
+            f"✓ {result.name} is {result.owner or 'yours'}{f' until {result.lease_until:%d %b %H:%M} UTC' if result.lease_until else ', for ever'}.",
+            "green",
+        )
+
+
+@app.command()
+@_told
+def undo(
+    number: Annotated[int, typer.Argument(help="An operation, as log numbers them (default: the last that stands).")] = 0,
+    json: Json = False,
+) -> None:
+    """Take back the last merge, delete, clone or restore; again for the one before. What others built on a merge stays."""
+    _print_undone(_project().undo(number), json)
+
+
+@app.command()
+@_told
+def redo(json: Json = False) -> None:
+    """Do again what the last undo took back; again for the one before."""
+    _print_undone(_project().redo(), json)
+
+
+def _print_undone(result: Undone, json: bool) -> None:
     if not _answer(result, json):
         _say(f"✓ {result.summary}", "green")
+        for step in result.next:
+            _say(f"  ↳ {step}")
 
 
 @app.command()
@@ -511,7 +550,7 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]
     _console().print(table, soft_wrap=False)
 
 
-_STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "deleted": "dim"}
+_STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "abandoned": "yellow", "deleted": "dim"}
 
 
 def _print_tree(result: Status, places: bool) -> None:
@@ -527,7 +566,7 @@ def _print_tree(result: Status, places: bool) -> None:
                 (_size(each), ""),
                 (f"↓{each.behind}" if each.behind else "", "yellow"),
                 (_age(each.created), "dim"),
-                (task.splitlines()[0] if task else "", ""),
+                (each.contained or (task.splitlines()[0] if task else ""), ""),
                 *([(_near(each.location), "dim")] if places else []),
             ]
         )
@@ -628,11 +667,12 @@ def _print_log(result: Log) -> None:
             (each.actor, "dim"),
             (each.verb, "bold"),
             (", ".join(name.split("/")[-1] for name in each.workspaces), ""),
+            (f"{each.before[:9]} → {each.after[:9]}" if each.before or each.after else "", "dim"),
             ("" if each.state == "done" else each.state, "yellow"),
         ]
         for each in result.operations
     ]
-    _print_table(("No", "Age", "Who", "What", "Workspaces", ""), rows)
+    _print_table(("No", "Age", "Who", "What", "Workspaces", "Snapshots", ""), rows)
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ HOMES = {
 }
 FLOORS = [
     {"model", "errors"},
-    {"backend", "store", "locks", "naming", "wording"},
+    {"backend", "ledger", "locks", "naming", "wording"},
+    {"store"},
     {"core"},
     {"cloning", "comparison", "removal"},
     {"history", "merging", "overview"},

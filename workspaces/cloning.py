@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from datetime import timedelta
 from pathlib import Path
 
 from workspaces import naming
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, InvalidArgument, Unsupported, WorkspacesError
-from workspaces.model import Cloned, Snapshot, Workspace, now
-from workspaces.wording import flaws, listed, plain
+from workspaces.model import MAIN, MAX_LEASE, Cloned, Operation, Snapshot, Workspace, now
+from workspaces.wording import counted, flaws, listed, plain
 
 FOLDER = ".workspaces"
 MAX_COUNT = 256
@@ -21,12 +22,13 @@ _AT_ONCE = 2
 
 def clone(
     core: Core,
-    source: str = "main",
+    source: str = MAIN,
     count: int = 1,
     name: str = "",
     task: str = "",
     labels: Sequence[str] = (),
     include_uncommitted: bool = True,
+    lease_seconds: int = 0,
     progress: Progress = silent,
 ) -> Cloned:
     """Make `count` private snapshots of a workspace. Each is made whole or not at all; one that fails does not undo the others."""
@@ -36,10 +38,14 @@ def clone(
         raise InvalidArgument(
             "task or labels are too long. Nothing was made.", f"task: {MAX_TEXT} characters; labels: 20 of 100 characters."
         )
+    if not 0 <= lease_seconds <= MAX_LEASE:
+        raise InvalidArgument(f"lease_seconds is {lease_seconds}. Nothing was made.", f"It goes from 0 (no lease) to {MAX_LEASE}.")
     if not include_uncommitted and not core.backend.capabilities.commits:
         raise Unsupported(
             f"{core.row.name} has no commits, so nothing in it is uncommitted. Nothing was made.", "Leave include_uncommitted out."
         )
+    if before := core.done_before("clone"):
+        return _again(core, before[0])
     task, labels = plain(task), list(map(plain, labels))
     origin = core.find(source)
     names = _names(core, naming.checked(name) if name else "", task, count)
@@ -50,6 +56,8 @@ def clone(
         taken = {each.name.lower() for each in core.live()}
         free = [draft for draft in drafts if draft.name.lower() not in taken]
         made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)
+    if lease_seconds:
+        made = [_leased(core, each, lease_seconds) for each in made]
     failed |= {draft.name: _taken(draft) for draft in drafts if draft not in free}
     if not made and count == 1:
         raise next(iter(failed.values()))
@@ -62,6 +70,18 @@ def clone(
     )
 
 
+def _again(core: Core, done: Operation) -> Cloned:
+    """Answer for a call that made its clones and died before it could say so."""
+    uids = done.outcome["uids"]
+    found = [core.store.workspace(str(uid)) for uid in uids] if isinstance(uids, list) else []
+    made = [each for each in found if each is not None and each.id in done.workspaces]
+    return Cloned(
+        summary=f"Created {counted(len(made), 'workspace')} from {done.arguments.get('source', MAIN)}.",
+        workspaces=tuple(made),
+        next=_next(made),
+    )
+
+
 def _clone_all(
     core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, drafts: list[Workspace], progress: Progress
 ) -> tuple[list[Workspace], dict[str, WorkspacesError], list[str]]:
@@ -70,7 +90,7 @@ def _clone_all(
     The call holds all names that it makes: while it is at work, nobody takes its operation for a dead one's.
     """
     with core.locks.change(*map(core.key, drafts)):
-        operation = core.begin("clone", *drafts, source=origin.id, count=len(drafts))
+        operation = core.begin("clone", *drafts, outcome={"new": snapshot.id}, source=origin.id, count=len(drafts))
         try:
             with view.keep_all():
                 made, failed, warnings = _make_all(core, view, origin, snapshot, drafts, progress)
@@ -82,6 +102,23 @@ def _clone_all(
         state = "done" if made else "failed"
         core.store.finish(operation.model_copy(update={"state": state, "workspaces": tuple(each.id for each in made)}))
     return made, failed, warnings
+
+
+def lease(core: Core, name: str, seconds: int) -> Workspace:
+    """Make a workspace the caller's for so many seconds, counted anew from each call that names it; with 0 for ever."""
+    if not 0 <= seconds <= MAX_LEASE:
+        raise InvalidArgument(f"{seconds} seconds cannot be a lease. Nothing was changed.", f"It goes from 0 (for ever) to {MAX_LEASE}.")
+    workspace = core.find(name)
+    if workspace.is_main:
+        raise InvalidArgument("main is never abandoned. Nothing was changed.", "Lease a clone.")
+    core.store.lease(workspace.uid, seconds, now() + timedelta(seconds=seconds), core.actor or workspace.owner)
+    return core.find(workspace.id)
+
+
+def _leased(core: Core, made: Workspace, seconds: int) -> Workspace:
+    until = now() + timedelta(seconds=seconds)
+    core.store.lease(made.uid, seconds, until, made.owner)
+    return made.model_copy(update={"lease_seconds": seconds, "lease_until": until})
 
 
 def _taken(draft: Workspace) -> WorkspacesError:
@@ -179,8 +216,9 @@ def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draf
 
 def _summary(core: Core, origin: Workspace, snapshot: Snapshot, made: list[Workspace], failed: dict[str, WorkspacesError]) -> str:
     carried = ", uncommitted work carried" if snapshot.head and snapshot.id != snapshot.head else ""
-    what = f"{len(made)} workspace{'s' if len(made) != 1 else ''}"
-    return f"Created {what} from {origin.name}{carried}." + (f" {len(failed)} could not be made." if failed else "")
+    return f"Created {counted(len(made), 'workspace')} from {origin.name}{carried}." + (
+        f" {len(failed)} could not be made." if failed else ""
+    )
 
 
 def _next(made: list[Workspace]) -> tuple[str, ...]:

@@ -6,14 +6,15 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import takewhile
 
 from pydantic import JsonValue
 
 from workspaces.backend import Backend
-from workspaces.errors import Busy, NotFound, likely
+from workspaces.errors import Busy, NotFound, WorkspacesError, likely
 from workspaces.locks import Locks
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
 from workspaces.store import MergeRow, ProjectRow, Store
@@ -52,8 +53,14 @@ class Core:
     actor: str = ""
     call: str = ""
     """Names the call that is being served."""
+    is_named: bool = False
+    """Whether the caller gave it a key, so that it may come again and wants the same answer."""
+    resumes: bool = False
+    """Whether a process that is gone served the same call before, and may have done some of it."""
     undoing: str = ""
     """The call that is being taken back, if one is."""
+    redoing: str = ""
+    """The undo that is being taken back, if one is."""
 
     # -- names
 
@@ -90,6 +97,23 @@ class Core:
 
     def main(self) -> Workspace:
         return self.find(MAIN)
+
+    def use(self, names: Iterable[str]) -> None:
+        """Renew the leases of the workspaces that a call names. One that was abandoned is whose call it is from now on."""
+        for name in filter(None, names):
+            with suppress(WorkspacesError):
+                workspace = self.find(name)
+                if workspace.lease_until is None:
+                    continue
+                left, term = workspace.lease_until - now(), timedelta(seconds=workspace.lease_seconds)
+                if left < 0.9 * term:
+                    holder = self.actor if left < timedelta() else workspace.owner
+                    self.store.lease(workspace.uid, workspace.lease_seconds, now() + term, holder)
+
+    def shown(self, workspace: Workspace) -> Workspace:
+        """Return a workspace as it is to be shown: one whose lease nobody renewed is abandoned."""
+        lapsed = workspace.lease_until is not None and workspace.lease_until < now() and workspace.state != "deleted"
+        return workspace.model_copy(update={"state": "abandoned"}) if lapsed else workspace
 
     def parent(self, workspace: Workspace) -> Workspace:
         """Return the workspace that this one was cloned from; where that was deleted, the nearest one above it that is there."""
@@ -214,7 +238,7 @@ class Core:
             state = "ready"
         if state == "merged" and snapshot.contents != base.contents:
             state = "ready"
-        return workspace.model_copy(
+        seen = workspace.model_copy(
             update={
                 "state": state,
                 "unresolved": unresolved,
@@ -224,6 +248,7 @@ class Core:
                 "deletions": diff.deletions,
             }
         )
+        return self.shown(seen)
 
     def behind(self, view: Backend, agreed: Agreement, parent: Snapshot) -> int:
         """Return how many commits the parent has made since the two agreed."""
@@ -235,8 +260,7 @@ class Core:
     def begin(self, verb: str, *workspaces: Workspace, outcome: dict[str, JsonValue] | None = None, **arguments: JsonValue) -> Operation:
         """Journal an operation before it acts. `outcome` is what recovery needs to end it."""
         noted: dict[str, JsonValue] = {name: value for name, value in arguments.items() if value}
-        if self.undoing:
-            noted["undoes"] = self.undoing
+        noted |= {word: call for word, call in (("undoes", self.undoing), ("redoes", self.redoing)) if call}
         return self.store.begin(
             self.row.name,
             Operation(
@@ -251,6 +275,13 @@ class Core:
                 state="started",
             ),
         )
+
+    def done_before(self, verb: str) -> list[Operation]:
+        """Return what a dead process did of the call that is being served, oldest first."""
+        if not self.resumes:
+            return []
+        done = self.store.operations_of(self.row.name, self.call)
+        return [each for each in reversed(done) if each.verb == verb and each.state == "done"]
 
     def point(
         self,

@@ -10,10 +10,10 @@ from workspaces.backend import Backend
 from workspaces.core import Core
 from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError
 from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Undone, Workspace
-from workspaces.removal import delete, revive
+from workspaces.removal import delete, revive, take_over
 from workspaces.wording import counted, flaws, listed, plain
 
-_UNDOABLE = ("merge", "delete", "clone", "restore")
+_UNDOABLE = ("merge", "delete", "clone", "restore", "revive")
 MAX_LABEL = 200
 
 
@@ -36,9 +36,9 @@ def checkpoint(core: Core, name: str, label: str = "") -> Checkpointed:
     )
 
 
-def restore(core: Core, name: str, to: str = "") -> Restored:
+def restore(core: Core, name: str, to: str = "", revert: bool = False) -> Restored:
     """Bring a workspace back to a restore point: when none is named, undo the last merge into it that stands, or go back to its last
-    checkpoint, whichever came later. A deleted one comes back from the trash."""
+    checkpoint, whichever came later. A deleted one comes back from the trash. With `revert`, what came after the point's operation stays."""
     try:
         workspace = core.find(name)
     except NotFound:
@@ -50,7 +50,7 @@ def restore(core: Core, name: str, to: str = "") -> Restored:
             raise Busy(f"{workspace.name} cannot be restored: {under_way}. Nothing was changed.", "Finish or abort that first.")
         point, made = _point(core, workspace, to)
         with core.backend.aside() as view:
-            old, new = _way_back(view, core, workspace, point, made)
+            old, new = _way_back(view, core, workspace, point, made, revert)
             _refuse_obstacles(view, workspace, old, new)
             with view.keep_all():
                 kept = _switch(core, view, workspace, old, new, point, made)
@@ -84,10 +84,16 @@ def _point(core: Core, workspace: Workspace, to: str) -> tuple[RestorePoint, Ope
     return last
 
 
-def _way_back(view: Backend, core: Core, workspace: Workspace, point: RestorePoint, made: Operation) -> tuple[Snapshot, Snapshot]:
+def _way_back(
+    view: Backend, core: Core, workspace: Workspace, point: RestorePoint, made: Operation, revert: bool
+) -> tuple[Snapshot, Snapshot]:
     """Return where the workspace is and where it goes. main never loses commits that others made: they are kept, or its branch stays."""
     if not workspace.is_main:
-        return view.snapshot(workspace, core.lineage(workspace)), point.snapshot
+        now = view.snapshot(workspace, core.lineage(workspace))
+        built_on = revert and point.cause != "checkpoint" and now.contents != Snapshot.model_validate(made.outcome["new"]).contents
+        if not built_on:
+            return now, point.snapshot
+        return now, _reverted(view, workspace, point, Snapshot.model_validate(made.outcome["new"]), now)
     if point.cause == "checkpoint" or (point.cause == "restore" and not point.committed):
         now = view.snapshot(workspace)
         return now, point.snapshot.model_copy(update={"head": now.head, "staged": now.staged})
@@ -177,32 +183,120 @@ def _refreshed(core: Core, workspace: Workspace) -> Workspace:
 
 def log(core: Core, limit: int = 50) -> Log:
     """Return what was done in this project, newest first."""
-    operations = tuple(operation.model_copy(update={"outcome": {}}) for operation in core.store.operations(core.row.name, limit))
+    operations = tuple(map(_told, core.store.operations(core.row.name, limit)))
     return Log(summary=f"{counted(len(operations), 'operation')}, newest first.", operations=operations)
 
 
-def undo(core: Core) -> Undone:
-    """Take back all that the last merge, delete, clone or restore call did which stands. Called again, it takes back the one before."""
+def _told(operation: Operation) -> Operation:
+    """Return an operation as it is shown: with the snapshots before and after it instead of what recovery needs."""
+    sides: dict[str, str] = {}
+    for side, key in (("before", "old"), ("after", "new")):
+        noted = operation.outcome.get(key)
+        sides[side] = (
+            str(noted.get("id") or noted.get("head") or noted.get("contents") or "") if isinstance(noted, dict) else str(noted or "")
+        )
+    return operation.model_copy(update={**sides, "outcome": {}})
+
+
+def undo(core: Core, number: int = 0) -> Undone:
+    """Take back all that one merge, delete, clone, restore or lease of the past did: the call to which the operation of that number belongs,
+    or the last call that stands. Called again without a number, it takes back the one before. What others built on a merge stays."""
+    together = _call_of(core, number) if number else _last(_standing(core))
+    if not together:
+        raise NotFound(
+            "Nothing is left to take back. Nothing was changed.", "workspaces log shows what was done; workspaces redo goes forward."
+        )
+    said = [_undone(replace(core, undoing=last.call), last) for last in together]
+    return Undone(
+        summary=" ".join(said),
+        operations=tuple(_told(each.model_copy(update={"state": "undone"})) for each in together),
+        next=("workspaces redo",),
+    )
+
+
+def _standing(core: Core) -> list[Operation]:
+    """Return what an undo could take back, newest first: what was done, stands, and is no undo or redo itself."""
     known = core.store.operations(core.row.name, limit=10**6)
-    standing = [each for each in known if each.state == "done" and each.verb in _UNDOABLE and "undoes" not in each.arguments]
-    if not standing:
-        raise NotFound("Nothing is left to take back. Nothing was changed.", "workspaces log shows what was done.")
-    together = [each for each in standing if each.call == standing[0].call]
-    said: list[str] = []
-    for last in together:
-        said.append(_undone(replace(core, undoing=last.call), last))
-        core.store.finish(last.model_copy(update={"state": "undone"}))
-    shown = tuple(each.model_copy(update={"outcome": {}, "state": "undone"}) for each in together)
-    return Undone(summary=" ".join(said), operations=shown)
+    return [each for each in known if each.state == "done" and each.verb in _UNDOABLE and not {"undoes", "redoes"} & each.arguments.keys()]
+
+
+def _last(operations: list[Operation]) -> list[Operation]:
+    """Return those of the newest one's call."""
+    return [each for each in operations if each.call == operations[0].call]
+
+
+def _call_of(core: Core, number: int) -> list[Operation]:
+    """Return all that stands of the call to which an operation belongs. Raises when there is nothing to take back about it."""
+    known = {each.id: each for each in core.store.operations(core.row.name, limit=10**6)}
+    meant = known.get(number)
+    if meant is None:
+        raise NotFound(f"There is no operation {number}. Nothing was changed.", "workspaces log shows their numbers.")
+    together = [each for each in _standing(core) if each.call == meant.call]
+    if not together:
+        why = (
+            f"is {meant.state}" if meant.state != "done" else "is an undo or redo itself" if meant.verb in _UNDOABLE else "changed nothing"
+        )
+        raise InvalidArgument(
+            f"Operation {number} ({meant.verb}) {why}, so it cannot be taken back. Nothing was changed.",
+            "workspaces log shows what stands.",
+        )
+    return together
+
+
+def redo(core: Core) -> Undone:
+    """Do again what the last undo took back, as long as nothing else was done since. Called again, it does what the undo before it took back."""
+    known = core.store.operations(core.row.name, limit=10**6)
+    undos = [each for each in known if each.state == "done" and "undoes" in each.arguments]
+    later = _standing(core)
+    if not undos or (later and _stands_after(later, undos[0], known)):
+        why = "something else was done since the last undo" if undos else "nothing was taken back"
+        raise NotFound(
+            f"Nothing can be done again: {why}. Nothing was changed.", "workspaces log shows what was done; undo takes a number."
+        )
+    together = _last(undos)
+    undone = str(together[0].arguments["undoes"])
+    said = [_undone(replace(core, redoing=each.call), each) for each in together]
+    again = [each for each in known if each.call == undone and each.state == "undone"]
+    for each in again:
+        core.store.finish(each.model_copy(update={"state": "done"}))
+    return Undone(
+        summary=" ".join(said),
+        operations=tuple(_told(each.model_copy(update={"state": "done"})) for each in again),
+        next=("workspaces undo",),
+    )
+
+
+def _stands_after(standing: list[Operation], undo: Operation, known: list[Operation]) -> bool:
+    """Return whether something was done after an undo that is no redo of what an undo took back: that has put it aside for good."""
+    redone = {str(each.arguments["redoes"]) for each in known if "redoes" in each.arguments}
+    brought_back = {str(each.arguments["undoes"]) for each in known if each.call in redone and "undoes" in each.arguments}
+    return any(each.id > undo.id and each.call not in brought_back for each in standing)
 
 
 def _undone(core: Core, last: Operation) -> str:
+    """Take one operation back, and note that it no longer stands."""
     names = [name.split("/", 1)[-1] for name in last.workspaces]
-    if last.verb == "clone":
-        return delete(core, names, discard_unmerged=True).summary
-    if last.verb == "delete":
-        uids = last.outcome["uids"]
-        gone = [core.store.workspace(str(uid)) for uid in uids] if isinstance(uids, list) else []
-        return " ".join(revive(core, each).summary for each in gone if each is not None and each.state == "deleted")
-    point = RestorePoint.model_validate(last.outcome["point"])
-    return restore(core, names[-1], point.name).summary
+    if last.verb in ("clone", "revive"):
+        said = delete(core, names, discard_unmerged=True).summary
+    elif last.verb == "delete":
+        said = " ".join(_brought_back(core, gone, last) for gone in _gone(core, last))
+    else:
+        point = RestorePoint.model_validate(last.outcome["point"])
+        said = restore(core, names[-1], point.name, revert=True).summary
+    core.store.finish(last.model_copy(update={"state": "undone"}))
+    return said
+
+
+def _gone(core: Core, last: Operation) -> list[Workspace]:
+    uids = last.outcome["uids"]
+    found = [core.store.workspace(str(uid)) for uid in uids] if isinstance(uids, list) else []
+    return [each for each in found if each is not None and each.state == "deleted"]
+
+
+def _brought_back(core: Core, workspace: Workspace, last: Operation) -> str:
+    """Bring a deleted workspace back, and its clones back to it, if they were handed over when it went."""
+    said = revive(core, workspace).summary
+    handed = last.outcome.get("handed")
+    for uid, was in handed.items() if isinstance(handed, dict) else ():
+        take_over(core, workspace, uid, str(was))
+    return said

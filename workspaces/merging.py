@@ -45,6 +45,8 @@ def merge(
     progress: Progress = silent,
 ) -> MergeResult:
     """Bring the source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result."""
+    if before := core.done_before("merge"):
+        return _again(core, before[0], delete_source)
     bringer, receiver = _both(core, source, target, on_conflict, delete_source)
     message = plain(message)
     if history == "merge" and not core.backend.capabilities.commits:
@@ -68,6 +70,16 @@ def merge(
                 done = _carry_out(core, view, bringer, receiver, plan, asked)
         progress(3, 3, "merged")
         return _with_source_deleted(core, bringer, done) if delete_source else done
+
+
+def _again(core: Core, done: Operation, delete_source: bool) -> MergeResult:
+    """Answer for a call that merged and died before it could say so; what it had not done yet is done."""
+    answer = MergeResult.model_validate(done.outcome["answer"])
+    if not delete_source or core.done_before("delete"):
+        return answer
+    bringer = core.find(done.workspaces[0])
+    with core.changing(bringer, reading=[core.parent(bringer)]):
+        return _with_source_deleted(core, bringer, answer)
 
 
 def _both(core: Core, source: str, target: str, on_conflict: OnConflict, delete_source: bool) -> tuple[Workspace, Workspace]:
@@ -177,7 +189,11 @@ def _carry_out(core: Core, view: Backend, bringer: Workspace, receiver: Workspac
     label, moved = f"before merging {bringer.name}", plan.result.head != plan.ours.head
     point = core.point(view, receiver, plan.ours, "merge", label, plan.result.head, committed=receiver.is_main and moved)
     reason = f"workspaces: merge {bringer.name}"
-    operation = core.begin("merge", bringer, receiver, outcome=_notes(plan, point, reason, bool(asked["paths"])), **asked)
+    answer = _merged(bringer, receiver, plan, point.name)
+    notes = _notes(plan, point, reason, bool(asked["paths"]))
+    if core.is_named:
+        notes["answer"] = answer.model_dump(mode="json")
+    operation = core.begin("merge", bringer, receiver, outcome=notes, **asked)
     for workspace in (receiver, *(() if bringer.is_main else (bringer,))):
         view.keep(workspace, f"merged/{operation.id}", plan.theirs)
     try:
@@ -187,7 +203,8 @@ def _carry_out(core: Core, view: Backend, bringer: Workspace, receiver: Workspac
             core.store.finish(operation.model_copy(update={"state": "failed"}))
         raise
     receiver = record(core, operation, bringer, receiver)
-    return _merged(core, bringer, receiver, plan, point.name)
+    warnings = (*answer.warnings, *_unmarked(receiver, answer.conflicts))
+    return answer.model_copy(update={"snapshot": _snapshot_now(core, receiver, plan), "warnings": warnings})
 
 
 def _notes(plan: Plan, point: RestorePoint, reason: str, partial: bool) -> dict[str, JsonValue]:
@@ -268,7 +285,7 @@ def _promised(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResul
     )
 
 
-def _merged(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, point: str) -> MergeResult:
+def _merged(bringer: Workspace, receiver: Workspace, plan: Plan, point: str) -> MergeResult:
     committed = plan.result.head if plan.result.head != plan.ours.head else ""
     how = f", commit {committed[:9]}" if committed else ", left uncommitted" if plan.ours.head else ""
     conflicts, warnings = bounded(plan.merge.conflicts)
@@ -278,12 +295,11 @@ def _merged(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, poi
         status="merged",
         source=bringer.id,
         target=receiver.id,
-        snapshot=_snapshot_now(core, receiver, plan),
         commit=committed,
         files=plan.merge.changes[:MOST_FILES],
         conflicts=conflicts,
         restore_point=point,
-        warnings=(*warnings, *_unmarked(receiver, conflicts), *_overruled(plan.merge.decided)),
+        warnings=(*warnings, *_overruled(plan.merge.decided)),
         next=(f"merge(source='{receiver.name}')",) if conflicts else (f"undo: restore(workspace='{receiver.name}')",),
     )
 

@@ -15,8 +15,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 MAIN = "main"
 """The name of the workspace that is the project itself."""
+MAX_LEASE = 366 * 86400
+"""Seconds of the longest lease."""
 
-State = Literal["ready", "conflicted", "merged", "deleted"]
+State = Literal["ready", "conflicted", "merged", "abandoned", "deleted"]
 MergeVerdict = Literal["clean", "conflicts", "up_to_date"]
 OnConflict = Literal["abort", "source", "target", "markers"]
 History = Literal["squash", "merge", "none"]
@@ -81,6 +83,10 @@ class Workspace(Noun):
     owner: str = ""
     created: datetime
     unresolved: tuple[str, ...] = Field(default=(), description="paths that may still hold conflict markers")
+    lease_seconds: int = Field(default=0, description="it counts as abandoned when no call named it for so long; 0: never")
+    lease_until: datetime | SkipJsonSchema[None] = None
+    contained: str = Field(default="", description="of an abandoned one: why deleting it loses nothing; absent when it would")
+    deleted: datetime | SkipJsonSchema[None] = None
     restorable_until: datetime | SkipJsonSchema[None] = None
     files_changed: int = Field(default=0, description="against its base")
     insertions: int = 0
@@ -183,6 +189,8 @@ class Operation(Noun):
     at: datetime
     workspaces: tuple[str, ...] = ()
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    before: str = Field(default="", description="snapshot of what it changed, or deleted")
+    after: str = Field(default="", description="snapshot that it brought")
     outcome: dict[str, JsonValue] = Field(default_factory=dict)
     state: Literal["started", "done", "undone", "failed"]
 

@@ -12,6 +12,7 @@ from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import NotFound, WorkspacesError
 from workspaces.model import Diagnosis, Diff, Finding, Snapshot, Status, Workspace
+from workspaces.removal import contained
 from workspaces.wording import counted, listed
 
 StatusDetail = Literal["names", "summary"]
@@ -27,14 +28,15 @@ def status(
     wanted = [core.find(name) for name in names] if names else known
     gone = core.store.workspaces(core.row.name, ("deleted",)) if include_deleted else []
     warnings: list[str] = []
-    if detail == "summary":
-        wanted = _measured(core, wanted, warnings, progress)
+    wanted = _measured(core, wanted, warnings, progress) if detail == "summary" else [*map(core.shown, wanted)]
     rows = [*_as_tree(wanted), *gone]
     clones = sum(not workspace.is_main for workspace in wanted)
     conflicted = sum(workspace.state == "conflicted" for workspace in wanted)
+    abandoned = sum(workspace.state == "abandoned" for workspace in wanted)
     return Status(
         summary=f"{core.row.name} has {counted(clones, 'workspace')} besides main."
         + (f" {conflicted} with conflicts to resolve." if conflicted else "")
+        + (f" {abandoned} abandoned: their leases ended." if abandoned else "")
         + (f" {counted(len(gone), 'deleted one')} restorable." if gone else ""),
         workspaces=tuple(rows),
         revision=revision,
@@ -71,7 +73,10 @@ def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Fu
     base = view.load(agreed.snapshot)
     diff = Diff() if base.contents == snapshot.contents else view.diff(base, snapshot)
     parent = parents[core.parent(workspace).id].result()
-    return core.observed(workspace, snapshot, base, diff).model_copy(update={"behind": core.behind(view, agreed, parent)})
+    seen = core.observed(workspace, snapshot, base, diff).model_copy(update={"behind": core.behind(view, agreed, parent)})
+    if seen.state != "abandoned":
+        return seen
+    return seen.model_copy(update={"contained": contained(core, view, workspace, snapshot)})
 
 
 def _as_tree(workspaces: Sequence[Workspace]) -> Iterator[Workspace]:
@@ -111,12 +116,12 @@ def doctor(core: Core) -> Diagnosis:
 
 
 def _store(core: Core) -> Finding:
-    said = core.store.check()
+    wrong = core.store.flaws()
     return Finding(
         check="store",
-        ok=said == "ok",
-        message=f"{core.store.file}: {said}",
-        repair="" if said == "ok" else "Copy the file away and run workspaces init again.",
+        ok=not wrong,
+        message=f"{core.store.file}: {'; '.join(wrong) or 'whole, and as its ledger says'}",
+        repair="workspaces doctor --repair makes it again from its ledger." if wrong else "",
     )
 
 

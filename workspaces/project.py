@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from workspaces import backend as backends
-from workspaces import cloning, comparison, history, merging, overview, recovery, removal
+from workspaces import cloning, comparison, history, merging, overview, recovery, removal, requests
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, NoProject, NotAProject
@@ -125,9 +125,16 @@ class Project:
         labels: Sequence[str] = (),
         include_uncommitted: bool = True,
         progress: Progress = silent,
+        lease_seconds: int = 0,
+        request_key: str = "",
     ) -> Cloned:
-        """Make private snapshots of a workspace. See `cloning.clone`."""
-        return cloning.clone(self._ready(), source, count, name, task, labels, include_uncommitted, progress)
+        """Make private snapshots of a workspace. See `cloning.clone`, and `requests.once` for the key."""
+        asked = [source, count, name, task, labels, include_uncommitted, lease_seconds]
+
+        def act(core: Core) -> Cloned:
+            return cloning.clone(core, source, count, name, task, labels, include_uncommitted, lease_seconds, progress)
+
+        return requests.once(self._ready(source), request_key, "clone", asked, Cloned, act)
 
     def compare(
         self,
@@ -140,7 +147,7 @@ class Project:
         progress: Progress = silent,
     ) -> Comparison:
         """Say what each workspace changed and what conflicts with what. See `comparison.compare`."""
-        return comparison.compare(self._ready(), workspaces, base, detail, paths, cursor, max_chars, progress)
+        return comparison.compare(self._ready(*workspaces, base), workspaces, base, detail, paths, cursor, max_chars, progress)
 
     def merge(
         self,
@@ -154,17 +161,30 @@ class Project:
         delete_source: bool = False,
         if_target: str = "",
         progress: Progress = silent,
+        request_key: str = "",
     ) -> MergeResult:
-        """Bring one workspace's changes into another. See `merging.merge`."""
-        return merging.merge(
-            self._ready(), source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, progress
-        )
+        """Bring one workspace's changes into another. See `merging.merge`, and `requests.once` for the key."""
+        asked = [source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target]
+
+        def act(core: Core) -> MergeResult:
+            return merging.merge(core, source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, progress)
+
+        return requests.once(self._ready(source, target), request_key, "merge", asked, MergeResult, act)
 
     def delete(
-        self, workspaces: Sequence[str], discard_unmerged: bool = False, children: Children = "refuse", progress: Progress = silent
+        self,
+        workspaces: Sequence[str],
+        discard_unmerged: bool = False,
+        children: Children = "refuse",
+        progress: Progress = silent,
+        request_key: str = "",
     ) -> Deleted:
-        """Set workspaces aside, restorable. See `removal.delete`."""
-        return removal.delete(self._ready(), workspaces, discard_unmerged, children, progress)
+        """Set workspaces aside, restorable. See `removal.delete`, and `requests.once` for the key."""
+
+        def act(core: Core) -> Deleted:
+            return removal.delete(core, workspaces, discard_unmerged, children, progress)
+
+        return requests.once(self._ready(), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act)
 
     def status(
         self,
@@ -174,19 +194,27 @@ class Project:
         progress: Progress = silent,
     ) -> Status:
         """Return the tree of workspaces. See `overview.status`."""
-        return overview.status(self._ready(), workspaces, detail, include_deleted, progress)
+        return overview.status(self._ready(*workspaces), workspaces, detail, include_deleted, progress)
 
     def checkpoint(self, workspace: str, label: str = "") -> Checkpointed:
         """Keep a workspace as it is now. See `history.checkpoint`."""
-        return history.checkpoint(self._ready(), workspace, label)
+        return history.checkpoint(self._ready(workspace), workspace, label)
 
     def restore(self, workspace: str, to: str = "") -> Restored:
         """Bring a workspace back. See `history.restore`."""
-        return history.restore(self._ready(), workspace, to)
+        return history.restore(self._ready(workspace), workspace, to)
 
-    def undo(self) -> Undone:
-        """Take back the last operation that stands. See `history.undo`."""
-        return history.undo(self._ready())
+    def lease(self, workspace: str, seconds: int) -> Workspace:
+        """Take a workspace for so many seconds after each call that names it; 0 for ever. See `cloning.lease`."""
+        return cloning.lease(self._ready(), workspace, seconds)
+
+    def undo(self, operation: int = 0) -> Undone:
+        """Take back an operation (its number in the log), or the last one that stands. See `history.undo`."""
+        return history.undo(self._ready(), operation)
+
+    def redo(self) -> Undone:
+        """Do again what the last undo took back. See `history.redo`."""
+        return history.redo(self._ready())
 
     def log(self, limit: int = 50) -> Log:
         """Return what was done, newest first."""
@@ -211,9 +239,11 @@ class Project:
         """Return a number that grows with everything that is written about this project."""
         return self._core.store.revision()
 
-    def _ready(self) -> Core:
+    def _ready(self, *named: str) -> Core:
+        """Return the project's core for one call. The leases of the workspaces that the call names are renewed."""
         self._core.backend.initialize()
         recovery.recover(self._core)
+        self._core.use(named)
         return replace(self._core, call=new_uid())
 
 

@@ -7,10 +7,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
+from pydantic import JsonValue
+
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import BackendFailed, HasChildren, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
-from workspaces.model import Children, Deleted, Restored, Snapshot, Workspace, now
+from workspaces.model import Change, Children, Deleted, Restored, Snapshot, Workspace, now
 from workspaces.wording import counted, listed, sized
 
 KEPT_FOR = timedelta(days=14)
@@ -24,10 +26,10 @@ def delete(
     progress: Progress = silent,
 ) -> Deleted:
     """Set workspaces aside. What was there stays restorable; unmerged work is refused unless it may go."""
-    deleted: list[str] = []
+    deleted = [done.moves for done in core.done_before("delete")]
     refused: dict[str, WorkspacesError] = {}
-    wanted, gone = _resolved(core, names)
-    until: datetime | None = None
+    wanted, gone = _resolved(core, names, deleted)
+    until = now() + KEPT_FOR if deleted else None
     for number, workspace in enumerate(wanted):
         progress(number, len(wanted), f"deleting {workspace.name}")
         try:
@@ -50,8 +52,8 @@ def delete(
     )
 
 
-def _resolved(core: Core, names: Sequence[str]) -> tuple[list[Workspace], list[str]]:
-    """Return the workspaces that are meant, and the ids of those deleted before. Raises before anything is deleted."""
+def _resolved(core: Core, names: Sequence[str], deleted: Sequence[str]) -> tuple[list[Workspace], list[str]]:
+    """Return the workspaces that are meant, and the ids of those deleted by earlier calls. Raises before anything is deleted."""
     wanted: dict[str, Workspace] = {}
     gone: list[str] = []
     for name in names:
@@ -60,7 +62,7 @@ def _resolved(core: Core, names: Sequence[str]) -> tuple[list[Workspace], list[s
         except NotFound:
             if (before := core.find_deleted(name)) is None:
                 raise
-            gone.append(before.id)
+            gone += [before.id] if before.id not in deleted else []
             continue
         if workspace.is_main:
             raise Protected("main is the project itself and cannot be deleted. Nothing was deleted.", "Delete clones by their names.")
@@ -88,9 +90,8 @@ def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: 
     with core.changing(workspace, reading=[core.parent(workspace)]):
         workspace = core.find(workspace.id)
         snapshot = last_look(core, workspace, discard_unmerged)
-        if children == "reparent":
-            _hand_over(core, workspace)
-        return set_aside(core, workspace, snapshot)
+        handed = _hand_over(core, workspace) if children == "reparent" else {}
+        return set_aside(core, workspace, snapshot, handed)
 
 
 def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
@@ -126,39 +127,73 @@ def _frozen(core: Core, view: Backend, workspace: Workspace) -> Snapshot:
 
 
 def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) -> None:
-    """Raise `UnmergedChanges` when the workspace has what its parent has not: what a merge would bring, or all of its change where that
-    conflicts, or repositories inside of it, which no merge brings."""
+    """Raise `UnmergedChanges` when the workspace has what its parent has not."""
+    if contained(core, view, workspace, snapshot):
+        return
+    changes = _left(core, view, workspace, snapshot)
+    own = f"repositories of its own: {listed([*snapshot.left_out, *snapshot.ahead])}"
+    raise UnmergedChanges(
+        f"{workspace.name} has unmerged work: {sized(changes) if changes else own}. Nothing was deleted.",
+        f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "
+        f"(restorable for {KEPT_FOR.days} days).",
+        files=[change.path for change in changes[:50]],
+    )
+
+
+def contained(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) -> str:
+    """Return why deleting a workspace loses nothing, by the cheapest test that shows it; nothing when it has what its parent has not.
+
+    Repositories inside of it, which no merge brings, are work of its own.
+    """
+    if snapshot.left_out or snapshot.ahead:
+        return ""
+    agreed, parent = view.load(core.agreed(workspace).snapshot), core.parent(workspace)
+    if (snapshot.contents, snapshot.head) == (agreed.contents, agreed.head):
+        return f"it has nothing that {parent.id} has not"
+    return "" if _left(core, view, workspace, snapshot) else f"merging it into {parent.id} would add nothing"
+
+
+def _left(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) -> tuple[Change, ...]:
+    """Return what a merge into the parent would bring, or all of a workspace's change where that conflicts."""
     parent = core.parent(workspace)
     ours = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
     merged = view.merge(ours, snapshot, core.granted(parent, workspace))
-    left = view.diff(view.load(core.agreed(workspace).snapshot), snapshot).changes if merged.conflicts else merged.changes
-    if left or snapshot.left_out or snapshot.ahead:
-        own = f"repositories of its own: {listed([*snapshot.left_out, *snapshot.ahead])}"
-        what = sized(left) if left else own
-        raise UnmergedChanges(
-            f"{workspace.name} has unmerged work: {what}. Nothing was deleted.",
-            f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "
-            f"(restorable for {KEPT_FOR.days} days).",
-            files=[change.path for change in left[:50]],
-        )
+    return view.diff(view.load(core.agreed(workspace).snapshot), snapshot).changes if merged.conflicts else merged.changes
 
 
-def _hand_over(core: Core, workspace: Workspace) -> None:
-    """Give the clones of a workspace to its parent. Their base goes back to where it left the parent, so its work counts as theirs."""
+def _hand_over(core: Core, workspace: Workspace) -> dict[str, JsonValue]:
+    """Give the clones of a workspace to its parent. Their base goes back to where it left the parent, so its work counts as theirs. Returns
+    what they descended from before, by uid."""
     base = core.agreed(workspace).snapshot
+    handed: dict[str, JsonValue] = {}
     for child in core.children(workspace):
         with core.changing(child):
+            child = core.find(child.id)
+            handed[child.uid] = child.origin
             core.backend.keep(child, "base-before", core.backend.load(base))
-            core.store.save(core.find(child.id).model_copy(update={"parent": workspace.parent, "base": base, "origin": base}))
+            core.store.save(child.model_copy(update={"parent": workspace.parent, "base": base, "origin": base}))
+    return handed
 
 
-def set_aside(core: Core, workspace: Workspace, snapshot: Snapshot | None) -> datetime:
+def take_over(core: Core, workspace: Workspace, uid: str, origin: str) -> None:
+    """Give a clone back to the workspace that it was made from, after that came back. One that went elsewhere meanwhile stays there."""
+    child = core.store.workspace(uid)
+    if child is None or child.state == "deleted" or child.parent != workspace.parent:
+        return
+    with core.changing(child):
+        taken = core.find(child.id).model_copy(update={"parent": workspace.id, "origin": origin})
+        core.store.save(taken)
+        core.store.save(taken.model_copy(update={"base": core.agreed(taken).snapshot}))
+
+
+def set_aside(core: Core, workspace: Workspace, snapshot: Snapshot | None, handed: dict[str, JsonValue] | None = None) -> datetime:
     """Move a workspace into the trash, journaled. The caller holds it. Raises `HasChildren` while it has clones."""
     if below := core.children(workspace):
         raise HasChildren(f"{workspace.name} has {counted(len(below), 'clone')}.", "Delete them first, or delete with children='reparent'.")
-    until = now() + KEPT_FOR
-    operation = core.begin("delete", workspace)
-    gone = workspace.model_copy(update={"state": "deleted", "restorable_until": until})
+    at = now()
+    until = at + KEPT_FOR
+    operation = core.begin("delete", workspace, outcome={"old": snapshot.id if snapshot else "", "handed": handed or {}})
+    gone = workspace.model_copy(update={"state": "deleted", "deleted": at, "restorable_until": until})
     core.store.save(gone, "deleting")
     core.backend.retire(workspace, snapshot)
     core.store.finish(operation.model_copy(update={"state": "done"}), (gone, "deleted"))
@@ -170,7 +205,7 @@ def revive(core: Core, workspace: Workspace) -> Restored:
     with core.changing(workspace):
         operation = core.begin("revive", workspace)
         undo = partial(core.store.finish, operation.model_copy(update={"state": "failed"}), (workspace, "deleted"))
-        back = workspace.model_copy(update={"state": "ready", "restorable_until": None})
+        back = workspace.model_copy(update={"state": "ready", "deleted": None, "restorable_until": None})
         try:
             core.store.save(back, "restoring")
             core.backend.revive(back)

@@ -1,21 +1,25 @@
-"""What is remembered: projects, workspaces, merges, restore points and the log of operations, in one SQLite file on which every process agrees.
+"""What is remembered: projects, workspaces, merges, restore points, requests and the log of operations, in one SQLite file on which every process
+agrees, and beside it a ledger from which that file can be made again.
 
-Every write is one `BEGIN IMMEDIATE` transaction with `synchronous=FULL`, and none is ever open across a git call. A row of `workspaces` claims
+Every write is one transaction, written to the ledger first and then committed; none is ever open across a git call. A row of `workspaces` claims
 its name: two processes that want the same one meet at the unique index, and the second gets `Exists`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import BackendFailed, Exists, NoSpace, NotAllowed
+from workspaces.errors import BackendFailed, Busy, Exists, NoSpace, NotAllowed
+from workspaces.ledger import Entry, Ledger, Row
+from workspaces.locks import Locks
 from workspaces.model import Operation, RestorePoint, Workspace, now
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE projects (name TEXT PRIMARY KEY COLLATE NOCASE, root TEXT NOT NULL UNIQUE, backend TEXT NOT NULL, created TEXT NOT NULL);
 CREATE TABLE workspaces (
@@ -23,14 +27,37 @@ CREATE TABLE workspaces (
     origin TEXT NOT NULL, phase TEXT NOT NULL, record TEXT NOT NULL);
 CREATE UNIQUE INDEX live_name ON workspaces (project, name) WHERE phase <> 'deleted';
 CREATE TABLE merges (
-    operation INTEGER NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, snapshot TEXT NOT NULL, head TEXT NOT NULL);
+    operation INTEGER PRIMARY KEY, source TEXT NOT NULL, target TEXT NOT NULL, snapshot TEXT NOT NULL, head TEXT NOT NULL);
 CREATE TABLE restore_points (workspace TEXT NOT NULL, number INTEGER NOT NULL, operation INTEGER NOT NULL, record TEXT NOT NULL,
     PRIMARY KEY (workspace, number));
+CREATE TABLE operations (
+    id INTEGER PRIMARY KEY, project TEXT NOT NULL, call TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, record TEXT NOT NULL);
+CREATE INDEX calls ON operations (call);
+CREATE INDEX unfinished ON operations (state) WHERE state = 'started';
+CREATE TABLE leases (workspace TEXT PRIMARY KEY, seconds INTEGER NOT NULL, until TEXT NOT NULL, holder TEXT NOT NULL);
+CREATE TABLE requests (project TEXT NOT NULL, key TEXT NOT NULL, asked TEXT NOT NULL, call TEXT NOT NULL, answer TEXT NOT NULL,
+    at TEXT NOT NULL, PRIMARY KEY (project, key));
 CREATE TABLE meta (revision INTEGER NOT NULL);
 INSERT INTO meta VALUES (0);
-CREATE TABLE operations (id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL);
-CREATE INDEX unfinished ON operations (state) WHERE state = 'started';
 """
+_KEYS = {
+    "projects": ("name",),
+    "workspaces": ("uid",),
+    "merges": ("operation",),
+    "restore_points": ("workspace", "number"),
+    "operations": ("id",),
+    "leases": ("workspace",),
+    "requests": ("project", "key"),
+}
+"""The tables, and the columns that name a row in each."""
+_SELECT = (
+    "SELECT uid, origin, record, COALESCE(seconds, 0), COALESCE(until, ''), COALESCE(holder, '')"
+    " FROM workspaces w LEFT JOIN leases ON leases.workspace = w.uid"
+)
+_PATIENCE = 30.0
+"""Seconds that a transaction waits for another process's."""
+_LONG = 8 << 20
+"""Bytes from which on the ledger is shortened to what it comes to."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +77,75 @@ class MergeRow:
     head: str
 
 
+@dataclass(frozen=True)
+class Request:
+    """A call that somebody named: what was `asked`, by which `call` it is served, and its `answer` (JSON), or nothing while there is none."""
+
+    key: str
+    asked: str
+    call: str
+    answer: str = ""
+
+
+class _Page:
+    """One transaction. What it puts and drops goes into the tables, and is noted for the ledger."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.entries: list[Entry] = []
+
+    def put(self, table: str, row: Row) -> None:
+        """Write a row, in the place of the one with the same key."""
+        _apply(self.db, Entry(table, row))
+        self.entries.append(Entry(table, row))
+
+    def drop(self, table: str, row: Row) -> None:
+        """Remove the rows that have these values."""
+        _apply(self.db, Entry(table, row, gone=True))
+        self.entries.append(Entry(table, row, gone=True))
+
+
+def _apply(db: sqlite3.Connection, entry: Entry) -> None:
+    names = list(entry.row)
+    values = [entry.row[name] for name in names]
+    if entry.gone:
+        db.execute(f"DELETE FROM {entry.table} WHERE {' AND '.join(f'{name} = ?' for name in names)}", values)  # noqa: S608 - names of ours
+        return
+    keys = _KEYS[entry.table]
+    marks, changed = ", ".join("?" * len(names)), ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    db.execute(
+        f"INSERT INTO {entry.table} ({', '.join(names)}) VALUES ({marks}) ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}",  # noqa: S608
+        values,
+    )
+
+
 class Store:
     """The remembered state in one `home`. Phases of a workspace row: creating, live, deleting, restoring, deleted."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, file: Path, durable: bool = True) -> None:
+        self.file, self.durable = file, durable
+        self.ledger = Ledger(file.with_name("ledger.jsonl"), durable)
+        self._turns = Locks(file.with_name("locks"), _PATIENCE)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever remembered here."""
+        return self.file.exists() or not self.ledger.is_empty
 
     # -- projects
 
     def add_project(self, name: str, root: str, backend: str) -> ProjectRow:
         """Register the project at `root`, under `name` or the first free `name-2`, `name-3` …; one already there is returned as it is."""
-        with self._write() as db:
-            if (row := self._project_at(db, root)) is not None:
+        with self._write() as page:
+            if (row := self._project_at(page.db, root)) is not None:
                 return row
-            taken = {str(row[0]).lower() for row in db.execute("SELECT name FROM projects")}
+            taken = {str(row[0]).lower() for row in page.db.execute("SELECT name FROM projects")}
             free = name if name.lower() not in taken else next(n for i in range(2, 10**6) if (n := f"{name}-{i}").lower() not in taken)
-            db.execute("INSERT INTO projects VALUES (?, ?, ?, ?)", (free, root, backend, now().isoformat()))
+            page.put("projects", {"name": free, "root": root, "backend": backend, "created": now().isoformat()})
             return ProjectRow(free, root, backend)
 
     def project_at(self, root: str) -> ProjectRow | None:
-        if not self.file.exists():
+        if not self.exists:
             return None
         with self._read() as db:
             return self._project_at(db, root)
@@ -80,7 +156,7 @@ class Store:
 
     def lost_project(self, backend: str) -> ProjectRow | None:
         """Return the one project of that backend whose folder is no longer there, if there is just one."""
-        if not self.file.exists():
+        if not self.exists:
             return None
         with self._read() as db:
             rows = [
@@ -91,13 +167,13 @@ class Store:
 
     def relocate(self, project: ProjectRow, root: str, moved: Sequence[Workspace]) -> ProjectRow:
         """Write down that a project lies elsewhere now, with its workspaces."""
-        with self._write() as db:
-            db.execute("UPDATE projects SET root = ? WHERE name = ?", (root, project.name))
+        with self._write() as page:
+            created = page.db.execute("SELECT created FROM projects WHERE name = ?", (project.name,)).fetchone()
+            row: Row = {"name": project.name, "root": root, "backend": project.backend, "created": str(created[0])}
+            page.put("projects", row)
             for workspace in moved:
-                db.execute(
-                    "UPDATE workspaces SET location = ?, record = ? WHERE uid = ?",
-                    (workspace.location, workspace.model_dump_json(), workspace.uid),
-                )
+                phase = page.db.execute("SELECT phase FROM workspaces WHERE uid = ?", (workspace.uid,)).fetchone()
+                page.put("workspaces", _row(workspace, str(phase[0])))
         return replace(project, root=root)
 
     # -- workspaces
@@ -105,11 +181,8 @@ class Store:
     def claim(self, workspace: Workspace) -> None:
         """Take the name for a workspace that is about to be made. Raises `Exists` when it is taken, in whatever case."""
         try:
-            with self._write() as db:
-                db.execute(
-                    "INSERT INTO workspaces VALUES (?, ?, ?, ?, ?, 'creating', ?)",
-                    (workspace.uid, workspace.project, workspace.name, workspace.location, workspace.origin, workspace.model_dump_json()),
-                )
+            with self._write() as page:
+                page.put("workspaces", _row(workspace, "creating"))
         except sqlite3.IntegrityError:
             raise Exists(
                 f"'{workspace.name}' is taken in {workspace.project}. Nothing was made.", "Choose another name, or leave it out."
@@ -118,40 +191,39 @@ class Store:
     def save(self, workspace: Workspace, phase: str = "live") -> None:
         """Remember a workspace as it is now. Raises `Exists` when a deleted one comes back and its name was given away."""
         try:
-            with self._write() as db:
-                self._save(db, workspace, phase)
+            with self._write() as page:
+                page.put("workspaces", _row(workspace, phase))
         except sqlite3.IntegrityError:
             raise Exists(
                 f"A newer workspace is named '{workspace.name}', so the deleted one stays where it is.",
                 f"Delete or merge the newer '{workspace.name}' first, then restore again.",
             ) from None
 
-    def _save(self, db: sqlite3.Connection, workspace: Workspace, phase: str) -> None:
-        db.execute(
-            "UPDATE workspaces SET phase = ?, location = ?, origin = ?, record = ? WHERE uid = ?",
-            (phase, workspace.location, workspace.origin, workspace.model_dump_json(), workspace.uid),
-        )
-
     def forget(self, uid: str) -> None:
-        with self._write() as db:
-            db.execute("DELETE FROM workspaces WHERE uid = ?", (uid,))
-            db.execute("DELETE FROM restore_points WHERE workspace = ?", (uid,))
-            db.execute("DELETE FROM merges WHERE source = ? OR target = ?", (uid, uid))
+        """Remember nothing of a workspace any more but what the log says of it."""
+        with self._write() as page:
+            page.drop("workspaces", {"uid": uid})
+            page.drop("leases", {"workspace": uid})
+            page.drop("restore_points", {"workspace": uid})
+            page.drop("merges", {"source": uid})
+            page.drop("merges", {"target": uid})
 
     def workspaces(self, project: str, phases: Sequence[str] = ("live",)) -> list[Workspace]:
         """Return the project's workspaces in order of creation."""
         marks = ",".join("?" * len(phases))
         with self._read() as db:
-            rows = db.execute(
-                f"SELECT uid, origin, record FROM workspaces WHERE project = ? AND phase IN ({marks}) ORDER BY rowid",  # noqa: S608 - only marks
-                (project, *phases),
-            ).fetchall()
+            rows = db.execute(f"{_SELECT} WHERE project = ? AND phase IN ({marks}) ORDER BY w.rowid", (project, *phases)).fetchall()
         return [_workspace(*map(str, row)) for row in rows]
 
     def workspace(self, uid: str) -> Workspace | None:
         with self._read() as db:
-            row = db.execute("SELECT uid, origin, record FROM workspaces WHERE uid = ?", (uid,)).fetchone()
+            row = db.execute(f"{_SELECT} WHERE uid = ?", (uid,)).fetchone()
         return None if row is None else _workspace(*map(str, row))
+
+    def lease(self, uid: str, seconds: int, until: datetime, holder: str) -> None:
+        """Let a workspace be leased until a moment; with no seconds, for ever. What else is known of it stays as it is."""
+        with self._write() as page:
+            page.put("leases", {"workspace": uid, "seconds": seconds, "until": until.isoformat(), "holder": holder})
 
     # -- merges and restore points
 
@@ -160,7 +232,7 @@ class Store:
         with self._read() as db:
             rows = db.execute(
                 "SELECT source, target, snapshot, head FROM merges m JOIN operations o ON o.id = m.operation"
-                " WHERE (source = ? OR target = ?) AND o.state = 'done' ORDER BY m.rowid",
+                " WHERE (source = ? OR target = ?) AND o.state = 'done' ORDER BY m.operation",
                 (uid, uid),
             ).fetchall()
         return [MergeRow(*map(str, row)) for row in rows]
@@ -179,11 +251,11 @@ class Store:
 
     def begin(self, project: str, operation: Operation) -> Operation:
         """Journal what is about to happen, durably, before anything does."""
-        with self._write() as db:
-            cursor = db.execute(
-                "INSERT INTO operations (project, state, record) VALUES (?, 'started', ?)", (project, operation.model_dump_json())
-            )
-            return operation.model_copy(update={"id": int(cursor.lastrowid or 0)})
+        with self._write() as page:
+            number = int(page.db.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM operations").fetchone()[0])
+            begun = operation.model_copy(update={"id": number})
+            page.put("operations", _entry(project, begun))
+        return begun
 
     def finish(
         self,
@@ -193,19 +265,20 @@ class Store:
         point: tuple[str, RestorePoint] | None = None,
     ) -> Operation:
         """Write an operation's end, and the workspaces (with their phases), the merge and the restore point that it brought, as one."""
-        with self._write() as db:
-            db.execute(
-                "UPDATE operations SET state = ?, record = ? WHERE id = ?", (operation.state, operation.model_dump_json(), operation.id)
-            )
+        with self._write() as page:
+            project = page.db.execute("SELECT project FROM operations WHERE id = ?", (operation.id,)).fetchone()
+            page.put("operations", _entry(str(project[0]), operation))
             for workspace, phase in saved:
-                self._save(db, workspace, phase)
+                page.put("workspaces", _row(workspace, phase))
             if merged is not None:
-                db.execute(
-                    "INSERT INTO merges VALUES (?, ?, ?, ?, ?)", (operation.id, merged.source, merged.target, merged.snapshot, merged.head)
-                )
+                sides: Row = {"source": merged.source, "target": merged.target}
+                page.put("merges", {"operation": operation.id, **sides, "snapshot": merged.snapshot, "head": merged.head})
             if point is not None:
                 uid, made = point
-                db.execute("INSERT INTO restore_points VALUES (?, ?, ?, ?)", (uid, made.number, operation.id, made.model_dump_json()))
+                page.put(
+                    "restore_points",
+                    {"workspace": uid, "number": made.number, "operation": operation.id, "record": made.model_dump_json()},
+                )
         return operation
 
     def operations(self, project: str, limit: int = 50, state: str = "") -> list[Operation]:
@@ -217,78 +290,240 @@ class Store:
             ).fetchall()
         return [_operation(int(number), str(kind), str(record)) for number, kind, record in rows]
 
+    def operations_of(self, project: str, call: str) -> list[Operation]:
+        """Return all that one call did, newest first."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT id, state, record FROM operations WHERE project = ? AND call = ? ORDER BY id DESC", (project, call)
+            ).fetchall()
+        return [_operation(int(number), str(kind), str(record)) for number, kind, record in rows]
+
+    # -- requests
+
+    def request(self, project: str, key: str) -> Request | None:
+        """Return what is remembered of the call with that key."""
+        with self._read() as db:
+            row = db.execute("SELECT key, asked, call, answer FROM requests WHERE project = ? AND key = ?", (project, key)).fetchone()
+        return None if row is None else Request(*map(str, row))
+
+    def remember(self, project: str, request: Request) -> None:
+        """Write a request down, with its answer when there is one."""
+        with self._write() as page:
+            told: Row = {"key": request.key, "asked": request.asked, "call": request.call, "answer": request.answer}
+            page.put("requests", {"project": project, **told, "at": now().isoformat()})
+
+    def drop_request(self, project: str, key: str) -> None:
+        """Forget a request: its call failed and changed nothing, so it may be made again."""
+        with self._write() as page:
+            page.drop("requests", {"project": project, "key": key})
+
+    def drop_requests(self, project: str, before: str) -> int:
+        """Forget the requests made before a moment (ISO 8601), and return how many those were."""
+        with self._write() as page:
+            old = page.db.execute("SELECT key FROM requests WHERE project = ? AND at < ?", (project, before)).fetchall()
+            for (key,) in old:
+                page.drop("requests", {"project": project, "key": str(key)})
+        return len(old)
+
+    # -- the whole
+
     def revision(self) -> int:
         """Return a number that grows with everything that is written here."""
         with self._read() as db:
             return int(db.execute("SELECT revision FROM meta").fetchone()[0])
 
-    def check(self) -> str:
-        """Return `ok`, or what SQLite says is wrong with the file."""
-        with self._read() as db:
-            return str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    def flaws(self) -> list[str]:
+        """Return what is wrong with the file, or between it and its ledger; nothing when both are whole and say the same."""
+        try:
+            with self._turn(), self._opened() as db:
+                if (said := str(db.execute("PRAGMA quick_check(1)").fetchone()[0])) != "ok":
+                    return [said]
+                told = sorted(map(repr, _rows(db)))
+                with closing(sqlite3.connect(":memory:")) as again:
+                    _create(again)
+                    self._replay(again)
+                    differ = set(told) ^ set(map(repr, _rows(again)))
+        except BackendFailed as error:
+            return [error.message]
+        return [f"{len(differ)} rows are not what the ledger {self.ledger.file.name} says"] if differ else []
+
+    def rebuild(self) -> Path | None:
+        """Make the file again from its ledger. What was there is set aside, and returned. Without a ledger nothing is done."""
+        with self._turn():
+            if self.ledger.is_empty:
+                raise BackendFailed(
+                    f"{self.ledger.file} is not there, so {self.file.name} cannot be made again. Nothing was changed.",
+                    "Put back a copy of one of the two.",
+                )
+            aside = self.file.with_name(f"store-{now():%Y%m%dT%H%M%S}.damaged") if self.file.exists() else None
+            if aside:
+                self.file.rename(aside)
+            self.file.with_name(f"{self.file.name}-journal").unlink(missing_ok=True)
+            with self._opened() as db:
+                self._make_current(db)
+        return aside
+
+    def shorten(self) -> None:
+        """Reduce a long ledger to what it comes to."""
+        if self.ledger.size > _LONG:
+            with self._turn(), self._opened() as db:
+                self.ledger.rewrite(list(_rows(db)))
 
     # -- the file
 
     @contextmanager
-    def _write(self) -> Generator[sqlite3.Connection]:
-        with self._read() as db:
+    def _turn(self) -> Generator[None]:
+        with self._turns.change("store"):
+            yield
+
+    @contextmanager
+    def _write(self) -> Generator[_Page]:
+        with self._turn(), self._opened() as db:
+            self._make_current(db)
             db.execute("BEGIN IMMEDIATE")
+            page = _Page(db)
             try:
-                yield db
+                yield page
                 db.execute("UPDATE meta SET revision = revision + 1")
+                self._note(page)
             except BaseException:
                 if db.in_transaction:  # SQLite takes back by itself what found no room
                     db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 
+    def _note(self, page: _Page) -> None:
+        """Write a transaction to the ledger; all that is remembered, when the ledger was lost."""
+        if self.ledger.is_empty:
+            self.ledger.append(list(_rows(page.db)))
+        elif page.entries:
+            self.ledger.append(page.entries)
+
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
+        with self._opened() as db:
+            if _version(db) == SCHEMA_VERSION:
+                yield db
+                return
+        with self._turn(), self._opened() as db:
+            self._make_current(db)
+        with self._opened() as db:
+            yield db
+
+    @contextmanager
+    def _opened(self) -> Generator[sqlite3.Connection]:
         try:
-            db = sqlite3.connect(self.file, timeout=30, isolation_level=None)
+            db = sqlite3.connect(self.file, timeout=_PATIENCE, isolation_level=None)
         except sqlite3.Error as error:
             raise NotAllowed(f"{self.file} cannot be opened: {error}.", "Is the repository still there, and is it yours?") from error
         try:
-            db.execute("PRAGMA synchronous = FULL")
-            _migrate(db, self.file)
+            db.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
             yield db
-        except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise NoSpace(f"The disk is full: {self.file} cannot be written.", "Free some space and call again.") from error
-            if "readonly" in str(error) or "unable to open" in str(error):
-                raise NotAllowed(
-                    f"{self.file} may not be written.", "Run as the owner of the repository, or change the permissions."
-                ) from error
-            raise BackendFailed(f"The store {self.file} answered: {error}.", "workspaces doctor looks closer.") from error
+        except sqlite3.IntegrityError:
+            raise
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.IntegrityError):
-                raise
-            raise BackendFailed(
-                f"The store {self.file} is damaged: {error}. The workspaces' files are untouched.", "workspaces doctor looks closer."
-            ) from error
+            raise self._refusal(error) from error
         finally:
             db.close()
 
-
-def _migrate(db: sqlite3.Connection, file: Path) -> None:
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version == SCHEMA_VERSION:
-        return
-    if version > SCHEMA_VERSION:
-        raise BackendFailed(
-            f"The store {file} was written by a newer mcp-workspaces (schema {version}, this one knows {SCHEMA_VERSION}).",
-            "Upgrade mcp-workspaces.",
+    def _refusal(self, error: sqlite3.DatabaseError) -> Exception:
+        said = str(error)
+        if "full" in said:
+            return NoSpace(f"The disk is full: {self.file} cannot be written.", "Free some space and call again.")
+        if "locked" in said:
+            return Busy(f"{self.file} is being written by another process, which did not end in time.", "Call again in a moment.")
+        if "readonly" in said or "unable to open" in said:
+            return NotAllowed(f"{self.file} may not be written.", "Run as the owner of the repository, or change the permissions.")
+        if isinstance(error, sqlite3.OperationalError):
+            return BackendFailed(f"The store {self.file} answered: {said}.", "workspaces doctor looks closer.")
+        return BackendFailed(
+            f"The store {self.file} is damaged: {said}. The workspaces' files are untouched.",
+            f"workspaces doctor --repair makes it again from {self.ledger.file.name}.",
         )
-    db.execute("BEGIN IMMEDIATE")
-    if int(db.execute("PRAGMA user_version").fetchone()[0]) == 0:
-        for statement in _SCHEMA.split(";"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    db.execute("COMMIT")
+
+    def _make_current(self, db: sqlite3.Connection) -> None:
+        """Bring a new, lost or older file to this schema: from its ledger, or from its own rows where there is none yet. Others wait."""
+        version = _version(db)
+        if version == SCHEMA_VERSION:
+            return
+        if version > SCHEMA_VERSION:
+            raise BackendFailed(
+                f"The store {self.file} was written by a newer mcp-workspaces (schema {version}, this one knows {SCHEMA_VERSION}).",
+                f"Upgrade mcp-workspaces; or workspaces doctor --repair makes it again from {self.ledger.file.name}.",
+            )
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            old = list(_rows(db)) if version else []
+            _create(db)
+            for entry in old:
+                _apply(db, entry)
+            if not version:
+                self._replay(db)
+            elif self.ledger.is_empty:
+                self.ledger.append(list(_rows(db)))
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def _replay(self, db: sqlite3.Connection) -> None:
+        """Do again what the ledger says. What a newer version wrote and this one has no place for is left out."""
+        lines = 0
+        for entries in self.ledger.read():
+            lines += 1
+            for entry in entries:
+                if (columns := _columns(db, entry.table)) and entry.row.keys() & columns:
+                    _apply(db, replace(entry, row={name: value for name, value in entry.row.items() if name in columns}))
+        db.execute("UPDATE meta SET revision = revision + ?", (lines,))
 
 
-def _workspace(uid: str, origin: str, record: str) -> Workspace:
-    return Workspace.model_validate_json(record).model_copy(update={"uid": uid, "origin": origin})
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _create(db: sqlite3.Connection) -> None:
+    """Make the tables anew, empty."""
+    for table in (*_KEYS, "meta"):
+        db.execute(f"DROP TABLE IF EXISTS {table}")
+    for statement in _SCHEMA.split(";"):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})")} if table in _KEYS else set()
+
+
+def _rows(db: sqlite3.Connection) -> Iterable[Entry]:
+    """Return all that is remembered, in the order in which it came."""
+    there = {str(row[0]) for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for table in (table for table in _KEYS if table in there):
+        cursor = db.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - a name of ours
+        names = [str(column[0]) for column in cursor.description]
+        yield from (Entry(table, dict(zip(names, row, strict=True))) for row in cursor)
+
+
+def _row(workspace: Workspace, phase: str) -> Row:
+    return {
+        "uid": workspace.uid,
+        "project": workspace.project,
+        "name": workspace.name,
+        "location": workspace.location,
+        "origin": workspace.origin,
+        "phase": phase,
+        "record": workspace.model_dump_json(),
+    }
+
+
+def _entry(project: str, operation: Operation) -> Row:
+    told = {"call": operation.call, "state": operation.state, "record": operation.model_dump_json()}
+    return {"id": operation.id, "project": project, **told}
+
+
+def _workspace(uid: str, origin: str, record: str, seconds: str, until: str, holder: str) -> Workspace:
+    found = Workspace.model_validate_json(record).model_copy(update={"uid": uid, "origin": origin, "lease_seconds": int(seconds)})
+    ends = datetime.fromisoformat(until) if int(seconds) else None
+    return found.model_copy(update={"lease_until": ends, "owner": holder or found.owner})
 
 
 def _operation(number: int, state: str, record: str) -> Operation:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from workspaces.model import (
     MAIN,
+    MAX_LEASE,
     Checkpointed,
     Children,
     Cloned,
@@ -35,6 +36,7 @@ Paths = Annotated[
     list[Annotated[str, Field(max_length=4096)]], Field(description="files or folders, relative to the workspace", max_length=1000)
 ]
 Text = Annotated[str, Field(max_length=10_000)]
+Key = Annotated[str, Field(description="any string; repeated with it, the call returns its first result and does nothing", max_length=200)]
 
 _ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -86,11 +88,19 @@ class Tools:
         task: Annotated[str, Field(description="what the work is for; becomes the commit's subject when merged", max_length=2000)] = "",
         labels: Annotated[list[Annotated[str, Field(max_length=100)]], Field(description="free tags", max_length=20)] = [],  # noqa: B006 - never changed; a schema default
         include_uncommitted: Annotated[bool, Field(description="take along what is uncommitted and untracked")] = True,
+        lease_seconds: Annotated[
+            int, Field(description="abandoned when no call names it for so long; never deleted by itself; 0: never", ge=0, le=MAX_LEASE)
+        ] = 0,
+        request_key: Key = "",
     ) -> Annotated[CallToolResult, Cloned]:
         """Make private copies of a workspace, one for each agent or attempt. Edit only inside of the returned `location`; no commit is
         needed. Uncommitted and untracked files are carried along, and the ignored ones that .worktreeinclude names. A workspace is kept
         until it is deleted; its id stays valid across sessions."""
-        return await self._run(ctx, lambda at, report: at.clone(source, count, name, task, labels, include_uncommitted, report), source)
+        return await self._run(
+            ctx,
+            lambda at, report: at.clone(source, count, name, task, labels, include_uncommitted, report, lease_seconds, request_key),
+            source,
+        )
 
     async def compare(
         self,
@@ -122,13 +132,16 @@ class Tools:
         dry_run: Annotated[bool, Field(description="only tell what would happen")] = False,
         delete_source: Annotated[bool, Field(description="delete the source when merged (restorable)")] = False,
         if_target: Annotated[str, Field(description="snapshot id that the target must still have", max_length=100)] = "",
+        request_key: Key = "",
     ) -> Annotated[CallToolResult, MergeResult]:
         """Bring a workspace's changes, committed and uncommitted, into its parent or another target: all of them or nothing. Conflicts are
         a result (status "conflicts"), with hunks. To resolve: merge(source=parent, target=workspace, on_conflict="markers"), edit the
         files there, merge again. The same call parent into child brings a workspace up to date. Undo with restore."""
         return await self._run(
             ctx,
-            lambda at, report: at.merge(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, report),
+            lambda at, report: at.merge(
+                source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, report, request_key
+            ),
             source,
             *([target] if target else []),
         )
@@ -139,10 +152,11 @@ class Tools:
         workspaces: Names,
         discard_unmerged: Annotated[bool, Field(description="also those with work that is not merged")] = False,
         children: Annotated[Children, Field(description="what happens to clones of a deleted workspace")] = "refuse",
+        request_key: Key = "",
     ) -> Annotated[CallToolResult, Deleted]:
         """Remove workspaces. Unmerged work is refused unless discard_unmerged is true. Whatever was there, ignored files included, can be
         brought back with restore until the date in the answer."""
-        return await self._run(ctx, lambda at, report: at.delete(workspaces, discard_unmerged, children, report), *workspaces)
+        return await self._run(ctx, lambda at, report: at.delete(workspaces, discard_unmerged, children, report, request_key), *workspaces)
 
     async def status(
         self,

@@ -1,0 +1,67 @@
+"""Calls that act once, however often they are made: by the key that the caller gave, and what was answered to it.
+
+The lock of a request is held from its first look to its answer, and by git children of it too: who comes second, in whatever process, waits and
+gets the same answer. One whose process died is served by the next that asks, under the same call, so that what it had done is not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from pydantic_core import to_json
+
+from workspaces.core import Core
+from workspaces.errors import InvalidArgument, WorkspacesError
+from workspaces.model import Noun
+from workspaces.store import Request
+
+Answer = TypeVar("Answer", bound=Noun)
+
+MAX_KEY = 200
+_LINES = 64
+"""Locks that all requests share; two that meet there by chance only take turns."""
+
+
+def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer], act: Callable[[Core], Answer]) -> Answer:
+    """Return what `act` answers, or what it answered when it was asked with the same key before. Without a key it just acts.
+
+    Raises `InvalidArgument` for a key that came with other arguments. A call that failed changed nothing, so its key is free again.
+    """
+    if not key:
+        return act(core)
+    if len(key) > MAX_KEY:
+        raise InvalidArgument("request_key is too long. Nothing was done.", f"It has at most {MAX_KEY} characters.")
+    asked = hashlib.sha256(to_json([verb, arguments])).hexdigest()
+    with core.locks.change(_line(key)):
+        known = core.store.request(core.row.name, key)
+        if known is not None and known.asked != asked:
+            raise InvalidArgument(
+                f"request_key {key!r} was used for another call. Nothing was done.", "Use a new key for a new call.", request_key=key
+            )
+        if known is not None and known.answer:
+            return kind.model_validate_json(known.answer)
+        return _served(core, known or Request(key, asked, core.call), known is not None, act)
+
+
+def _served(core: Core, request: Request, is_repeated: bool, act: Callable[[Core], Answer]) -> Answer:
+    project = core.row.name
+    if is_repeated:
+        core.recover(core)  # what the dead process had begun is ended before this one goes on
+    else:
+        core.store.remember(project, request)
+    try:
+        answer = act(replace(core, call=request.call, is_named=True, resumes=is_repeated))
+    except WorkspacesError:
+        if not any(operation.state in ("started", "done") for operation in core.store.operations_of(project, request.call)):
+            core.store.drop_request(project, request.key)
+        raise
+    core.store.remember(project, replace(request, answer=answer.model_dump_json()))
+    return answer
+
+
+def _line(key: str) -> str:
+    """Return the name of the lock: without a dot, so that it is no workspace's."""
+    return f"request-{int(hashlib.sha256(key.encode()).hexdigest(), 16) % _LINES}"
