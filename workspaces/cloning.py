@@ -50,8 +50,8 @@ def clone(
     origin = core.find(source)
     names = _names(core, naming.checked(name) if name else "", task, count)
     with core.backend.aside() as view:
-        with core.reading(origin):
-            snapshot = view.snapshot(origin, core.lineage(origin), committed=not include_uncommitted)
+        with core.looking(view, origin) as freeze:
+            snapshot = freeze(origin, core.lineage(origin), committed=not include_uncommitted)
         drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
         taken = {each.name.lower() for each in core.live()}
         free = [draft for draft in drafts if draft.name.lower() not in taken]

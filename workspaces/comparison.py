@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Literal
 
 from workspaces.backend import Backend
-from workspaces.core import Core, Progress, silent
+from workspaces.core import Core, Freeze, Progress, silent
 from workspaces.errors import InvalidArgument, NotFound
 from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
 from workspaces.wording import HUNK_BUDGET, bounded, counted, flaws, listed
@@ -84,9 +84,9 @@ def _freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: st
     held = {each.id: each for each in (*workspaces, *others)}
     done: list[Attempt] = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        with core.reading(*held.values()):
-            against = {other.id: pool.submit(_frozen, core, view, other, base) for other in {each.id: each for each in others}.values()}
-            frozen = [pool.submit(_frozen_attempt, core, view, each, others[0] if base else None) for each in workspaces]
+        with core.looking(view, *held.values()) as freeze:
+            against = {other.id: pool.submit(_frozen, core, freeze, other, base) for other in {each.id: each for each in others}.values()}
+            frozen = [pool.submit(_frozen_attempt, core, freeze, each, others[0] if base else None) for each in workspaces]
             rest = [partial(_attempt, core, view, each, frozen[at].result(), against, base) for at, each in enumerate(workspaces)]
             work = [pool.submit(each) for each in rest]
             wait(work)
@@ -96,16 +96,16 @@ def _freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: st
     return done
 
 
-def _frozen(core: Core, view: Backend, other: Workspace, base: str) -> Snapshot:
+def _frozen(core: Core, freeze: Freeze, other: Workspace, base: str) -> Snapshot:
     """Freeze what workspaces are compared with: a parent, or what was named instead."""
     if "@" in base:
         return _restore_point(core, other, base)
-    return view.snapshot(other, core.lineage(other), committed=other.is_main and not base)
+    return freeze(other, core.lineage(other), committed=other.is_main and not base)
 
 
-def _frozen_attempt(core: Core, view: Backend, workspace: Workspace, other: Workspace | None) -> Snapshot:
+def _frozen_attempt(core: Core, freeze: Freeze, workspace: Workspace, other: Workspace | None) -> Snapshot:
     contained = core.contained(workspace, other) if other else ()
-    return view.snapshot(workspace, [*core.lineage(workspace), *contained])
+    return freeze(workspace, [*core.lineage(workspace), *contained])
 
 
 def _attempt(

@@ -6,10 +6,12 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import takewhile
+from typing import Protocol
 
 from pydantic import JsonValue
 
@@ -25,7 +27,15 @@ Progress = Callable[[int, int, str], None]
 
 _ATTEMPTS = 20
 _PAUSE = 0.25
+_GLANCE = 2.0
+"""Seconds that a call which only looks waits for whoever is at work."""
 _GONE = ("deleted", "deleting", "restoring")
+
+
+class Freeze(Protocol):
+    """What freezes a workspace: see `Backend.snapshot`."""
+
+    def __call__(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot: ...
 
 
 def silent(done: int, total: int, message: str) -> None:
@@ -137,14 +147,14 @@ class Core:
         return f"{self.row.name}.{workspace.name}"
 
     @contextmanager
-    def changing(self, *workspaces: Workspace, reading: Iterable[Workspace] = ()) -> Generator[None]:
+    def changing(self, *workspaces: Workspace, reading: Iterable[Workspace] = (), patience: float | None = None) -> Generator[None]:
         """Hold workspaces to change them, and others to read them, until the block ends.
 
         Whoever held them before may have died at it: what it left is ended first. Raises `Busy` when that is not done in time.
         """
         read = list(reading)
         for _ in range(_ATTEMPTS):
-            with self.locks.change(*map(self.key, workspaces), freeze=map(self.key, read)):
+            with self.locks.change(*map(self.key, workspaces), freeze=map(self.key, read), patience=patience):
                 if not self._left_over({workspace.id for workspace in (*workspaces, *read)}):
                     yield
                     return
@@ -158,6 +168,32 @@ class Core:
     def reading(self, *workspaces: Workspace) -> AbstractContextManager[None]:
         """Hold workspaces to read them, together with other readers."""
         return self.changing(reading=workspaces)
+
+    @contextmanager
+    def looking(self, view: Backend, *workspaces: Workspace) -> Generator[Freeze]:
+        """Hold workspaces for a call that only looks, and return what freezes one of them: `view.snapshot`, or where somebody else has been at
+        work on them for too long (it may be stopped), the same of what they were before that."""
+        with ExitStack() as held:
+            freeze: Freeze = view.snapshot
+            try:
+                held.enter_context(self.changing(reading=workspaces, patience=_GLANCE))
+            except Busy:
+                freeze = partial(self._beside, view)
+            yield freeze
+
+    def _beside(self, view: Backend, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
+        """Freeze a workspace that somebody else holds. The journal tells whether it is being moved, and what it was before."""
+        last = self._last_move(workspace)
+        if last is not None and last.state == "started" and (old := _before(last)):
+            return old
+        seen = view.snapshot(workspace, lineage, committed)
+        after = self._last_move(workspace)
+        meanwhile = _before(after) if after is not None and after.id != (last.id if last else 0) else None
+        return meanwhile or seen
+
+    def _last_move(self, workspace: Workspace) -> Operation | None:
+        recent = self.store.operations(self.row.name, limit=1000)
+        return next((each for each in recent if each.moves == workspace.id and each.verb in ("merge", "restore")), None)
 
     def _left_over(self, ids: set[str]) -> bool:
         """Return whether a workspace that the caller holds was being moved by an operation which was not ended: its process is dead.
@@ -309,6 +345,12 @@ class Core:
                 "at": now(),
             }
         )
+
+
+def _before(operation: Operation) -> Snapshot | None:
+    """Return what a workspace was before an operation moved it."""
+    old = operation.outcome.get("old")
+    return Snapshot.model_validate(old) if isinstance(old, dict) else None
 
 
 def _is_same_place(name: str, location: str) -> bool:

@@ -56,6 +56,9 @@ class Locks:
         except BaseException:
             os.close(descriptor)
             raise
+        if kind == fcntl.LOCK_EX:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         os.set_inheritable(descriptor, True)
         return descriptor
 
@@ -90,12 +93,24 @@ class _Turns:
 _turns = _Turns()
 
 
-def _busy(name: str) -> Busy:
+def _busy(name: str, holder: str = "another call") -> Busy:
     return Busy(
-        f"'{name}' is being changed by another call, which did not end in time. Nothing was changed.",
+        f"'{name}' is being changed by {holder}, which did not end in time. Nothing was changed.",
         "Call again in a moment; workspaces doctor shows what is under way.",
         workspace=name,
     )
+
+
+def _holder(descriptor: int) -> str:
+    """Return who changes what a lock is for, as far as it wrote itself down and the system tells (proc_pid_stat(5))."""
+    number = os.pread(descriptor, 20, 0).decode(errors="replace")
+    if not number.isdecimal():
+        return "another call"
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "another call"
+    return f"process {number}" + (", which is stopped" if state in "Tt" else "")
 
 
 def _wait(descriptor: int, kind: int, deadline: float, name: str) -> None:
@@ -105,6 +120,6 @@ def _wait(descriptor: int, kind: int, deadline: float, name: str) -> None:
             return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise _busy(name) from None
+                raise _busy(name, _holder(descriptor)) from None
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads waiters out, keeps no secret
         pause = min(pause * 1.5, 0.02)

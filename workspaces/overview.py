@@ -49,7 +49,7 @@ def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], 
     found: list[Workspace] = []
     with core.backend.aside() as view, ThreadPoolExecutor(_AT_ONCE) as pool:
         parents = {parent.id: parent for each in workspaces if not each.is_main for parent in [core.parent(each)]}
-        frozen = {name: pool.submit(view.snapshot, parent, committed=True) for name, parent in parents.items()}
+        frozen = {name: pool.submit(_committed, core, view, parent) for name, parent in parents.items()}
         work = [(workspace, pool.submit(_seen, core, view, workspace, frozen)) for workspace in workspaces]
         for number, (workspace, future) in enumerate(work):
             try:
@@ -61,14 +61,19 @@ def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], 
     return found
 
 
+def _committed(core: Core, view: Backend, parent: Workspace) -> Snapshot:
+    with core.looking(view, parent) as freeze:
+        return freeze(parent, committed=True)
+
+
 def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Future[Snapshot]]) -> Workspace:
     """Return a workspace with its size of change, and how far its parent has moved on."""
     if workspace.is_main:
-        with core.reading(workspace):
-            snapshot, committed = view.snapshot(workspace), view.snapshot(workspace, committed=True)
+        with core.looking(view, workspace) as freeze:
+            snapshot, committed = freeze(workspace), freeze(workspace, committed=True)
         return core.observed(workspace, snapshot, committed, view.diff(committed, snapshot))
-    with core.reading(workspace):
-        snapshot = view.snapshot(workspace, core.lineage(workspace))
+    with core.looking(view, workspace) as freeze:
+        snapshot = freeze(workspace, core.lineage(workspace))
     agreed = core.agreed(workspace)
     base = view.load(agreed.snapshot)
     diff = Diff() if base.contents == snapshot.contents else view.diff(base, snapshot)

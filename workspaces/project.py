@@ -47,7 +47,12 @@ class Project:
 
     def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE) -> None:
         self._core = Core(
-            row, backend, Store(backend.home / "store.sqlite"), Locks(backend.home / "locks", patience), recovery.recover, actor
+            row,
+            backend,
+            Store(backend.home / "store.sqlite", patience=patience),
+            Locks(backend.home / "locks", patience),
+            recovery.recover,
+            actor,
         )
 
     @classmethod

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from workspaces.errors import BackendFailed, Busy, Exists, NoSpace, NotAllowed
 from workspaces.ledger import Entry, Ledger, Row
-from workspaces.locks import Locks
+from workspaces.locks import PATIENCE, Locks
 from workspaces.model import Operation, RestorePoint, Workspace, now
 
 SCHEMA_VERSION = 2
@@ -54,8 +54,6 @@ _SELECT = (
     "SELECT uid, origin, record, COALESCE(seconds, 0), COALESCE(until, ''), COALESCE(holder, '')"
     " FROM workspaces w LEFT JOIN leases ON leases.workspace = w.uid"
 )
-_PATIENCE = 30.0
-"""Seconds that a transaction waits for another process's."""
 _LONG = 8 << 20
 """Bytes from which on the ledger is shortened to what it comes to."""
 
@@ -122,10 +120,10 @@ def _apply(db: sqlite3.Connection, entry: Entry) -> None:
 class Store:
     """The remembered state in one `home`. Phases of a workspace row: creating, live, deleting, restoring, deleted."""
 
-    def __init__(self, file: Path, durable: bool = True) -> None:
-        self.file, self.durable = file, durable
+    def __init__(self, file: Path, durable: bool = True, patience: float = PATIENCE) -> None:
+        self.file, self.durable, self.patience = file, durable, patience
         self.ledger = Ledger(file.with_name("ledger.jsonl"), durable)
-        self._turns = Locks(file.with_name("locks"), _PATIENCE)
+        self._turns = Locks(file.with_name("locks"), patience)
 
     @property
     def exists(self) -> bool:
@@ -413,7 +411,7 @@ class Store:
     @contextmanager
     def _opened(self) -> Generator[sqlite3.Connection]:
         try:
-            db = sqlite3.connect(self.file, timeout=_PATIENCE, isolation_level=None)
+            db = sqlite3.connect(self.file, timeout=self.patience, isolation_level=None)
         except sqlite3.Error as error:
             raise NotAllowed(f"{self.file} cannot be opened: {error}.", "Is the repository still there, and is it yours?") from error
         try:

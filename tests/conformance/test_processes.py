@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import sys
 
+import pytest
+
 from workspaces import Project
+from workspaces.errors import Busy
 
 from .folders import Folder, Main, at, clone, found_wrong
 
@@ -52,6 +56,14 @@ print(touched)
 """
 
 
+STOPS = (
+    DIES.replace("SIGKILL", "SIGSTOP")
+    .replace("CHANGES = (", "CHANGES = ('os.rename', 'subprocess.Popen')\nOTHERS = (")
+    .replace("or event == 'open' and", "or not event and")
+)
+"""It stops, and not where it writes to the store: nobody else could write anything then."""
+
+
 def start(script: str, *args: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", script, *args], stdout=subprocess.PIPE, text=True)
 
@@ -87,9 +99,9 @@ def test_one_name_goes_to_one_only(project: Project, main: Main) -> None:
 # -- killed -------------------------------------------------------------------------------------------------------------------------------
 
 
-def moments(main: Main, verb: str, name: str) -> list[int]:
+def moments(main: Main, verb: str, name: str, script: str = DIES) -> list[int]:
     """Return moments spread over the whole of a verb that is carried out here once, to its end."""
-    total = int(said(start(DIES, str(main.path), verb, name, "0")))
+    total = int(said(start(script, str(main.path), verb, name, "0")))
     return [random.Random(at).randint(at * total // MOMENTS + 1, (at + 1) * total // MOMENTS) for at in range(MOMENTS)]
 
 
@@ -106,6 +118,27 @@ def killed(main: Main, verb: str, name: str, moment: int) -> Project:
     project = Project.open(main.path)
     assert found_wrong(project) == [], f"{verb} at {moment}"
     return project
+
+
+def test_beside_a_stopped_merge_reads_go_on_and_writes_answer_busy(project: Project, main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks sees what was before the merge, never half of it; the merge ends when it is woken."""
+    monkeypatch.setattr("workspaces.core._GLANCE", 0.1)
+    fix = clone(project, "fix")
+    scatter(fix, "first")
+    for moment in moments(main, "merge", "fix", STOPS)[2:]:
+        before = main.contents()
+        scatter(fix, f"at {moment}")
+        with start(STOPS, str(main.path), "merge", "fix", str(moment)) as process:
+            os.waitpid(process.pid, os.WUNTRACED)
+            beside = Project.open(main.path, patience=0.2)
+            assert [each.name for each in beside.status().workspaces][:2] == ["main", "fix"]
+            assert beside.compare(["fix"]).workspaces[0].merge == "clean"
+            assert at(beside.clone(name=f"beside-{moment}").workspaces[0]).contents() == before
+            with pytest.raises(Busy):
+                beside.checkpoint("main")
+            process.send_signal(signal.SIGCONT)
+            process.communicate()
+        assert main.contents() == fix.contents()
 
 
 def names(project: Project) -> set[str]:
