@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from workspaces.core import Progress
-    from workspaces.model import Comparison, Conflict, Log, MergeResult, Noun, Status, Undone, Workspace
+    from workspaces.model import Collected, Comparison, Conflict, Log, MergeResult, Noun, Status, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
@@ -502,10 +502,58 @@ def serve(
 
 @app.command()
 @_told
-def doctor(json: Json = False) -> None:
-    """Look whether everything remembered is whole, and say what to do about what is not. Changes nothing."""
-    result = _project().doctor()
+def gc(
+    abandoned: Annotated[
+        bool, typer.Option("--abandoned", help="First delete (restorable) those whose lease ended, if that loses nothing.")
+    ] = False,
+    discard_unmerged: Annotated[bool, typer.Option("--discard-unmerged", help="With --abandoned: also those with unmerged work.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove for good what was deleted and whose term is over; never what is younger than a day. Tells what would go, and asks."""
+    from workspaces.errors import InvalidArgument
+
+    project = _project()
+    planned = project.gc(abandoned, discard_unmerged, dry_run=True)
+    if not dry_run and not yes and (planned.freed or planned.deleted):
+        _print_collected(planned)
+        if not sys.stdin.isatty():
+            raise InvalidArgument("Nothing was removed: this cannot be undone.", "Run it again with --yes.")
+        typer.confirm("Remove them?", abort=True, err=True)
+    with _progress() as progress:
+        result = planned if dry_run else project.gc(abandoned, discard_unmerged, progress=progress)
     if not _answer(result, json):
+        _print_collected(result)
+
+
+def _print_collected(result: Collected) -> None:
+    if result.freed:
+        rows = [
+            [(each.id.split("/")[-1], ""), (_age(each.deleted), "dim"), (f"{each.size:,}", ""), (each.why, "dim")] for each in result.freed
+        ]
+        _print_table(("Workspace", "Deleted", "Bytes", "Why"), rows)
+    for kept, why in result.kept.items():
+        _say(f"  {kept}: {why}")
+    _say(result.summary)
+
+
+@app.command()
+@_told
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be, losing nothing.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what reads the whole repository.")] = False,
+    json: Json = False,
+) -> None:
+    """Look whether everything remembered is whole, and say what to do about what is not. Without --repair it changes nothing."""
+    from workspaces.project import Project
+
+    if repair and (mended := Project.mend_store(_folder())):
+        _say(f"+ {mended}", "green")
+    result = _project().doctor(repair, quick)
+    if not _answer(result, json):
+        for done in result.repaired:
+            _say(f"+ {done}", "green")
         for finding in result.findings:
             _say(f"{'✓' if finding.ok else '✗'} {finding.check}: {finding.message}", "green" if finding.ok else "red")
             if finding.repair:

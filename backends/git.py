@@ -18,6 +18,8 @@ from git.cmd import Git as Runner
 
 from workspaces.errors import BackendFailed, Busy, Details, NoSpace
 
+from . import tree
+
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
@@ -134,7 +136,7 @@ class Git:
         return str(self.work_tree or self.git_dir)
 
     def _environment(self, literal: bool) -> dict[str, str]:
-        settings = {**_SETTINGS, "core.fsync": "none" if self.objects else "all", **self.settings}
+        settings = {**_SETTINGS, "core.fsync": "none" if self.objects or tree.is_relaxed(self.common_dir) else "all", **self.settings}
         environment = {**_ENVIRONMENT, "GIT_DIR": str(self.git_dir), "GIT_COMMON_DIR": str(self.common_dir)}
         if not literal:
             del environment["GIT_LITERAL_PATHSPECS"]

@@ -76,3 +76,18 @@ def _away(location: Path, first: Path, second: Path) -> None:
         tree.sync(place.parent)
         tree.sync(location.parent)
         return
+
+
+def weigh(home: Path, workspace: Workspace) -> int:
+    """Return the bytes on disk that a workspace takes in its places in the trash. Links are not followed."""
+    return sum(_weighed(place) for place in places(home, workspace) if place.is_dir())
+
+
+def _weighed(folder: Path) -> int:
+    total, waiting = 0, [str(folder)]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+                waiting += [entry.path] if entry.is_dir(follow_symlinks=False) else []
+    return total

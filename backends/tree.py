@@ -301,26 +301,42 @@ def mounts_below(folder: Path) -> set[str]:
     return {os.fsdecode(point[len(above) :]) for point, _ in mount_points() if point.startswith(above)}
 
 
+_relaxed: set[str] = set()
+"""Folders in which nothing is made durable, for those who prefer speed. Set when a project is opened, and never taken back."""
+
+
+def relax(*folders: Path) -> None:
+    """Make nothing durable below these folders any more."""
+    _relaxed.update(f"{folder}/" for folder in folders)
+
+
+def is_relaxed(folder: Path) -> bool:
+    return any(f"{folder}/".startswith(above) for above in _relaxed)
+
+
 def sync(folder: Path) -> None:
     """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if not is_relaxed(folder):
+        with opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:
+            os.fsync(descriptor)
 
 
 def sync_file(file: Path) -> None:
     """Make a file's contents durable."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if not is_relaxed(file.parent):
+        with opened(os.open(file, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
+            os.fsync(descriptor)
 
 
 def sync_all(folder: Path) -> None:
-    """Make everything on the file system of `folder` durable: syncfs(2) where there is one, else all file systems."""
+    """Make everything on the file system of `folder` durable."""
+    if not is_relaxed(folder):
+        flush(folder)
+
+
+def flush(folder: Path) -> None:
+    """Write out everything on the file system of `folder`, so that times on it tell of every change: syncfs(2) where there is one, else all
+    file systems."""
     syncfs = getattr(_libc(), "syncfs", None)
     with opened(os.open(folder, FOLDER)) as descriptor:
         if syncfs is None:

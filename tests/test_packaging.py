@@ -25,11 +25,11 @@ HOMES = {
 }
 FLOORS = [
     {"model", "errors"},
-    {"backend", "ledger", "locks", "naming", "wording"},
+    {"backend", "config", "ledger", "locks", "naming", "wording"},
     {"store"},
     {"core"},
     {"cloning", "comparison", "removal"},
-    {"history", "merging", "overview"},
+    {"collection", "history", "merging", "overview", "requests"},
     {"recovery"},
     {"project"},
     {"server"},

@@ -168,12 +168,29 @@ class Backend(Protocol):
         """Remove all that was ever kept for it, a half-made clone included. Purging again changes nothing."""
         ...
 
+    def weigh(self, workspace: Workspace) -> int:
+        """Return the bytes on disk that a deleted workspace takes."""
+        ...
+
+    def relax(self) -> None:
+        """Do from now on without making durable what is written: a power cut may then take what was acknowledged. A kill never does."""
+        ...
+
     def repoint(self, workspace: Workspace) -> None:
         """Mend what names the location of a workspace in its files, after the project was moved."""
         ...
 
-    def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
-        """Look whether each of the workspaces is whole, and what else stands in the way of work."""
+    def inspect(self, workspaces: Sequence[Workspace], known: Sequence[Workspace], quick: bool = False) -> Iterator[Finding]:
+        """Look whether each of the workspaces is whole, whether something lies about that none of the `known` (in whatever phase) explains, and
+        what else stands in the way of work. `quick` leaves out what takes as long as the project is large."""
+        ...
+
+    def mend(self, workspace: Workspace) -> Sequence[str]:
+        """Put right what is wrong around a workspace's files, and return what was done. Raises `WorkspaceGone` when its files are not there."""
+        ...
+
+    def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
+        """Clear away what dead calls left that none of the `known` workspaces explains, losing nobody's work, and return what was done."""
         ...
 
 

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from itertools import takewhile
@@ -16,6 +16,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from workspaces.backend import Backend
+from workspaces.config import Config
 from workspaces.errors import Busy, NotFound, WorkspacesError, likely
 from workspaces.locks import Locks
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
@@ -60,6 +61,7 @@ class Core:
     locks: Locks
     recover: Callable[[Core], None]
     """Ends what dead processes left."""
+    config: Config = field(default_factory=Config)
     actor: str = ""
     call: str = ""
     """Names the call that is being served."""

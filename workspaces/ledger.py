@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from workspaces.errors import as_ours
 
 Row = dict[str, str | int]
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class Ledger:
         return not self.file.exists() or self.file.stat().st_size == 0
 
     @property
+    def is_whole(self) -> bool:
+        """Whether there is one, and every line of it can be read; a torn last one is none."""
+        with suppress(FileNotFoundError), self.file.open("rb") as lines:
+            return not self.is_empty and all(_is_readable(line) for line in lines if line.endswith(b"\n"))
+        return False
+
+    @property
     def size(self) -> int:
         """The bytes that it takes."""
         return 0 if self.is_empty else self.file.stat().st_size
@@ -49,9 +57,8 @@ class Ledger:
         with as_ours():
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
-                size = os.fstat(descriptor).st_size
-                torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-                _write(descriptor, (b"\n" if torn else b"") + _line(entries))
+                _drop_torn_line(descriptor)
+                _write(descriptor, _line(entries))
                 if self.durable:
                     os.fsync(descriptor)
             finally:
@@ -73,9 +80,29 @@ class Ledger:
             draft.replace(self.file)
 
 
+def _drop_torn_line(descriptor: int) -> None:
+    """Cut off what a crash or a full disk left of a line."""
+    size = end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        if (at := os.pread(descriptor, end - start, start).rfind(b"\n")) >= 0:
+            end = start + at + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(descriptor, end)
+
+
 def _write(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def _is_readable(line: bytes) -> bool:
+    try:
+        return bool(_entries(line))
+    except (ValueError, KeyError):
+        return False
 
 
 def _line(entries: Sequence[Entry]) -> bytes:

@@ -341,6 +341,25 @@ class Undone(Noun):
     next: Next = ()
 
 
+class Freed(Noun):
+    """A deleted workspace that is, or would be, removed for good."""
+
+    id: str
+    deleted: datetime
+    size: int = Field(description="bytes on disk")
+    why: str
+
+
+class Collected(Noun):
+    summary: Summary
+    freed: tuple[Freed, ...] = ()
+    deleted: tuple[str, ...] = Field(default=(), description="ids of abandoned workspaces that went into the trash")
+    kept: dict[str, str] = Field(default_factory=dict, description="id → why an abandoned workspace was not deleted")
+    size: int = Field(default=0, description="bytes on disk, of all that was removed for good")
+    warnings: Warnings = ()
+    next: Next = ()
+
+
 class Log(Noun):
     summary: Summary
     operations: tuple[Operation, ...] = ()
@@ -358,3 +377,4 @@ class Finding(Noun):
 class Diagnosis(Noun):
     summary: Summary
     findings: tuple[Finding, ...]
+    repaired: tuple[str, ...] = Field(default=(), description="what was put right before this look")

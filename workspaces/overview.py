@@ -1,4 +1,4 @@
-"""What there is and how it is: the tree of workspaces with the size of each, and a doctor that looks closer."""
+"""What there is and how it is: the tree of workspaces, with the size of each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal
 
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import NotFound, WorkspacesError
-from workspaces.model import Diagnosis, Diff, Finding, Snapshot, Status, Workspace
+from workspaces.errors import WorkspacesError
+from workspaces.model import Diff, Snapshot, Status, Workspace
 from workspaces.removal import contained
-from workspaces.wording import counted, listed
+from workspaces.wording import counted
 
 StatusDetail = Literal["names", "summary"]
 _AT_ONCE = 2
@@ -106,50 +106,3 @@ def _age_then_name(workspace: Workspace) -> tuple[bool, datetime, list[tuple[int
 def _next(workspaces: Sequence[Workspace]) -> tuple[str, ...]:
     clones = [workspace.name for workspace in workspaces if not workspace.is_main]
     return (f"compare(workspaces={clones[:8]})",) if clones else ("clone(count=3, task='…')",)
-
-
-def doctor(core: Core) -> Diagnosis:
-    """Look whether everything remembered is whole, and say what to do about what is not. Changes nothing."""
-    findings = [_store(core), _journal(core), *core.backend.inspect(core.live()), *_orphans(core)]
-    wrong = [finding for finding in findings if not finding.ok]
-    return Diagnosis(
-        summary=f"{counted(len(findings), 'check')}, all well."
-        if not wrong
-        else f"{counted(len(wrong), 'problem')} of {counted(len(findings), 'check')}.",
-        findings=tuple(findings),
-    )
-
-
-def _store(core: Core) -> Finding:
-    wrong = core.store.flaws()
-    return Finding(
-        check="store",
-        ok=not wrong,
-        message=f"{core.store.file}: {'; '.join(wrong) or 'whole, and as its ledger says'}",
-        repair="workspaces doctor --repair makes it again from its ledger." if wrong else "",
-    )
-
-
-def _journal(core: Core) -> Finding:
-    open_ones = core.store.operations(core.row.name, state="started")
-    names = listed(f"{each.verb} of {', '.join(each.workspaces)}" for each in open_ones)
-    return Finding(
-        check="journal",
-        ok=not open_ones,
-        message=f"under way: {names}" if open_ones else "no operation is under way",
-        repair="Wait for it; what a crash left is put right by the next command." if open_ones else "",
-    )
-
-
-def _orphans(core: Core) -> Iterator[Finding]:
-    for workspace in core.live():
-        try:
-            if workspace.parent:
-                core.parent(workspace)
-        except NotFound:
-            yield Finding(
-                check=workspace.id,
-                ok=False,
-                message=f"its parent {workspace.parent} is gone",
-                repair="Restore the parent, or merge with a target.",
-            )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from workspaces import backend as backends
-from workspaces import cloning, comparison, history, merging, overview, recovery, removal, requests
+from workspaces import cloning, collection, comparison, config, doctor, history, merging, overview, recovery, removal, requests
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, NoProject, NotAProject
@@ -22,6 +22,7 @@ from workspaces.model import (
     Checkpointed,
     Children,
     Cloned,
+    Collected,
     Comparison,
     Deleted,
     Diagnosis,
@@ -46,14 +47,11 @@ class Project:
     """One project with its workspaces. Any number of processes may have it open at once."""
 
     def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE) -> None:
-        self._core = Core(
-            row,
-            backend,
-            Store(backend.home / "store.sqlite", patience=patience),
-            Locks(backend.home / "locks", patience),
-            recovery.recover,
-            actor,
-        )
+        durable = config.load(Path(row.root)).durable
+        if not durable:
+            backend.relax()
+        store = Store(backend.home / "store.sqlite", durable, patience)
+        self._core = Core(row, backend, store, Locks(backend.home / "locks", patience), recovery.recover, actor=actor)
 
     @classmethod
     def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "") -> Project:
@@ -221,13 +219,23 @@ class Project:
         """Do again what the last undo took back. See `history.redo`."""
         return history.redo(self._ready())
 
+    def gc(self, abandoned: bool = False, discard_unmerged: bool = False, dry_run: bool = False, progress: Progress = silent) -> Collected:
+        """Remove for good what was deleted and whose term is over. See `collection.gc`."""
+        return collection.gc(self._ready(), abandoned, discard_unmerged, dry_run, progress)
+
     def log(self, limit: int = 50) -> Log:
         """Return what was done, newest first."""
         return history.log(self._core, limit)
 
-    def doctor(self) -> Diagnosis:
-        """Look whether everything is whole. See `overview.doctor`."""
-        return overview.doctor(self._ready())
+    def doctor(self, repair: bool = False, quick: bool = False) -> Diagnosis:
+        """Look whether everything is whole, and put right what is not. See `doctor.doctor`."""
+        return doctor.doctor(self._ready(), repair, quick)
+
+    @classmethod
+    def mend_store(cls, path: Path) -> str:
+        """Make a damaged store of the project at `path` again, before anything can be opened. Returns what was done, or nothing if it was whole."""
+        store = Store(backends.find(path).home / "store.sqlite")
+        return store.repair() if store.exists and store.flaws() else ""
 
     def find(self, workspace: str) -> Workspace:
         """Return the workspace that an id, a name or a path means."""
@@ -249,7 +257,7 @@ class Project:
         self._core.backend.initialize()
         recovery.recover(self._core)
         self._core.use(named)
-        return replace(self._core, call=new_uid())
+        return replace(self._core, call=new_uid(), config=config.load(self.root))
 
 
 def _refuse_second_kind(wanted: Backend, path: Path) -> None:

@@ -77,6 +77,13 @@ def _delete(core: Core, operation: Operation) -> None:
         _end(core, operation, state="failed")
 
 
+def _purge(core: Core, operation: Operation) -> None:
+    for workspace in _known(core, operation):
+        core.backend.purge(workspace)
+        core.store.forget(workspace.uid)
+    _end(core, operation)
+
+
 def _revive(core: Core, operation: Operation) -> None:
     (workspace,) = _known(core, operation)
     if workspace.state == "deleted":
@@ -115,6 +122,7 @@ def _checkpoint(core: Core, operation: Operation) -> None:
 _END: dict[str, Callable[[Core, Operation], None]] = {
     "clone": _clone,
     "delete": _delete,
+    "purge": _purge,
     "revive": _revive,
     "merge": _merge,
     "restore": _restore,

@@ -15,8 +15,6 @@ from workspaces.errors import BackendFailed, HasChildren, NotFound, Protected, U
 from workspaces.model import Change, Children, Deleted, Restored, Snapshot, Workspace, now
 from workspaces.wording import counted, listed, sized
 
-KEPT_FOR = timedelta(days=14)
-
 
 def delete(
     core: Core,
@@ -29,7 +27,7 @@ def delete(
     deleted = [done.moves for done in core.done_before("delete")]
     refused: dict[str, WorkspacesError] = {}
     wanted, gone = _resolved(core, names, deleted)
-    until = now() + KEPT_FOR if deleted else None
+    until = now() + _term(core) if deleted else None
     for number, workspace in enumerate(wanted):
         progress(number, len(wanted), f"deleting {workspace.name}")
         try:
@@ -135,7 +133,7 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
     raise UnmergedChanges(
         f"{workspace.name} has unmerged work: {sized(changes) if changes else own}. Nothing was deleted.",
         f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "
-        f"(restorable for {KEPT_FOR.days} days).",
+        f"(restorable for {_term(core).days} days).",
         files=[change.path for change in changes[:50]],
     )
 
@@ -186,12 +184,16 @@ def take_over(core: Core, workspace: Workspace, uid: str, origin: str) -> None:
         core.store.save(taken.model_copy(update={"base": core.agreed(taken).snapshot}))
 
 
+def _term(core: Core) -> timedelta:
+    return timedelta(days=core.config.trash.days)
+
+
 def set_aside(core: Core, workspace: Workspace, snapshot: Snapshot | None, handed: dict[str, JsonValue] | None = None) -> datetime:
     """Move a workspace into the trash, journaled. The caller holds it. Raises `HasChildren` while it has clones."""
     if below := core.children(workspace):
         raise HasChildren(f"{workspace.name} has {counted(len(below), 'clone')}.", "Delete them first, or delete with children='reparent'.")
     at = now()
-    until = at + KEPT_FOR
+    until = at + _term(core)
     operation = core.begin("delete", workspace, outcome={"old": snapshot.id if snapshot else "", "handed": handed or {}})
     gone = workspace.model_copy(update={"state": "deleted", "deleted": at, "restorable_until": until})
     core.store.save(gone, "deleting")

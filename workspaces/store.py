@@ -336,6 +336,10 @@ class Store:
             with self._turn(), self._opened() as db:
                 if (said := str(db.execute("PRAGMA quick_check(1)").fetchone()[0])) != "ok":
                     return [said]
+                if (version := _version(db)) != SCHEMA_VERSION:
+                    return [f"its schema is {version}, this mcp-workspaces knows {SCHEMA_VERSION}"]
+                if not self.ledger.is_whole:
+                    return [f"not all of its ledger {self.ledger.file.name} can be read"]
                 told = sorted(map(repr, _rows(db)))
                 with closing(sqlite3.connect(":memory:")) as again:
                     _create(again)
@@ -345,8 +349,22 @@ class Store:
             return [error.message]
         return [f"{len(differ)} rows are not what the ledger {self.ledger.file.name} says"] if differ else []
 
-    def rebuild(self) -> Path | None:
-        """Make the file again from its ledger. What was there is set aside, and returned. Without a ledger nothing is done."""
+    def repair(self) -> str:
+        """Let the file and its ledger say the same again, and return what was done: the ledger has the last word, where all of it can be read."""
+        if self.ledger.is_whole:
+            aside = self._rebuild()
+            return f"made {self.file.name} again from its ledger" + (f"; what was there is {aside.name}" if aside else "")
+        try:
+            with self._turn(), self._opened() as db:
+                self._make_current(db)
+                self.ledger.rewrite(list(_rows(db)))
+            return f"made {self.ledger.file.name}, of which not all could be read, again from {self.file.name}"
+        except BackendFailed:
+            aside = self._rebuild()
+            return f"made {self.file.name} again from those lines of its ledger that can be read; what was there is {aside.name if aside else 'gone'}"
+
+    def _rebuild(self) -> Path | None:
+        """Make the file again from its ledger. What was there is set aside, and returned."""
         with self._turn():
             if self.ledger.is_empty:
                 raise BackendFailed(

@@ -405,18 +405,36 @@ class DirectoryBackend:
 
     # -- looking after
 
+    def weigh(self, workspace: Workspace) -> int:
+        return trash.weigh(self.home, workspace)
+
+    def relax(self) -> None:
+        tree.relax(self.root, self.home)
+
     def repoint(self, workspace: Workspace) -> None:
         """Nothing in a folder names its location."""
 
-    def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
+    def inspect(self, workspaces: Sequence[Workspace], known: Sequence[Workspace], quick: bool = False) -> Iterator[Finding]:
         for workspace in workspaces:
             try:
                 yield Finding(check=workspace.id, ok=True, message=str(located(workspace)))
             except WorkspaceGone as missing:
                 yield Finding(check=workspace.id, ok=False, message=missing.message, repair=missing.hint)
-        named = {name for workspace in workspaces for name in (workspace.origin, workspace.base) if name}
-        lost = self._archive.missing(named)
+        if not quick:
+            yield self._snapshots({name for workspace in workspaces for name in (workspace.origin, workspace.base) if name})
+        left, folders = self._half_made(known), self._unknown_folders(known)
+        names = ", ".join(_shown(str(path)) for path in [*left, *folders][:5])
+        repair = "workspaces doctor --repair clears it away." if left else "Move what you need out of it, then remove it."
         yield Finding(
+            check="strays",
+            ok=not names,
+            message=f"no workspace that is remembered, and no call, explains {names}" if names else "nothing lies about that nobody knows",
+            repair=repair if names else "",
+        )
+
+    def _snapshots(self, named: set[str]) -> Finding:
+        lost = self._archive.missing(named)
+        return Finding(
             check="snapshots",
             ok=not lost,
             message=f"snapshots are missing or not whole: {', '.join(lost)}"
@@ -424,6 +442,28 @@ class DirectoryBackend:
             else "all snapshots that workspaces descend from are whole",
             repair="Copy the work out of the workspaces that descend from them, and delete these." if lost else "",
         )
+
+    def _half_made(self, known: Sequence[Workspace]) -> list[Path]:
+        """Return what calls that nobody knows of left of clones and moves that they had not finished."""
+        uids = {workspace.uid for workspace in known}
+        return [place for part in ("staging", "moves") for place in (self.home / part).glob("*") if place.stem not in uids]
+
+    def _unknown_folders(self, known: Sequence[Workspace]) -> list[Path]:
+        names = {workspace.name for workspace in known} | {_STATE, ".gitignore", ".trash"}
+        folder = self.root / WORKSPACES
+        return [entry for entry in folder.iterdir() if entry.name not in names] if folder.is_dir() else []
+
+    def mend(self, workspace: Workspace) -> Sequence[str]:
+        """See `Backend.mend`. Nothing is around a workspace's files but an index, which only saves work."""
+        located(workspace)
+        return []
+
+    def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
+        with as_ours():
+            left = self._half_made(known)
+            for place in left:
+                subvolume.remove(place)
+        return [f"removed {place}, which was half made" for place in left]
 
 
 def _has_state(folder: Path) -> bool:

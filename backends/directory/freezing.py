@@ -139,7 +139,7 @@ def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, 
     if not changed and not gone:
         return Frozen(known, found.skipped, ())
     now = clock(file.parent)  # before the sync: what is written while it runs is young, too
-    tree.sync_all(location)
+    tree.flush(location)
     seen = _look(location, changed, pool, _reader(pool, now, is_first and not known.keys))
     gone |= {path for path in changed if path not in seen}
     fresh = {path: one.key for path, one in seen.items() if one.is_steady and not _is_racy(row_of(one.key), now)}

@@ -30,9 +30,8 @@ from .. import combine, tree, views
 from ..diff import changes, patch, steps
 from ..git import Git, readable
 from ..place import WORKSPACES, ignore_workspaces, located
-from . import checkout, packs, registration, repository, snapshot, trash
-
-_GIT_NEEDED = (2, 39)
+from ..trash import weigh
+from . import care, checkout, packs, registration, repository, snapshot, trash
 
 
 class WorktreeBackend:
@@ -323,53 +322,24 @@ class WorktreeBackend:
 
     # -- looking after
 
+    def weigh(self, workspace: Workspace) -> int:
+        return weigh(self.home, workspace)
+
+    def relax(self) -> None:
+        tree.relax(self.root, self.home)
+
     def repoint(self, workspace: Workspace) -> None:
         registration.repoint(Path(workspace.location), self._repository.admin_dir(workspace))
 
-    def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
-        version = self._git.line("version").split()[2]
-        fits = tuple(int(part) for part in version.split(".")[:2]) >= _GIT_NEEDED
-        yield Finding(check="git", ok=fits, message=f"git {version}", repair="" if fits else "Install git 2.39 or later.")
-        for workspace in workspaces:
-            yield self._inspect(workspace)
-        yield self._inspect_origins(workspaces)
-        lock = self._repository.git_dir / "index.lock"
-        yield Finding(
-            check="index lock",
-            ok=not lock.exists(),
-            message=f"{lock} exists" if lock.exists() else "no index lock in the checkout",
-            repair=f"If no git runs in {self.root}, remove {lock}." if lock.exists() else "",
-        )
+    def inspect(self, workspaces: Sequence[Workspace], known: Sequence[Workspace], quick: bool = False) -> Iterator[Finding]:
+        yield from care.look(self._repository, self._git, workspaces, known, quick)
 
-    def _inspect_origins(self, workspaces: Sequence[Workspace]) -> Finding:
-        named = [name for workspace in workspaces for name in (workspace.origin, workspace.base) if name]
-        said = self._git.run("cat-file", "--batch-check", stdin="".join(f"{name}\n" for name in named).encode()) if named else b""
-        lost = [line.split()[0].decode() for line in said.splitlines() if line.endswith(b" missing")]
-        return Finding(
-            check="snapshots",
-            ok=not lost,
-            message=f"snapshots are missing: {', '.join(lost)}" if lost else "all snapshots that workspaces descend from are there",
-            repair="They were collected by other means; copy the work out of these workspaces and delete them." if lost else "",
-        )
+    def mend(self, workspace: Workspace) -> Sequence[str]:
+        self._drop_dead_locks(workspace)
+        with as_ours():
+            located(workspace)
+            return [] if workspace.is_main else [*care.mend(self._repository, workspace, self.load(workspace.origin))]
 
-    def _inspect(self, workspace: Workspace) -> Finding:
-        try:
-            self._at(workspace)
-        except WorkspaceGone as missing:
-            return Finding(check=workspace.id, ok=False, message=missing.message, repair=missing.hint)
-        pointer = Path(workspace.location) / ".git"
-        if not workspace.is_main and not _points_to(pointer, self._repository.admin_dir(workspace)):
-            return Finding(
-                check=workspace.id,
-                ok=False,
-                message=f"{pointer} does not point to its git directory, so git run in there does not work on it.",
-                repair=f"Write this line to it: gitdir: {self._repository.admin_dir(workspace)}",
-            )
-        return Finding(check=workspace.id, ok=True, message=workspace.location)
-
-
-def _points_to(pointer: Path, admin: Path) -> bool:
-    try:
-        return not pointer.is_symlink() and pointer.read_text(errors="replace").strip() == f"gitdir: {admin}"
-    except OSError:
-        return False
+    def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
+        with as_ours():
+            return [*care.sweep(self._repository, known)]

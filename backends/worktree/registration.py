@@ -66,9 +66,32 @@ def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
     return Path(clone.location).parent / f".new-{clone.uid}", repository.home / "new" / clone.uid
 
 
+def notes(location: Path) -> dict[str, str]:
+    """Return what the files of a worktree's git directory say that never change (gitrepository-layout(5))."""
+    return {"commondir": "../..", "gitdir": f"{location}/.git", "locked": REASON}
+
+
+def register_again(repository: Repository, workspace: Workspace, origin: Snapshot) -> None:
+    """Make the git directory of a worktree that has none any more: its head and index are those that it was cloned with."""
+    _, staged = staging(repository, workspace)
+    tree.remove(staged)
+    git = _prepare_admin(repository, staged, Path(workspace.location), origin.head)
+    git.run("read-tree", origin.staged or commit_of(git, origin.head).tree)
+    admin = repository.admin_dir(workspace)
+    tree.remove(admin)
+    _register(staged, admin)
+
+
+def point(location: Path, admin: Path) -> None:
+    """Let the `.git` file of a worktree point to its git directory, whatever is there; a link in its place is replaced, not followed."""
+    draft = location / f".git-{os.urandom(6).hex()}"
+    draft.write_text(f"gitdir: {admin}\n")
+    draft.rename(location / ".git")
+
+
 def _prepare_admin(repository: Repository, admin: Path, location: Path, head: str) -> Git:
     admin.mkdir(parents=True)
-    for name, text in (("HEAD", head), ("commondir", "../.."), ("gitdir", f"{location}/.git"), ("locked", REASON)):
+    for name, text in {"HEAD": head, **notes(location)}.items():
         (admin / name).write_text(text + "\n")
     # Durable as a whole when it is registered, so not at every step.
     git = repository.git()

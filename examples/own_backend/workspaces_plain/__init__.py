@@ -350,7 +350,20 @@ class PlainBackend:
     def repoint(self, workspace: Workspace) -> None:
         """Nothing in a workspace names its location."""
 
-    def inspect(self, workspaces: Sequence[Workspace]) -> Iterator[Finding]:
+    def weigh(self, workspace: Workspace) -> int:
+        return sum(file.lstat().st_blocks * 512 for file in self._trash(workspace).rglob("*"))
+
+    def relax(self) -> None:
+        """Nothing here is made durable step by step."""
+
+    def mend(self, workspace: Workspace) -> Sequence[str]:
+        _folder(workspace)
+        return ()
+
+    def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
+        return ()
+
+    def inspect(self, workspaces: Sequence[Workspace], known: Sequence[Workspace], quick: bool = False) -> Iterator[Finding]:
         for workspace in workspaces:
             try:
                 place = str(_folder(workspace))

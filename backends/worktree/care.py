@@ -1,0 +1,203 @@
+"""Looking after worktrees: whether each is whole, what lies about that nobody knows, and putting both right without losing anything."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from workspaces.errors import BackendFailed, WorkspaceGone
+from workspaces.model import Finding, Snapshot, Workspace
+from workspaces.model import path_text as shown
+
+from .. import tree
+from ..git import Git, readable
+from ..place import WORKSPACES, located
+from . import registration
+from .repository import Repository
+
+_GIT_NEEDED = (2, 39)
+_DEAD = 3600.0
+"""Seconds after which a lock that some git left in a worktree is taken for a dead one's."""
+_LEFT = (".new-",)
+_NO_WORKSPACE = {".gitignore", ".trash"}
+
+
+def look(repository: Repository, git: Git, workspaces: Sequence[Workspace], known: Sequence[Workspace], quick: bool) -> Iterator[Finding]:
+    """See `Backend.inspect`."""
+    yield _version(git)
+    for workspace in workspaces:
+        yield _one(repository, workspace)
+    yield _snapshots(git, workspaces)
+    yield _strays(repository, known)
+    yield _listed(git)
+    yield _locks(repository)
+    if not quick:
+        yield _objects(git)
+
+
+def _version(git: Git) -> Finding:
+    version = git.line("version").split()[2]
+    fits = tuple(int(part) for part in version.split(".")[:2]) >= _GIT_NEEDED
+    return Finding(check="git", ok=fits, message=f"git {version}", repair="" if fits else "Install git 2.39 or later.")
+
+
+def _one(repository: Repository, workspace: Workspace) -> Finding:
+    admin = repository.admin_dir(workspace)
+    try:
+        location = located(workspace)
+    except WorkspaceGone as missing:
+        return Finding(check=workspace.id, ok=False, message=missing.message, repair=missing.hint)
+    if not (admin / "HEAD").exists():
+        repair = "workspaces doctor --repair registers it with git again."
+        return Finding(check=workspace.id, ok=False, message=f"git no longer knows it: {admin} is gone.", repair=repair)
+    if not workspace.is_main and (wrong := _misdirected(location, admin)):
+        repair = "workspaces doctor --repair puts that right, and touches no other file."
+        return Finding(check=workspace.id, ok=False, message=f"{wrong}, so git run in there does not work on it.", repair=repair)
+    return Finding(check=workspace.id, ok=True, message=workspace.location)
+
+
+def _misdirected(location: Path, admin: Path) -> str:
+    """Return which of the files by which a worktree and its git directory name each other is wrong, or nothing."""
+    pointer = location / ".git"
+    if pointer.is_symlink() or _text(pointer) != f"gitdir: {admin}":
+        return f"{pointer} does not point to its git directory"
+    wrong = [name for name, text in registration.notes(location).items() if name != "HEAD" and _text(admin / name) != text]
+    return f"{admin / wrong[0]} is not as it was made" if wrong else ""
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _snapshots(git: Git, workspaces: Sequence[Workspace]) -> Finding:
+    named = [name for workspace in workspaces for name in (workspace.origin, workspace.base) if name]
+    said = git.run("cat-file", "--batch-check", stdin="".join(f"{name}\n" for name in named).encode()) if named else b""
+    lost = [line.split()[0].decode() for line in said.splitlines() if line.endswith(b" missing")]
+    return Finding(
+        check="snapshots",
+        ok=not lost,
+        message=f"snapshots are missing: {', '.join(lost)}" if lost else "all snapshots that workspaces descend from are there",
+        repair="They were collected by other means; copy the work out of these workspaces and delete them." if lost else "",
+    )
+
+
+def _listed(git: Git) -> Finding:
+    reply = git.ask("worktree", "list", "--porcelain", "-z")
+    return Finding(
+        check="worktree list",
+        ok=reply.status == 0,
+        message="git lists the worktrees" if reply.status == 0 else f"git cannot list the worktrees: {readable(reply.err.strip()[:300])}",
+        repair="" if reply.status == 0 else f"Look at what lies in {git.common_dir / 'worktrees'}.",
+    )
+
+
+def _objects(git: Git) -> Finding:
+    reply = git.ask("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+    said = readable(" ".join((reply.out.decode(errors="replace") + reply.err).split())[:300])
+    whole = reply.status == 0
+    return Finding(
+        check="fsck",
+        ok=whole,
+        message="all that refs, heads and indexes name is there" if whole else f"git fsck: {said}",
+        repair="" if whole else "Objects of the repository are gone or damaged; fetch or copy them from another clone of it.",
+    )
+
+
+def _locks(repository: Repository) -> Finding:
+    there = [lock for name in ("index.lock", "HEAD.lock") if (lock := repository.git_dir / name).exists()]
+    there += [lock for name in ("packed-refs.lock", "config.lock") if (lock := repository.common_dir / name).exists()]
+    names = ", ".join(map(str, there))
+    return Finding(
+        check="locks of git",
+        ok=not there,
+        message=f"there is {names}" if there else "no lock of git's in the checkout",
+        repair=f"If no git runs in {repository.root}, remove it." if there else "",
+    )
+
+
+# -- what lies about ----------------------------------------------------------------------------------------------------------------------
+
+
+def _strays(repository: Repository, known: Sequence[Workspace]) -> Finding:
+    left = [*_half_made(repository, known), *_registrations(repository, known)]
+    folders = _unknown_folders(repository, known)
+    names = ", ".join(shown(os.fsencode(path)) for path in [*left, *folders][:5])
+    repair = "workspaces doctor --repair clears it away." if left else "Move what you need out of it, then remove it."
+    return Finding(
+        check="strays",
+        ok=not (left or folders),
+        message=f"no workspace that is remembered, and no call, explains {names}" if names else "nothing lies about that nobody knows",
+        repair=repair if names else "",
+    )
+
+
+def _half_made(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
+    """Return what calls that nobody knows of left of clones that they had not finished."""
+    uids = {workspace.uid for workspace in known}
+    trees = [place for place in (repository.root / WORKSPACES).glob(".new-*") if place.name.removeprefix(".new-") not in uids]
+    admins = [place for place in (repository.home / "new").glob("*") if place.name not in uids and _is_ours(repository, place)]
+    return [*trees, *admins]
+
+
+def _registrations(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
+    """Return the git directories of workspaces that are not remembered, and whose folders are gone."""
+    names = {f"{workspace.name}-{workspace.uid}" for workspace in known}
+    made = [admin for admin in (repository.common_dir / "worktrees").glob("*") if admin.name not in names and _is_ours(repository, admin)]
+    return [admin for admin in made if _text(admin / "locked") == registration.REASON and not Path(_text(admin / "gitdir")).exists()]
+
+
+def _is_ours(repository: Repository, admin: Path) -> bool:
+    """Return whether a git directory was made for this checkout: others may share the repository, and have workspaces of their own."""
+    return _text(admin / "gitdir").startswith(f"{repository.root / WORKSPACES}/")
+
+
+def _unknown_folders(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
+    names = {workspace.name for workspace in known} | _NO_WORKSPACE
+    folder = repository.root / WORKSPACES
+    there = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
+    return [entry for entry in there if entry.name not in names and not entry.name.startswith(_LEFT)]
+
+
+def sweep(repository: Repository, known: Sequence[Workspace]) -> Iterator[str]:
+    """Clear away what was half made, and set aside registrations of folders that are gone. See `Backend.sweep`."""
+    for place in _half_made(repository, known):
+        tree.remove(place)
+        yield f"removed {place}, which was half made"
+    for admin in _registrations(repository, known):
+        aside = repository.home / "trash" / "strays" / admin.name
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            admin.rename(aside)
+            yield f"moved {admin}, which no workspace has, to {aside}"
+
+
+# -- mending ------------------------------------------------------------------------------------------------------------------------------
+
+
+def mend(repository: Repository, workspace: Workspace, origin: Snapshot) -> Iterator[str]:
+    """Register a workspace with git again, at the commit where it was cloned, and let it and its git directory name each other."""
+    location, admin = located(workspace), repository.admin_dir(workspace)
+    if not (admin / "HEAD").exists():
+        registration.register_again(repository, workspace, origin)
+        yield f"registered {workspace.id} with git again; commits made in it before are found by git fsck --lost-found"
+    for name, text in registration.notes(location).items():
+        if name != "HEAD" and _text(admin / name) != text:
+            (admin / name).write_text(text + "\n")
+            yield f"mended {admin / name}"
+    for lock in admin.glob("*.lock"):
+        with suppress(FileNotFoundError):
+            if time.time() - lock.stat().st_mtime > _DEAD:
+                lock.unlink()
+                yield f"removed {lock}, which is old"
+    pointer = location / ".git"
+    if pointer.is_symlink() or _text(pointer) != f"gitdir: {admin}":
+        if pointer.is_dir() and not pointer.is_symlink():
+            raise BackendFailed(f"{pointer} is a folder: a repository of its own lies in {workspace.id}.", "Move it away by hand.")
+        registration.point(location, admin)
+        yield f"let {pointer} point to its git directory again"

@@ -1,0 +1,167 @@
+"""The store, lost or damaged in any way, is made again from its ledger; and one of another version is understood or refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support import Repo, clone
+
+from workspaces import Project
+from workspaces.errors import BackendFailed
+from workspaces.store import SCHEMA_VERSION
+
+
+@pytest.fixture
+def worked(project: Project, repo: Repo) -> Project:
+    """A project in which something of everything was done."""
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    clone(project, "below", "fix").write("below.txt", "below\n")
+    clone(project, "gone").write("gone.txt", "gone\n")
+    project.checkpoint("fix", "kept")
+    project.merge("fix")
+    project.delete(["gone"], discard_unmerged=True)
+    project.clone(name="leased", lease_seconds=600, request_key="a")
+    return project
+
+
+def file_of(repo: Repo) -> Path:
+    return repo.path / ".git" / "workspaces" / "store.sqlite"
+
+
+def told(repo: Repo) -> list[object]:
+    """Return all that the project says of itself."""
+    project = Project.open(repo.path)
+    status, log = project.status(include_deleted=True), project.log(1000)
+    return [status.workspaces, log.operations, project.clone(name="leased", lease_seconds=600, request_key="a").wire()]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["deleted", "emptied"])
+def test_a_store_that_was_lost_is_made_again_by_whoever_comes_next(worked: Project, repo: Repo, damage: Callable[[Path], object]) -> None:
+    before = told(repo)
+    damage(file_of(repo))
+    assert told(repo) == before
+    assert [finding for finding in Project.open(repo.path).doctor().findings if not finding.ok] == []
+    worked.restore("gone")
+    worked.restore("fix", "kept")
+    assert [each.verb for each in worked.undo().operations] == ["restore"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_bytes(b"\0" * file.stat().st_size),
+        lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+        lambda file: file.write_bytes(b"no database at all\n" * 1000),
+        lambda file: file.write_bytes(file.read_bytes()[:100] + b"\xff" * 8000 + file.read_bytes()[8100:]),
+    ],
+    ids=["zeroed", "truncated", "overwritten", "damaged within"],
+)
+def test_a_damaged_store_is_told_and_repaired(worked: Project, repo: Repo, damage: Callable[[Path], object]) -> None:
+    before = told(repo)
+    damage(file_of(repo))
+    with pytest.raises(BackendFailed, match="damaged") as error:
+        Project.open(repo.path).doctor()
+    assert "doctor --repair" in error.value.hint
+    assert "made store.sqlite again" in Project.mend_store(repo.path)
+    assert told(repo) == before
+    assert len(list(file_of(repo).parent.glob("store-*.damaged"))) == 1
+
+
+def test_an_old_copy_that_was_put_back_is_noticed(worked: Project, repo: Repo) -> None:
+    old = file_of(repo).read_bytes()
+    clone(worked, "later")
+    before = told(repo)
+    file_of(repo).write_bytes(old)
+    findings = {finding.check: finding for finding in worked.doctor().findings}
+    assert not findings["store"].ok
+    assert worked.doctor(repair=True).repaired
+    assert told(repo) == before
+
+
+def test_a_ledger_that_was_lost_or_damaged_is_made_again_from_the_store(worked: Project, repo: Repo) -> None:
+    ledger = file_of(repo).with_name("ledger.jsonl")
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join([*lines[:3], b"no line of it\n", *lines[4:]]))
+    assert worked.doctor(repair=True).repaired
+    ledger.unlink()
+    clone(worked, "later")
+    worked.undo()
+    file_of(repo).unlink()
+    assert [each.name for each in Project.open(repo.path).status(detail="names").workspaces] == ["main", "fix", "below", "leased"]
+    assert [finding for finding in worked.doctor().findings if not finding.ok] == []
+
+
+def test_a_line_that_a_crash_tore_is_none(worked: Project, repo: Repo) -> None:
+    before = told(repo)
+    with file_of(repo).with_name("ledger.jsonl").open("ab") as ledger:
+        ledger.write(b'[{"table":"workspaces","row":{"uid":')
+    file_of(repo).unlink()
+    assert told(repo) == before
+    clone(worked, "later")
+    file_of(repo).unlink()
+    assert Project.open(repo.path).find("later").name == "later"
+
+
+OLD = """
+CREATE TABLE projects (name TEXT PRIMARY KEY COLLATE NOCASE, root TEXT NOT NULL UNIQUE, backend TEXT NOT NULL, created TEXT NOT NULL);
+CREATE TABLE workspaces (
+    uid TEXT PRIMARY KEY, project TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE, location TEXT NOT NULL,
+    origin TEXT NOT NULL, phase TEXT NOT NULL, record TEXT NOT NULL);
+CREATE UNIQUE INDEX live_name ON workspaces (project, name) WHERE phase <> 'deleted';
+CREATE TABLE merges (
+    operation INTEGER NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, snapshot TEXT NOT NULL, head TEXT NOT NULL);
+CREATE TABLE restore_points (workspace TEXT NOT NULL, number INTEGER NOT NULL, operation INTEGER NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (workspace, number));
+CREATE TABLE meta (revision INTEGER NOT NULL);
+INSERT INTO meta VALUES (0);
+CREATE TABLE operations (id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL);
+CREATE INDEX unfinished ON operations (state) WHERE state = 'started';
+PRAGMA user_version = 1;
+"""
+"""The first schema, which had no ledger."""
+
+
+def test_a_store_of_the_first_schema_is_brought_along(worked: Project, repo: Repo) -> None:
+    before = Project.open(repo.path).status(include_deleted=True).workspaces
+    file = file_of(repo)
+    columns = {"projects": "*", "workspaces": "*", "merges": "*", "restore_points": "*", "operations": "id, project, state, record"}
+    with closing(sqlite3.connect(file)) as db:
+        rows = {table: db.execute(f"SELECT {names} FROM {table}").fetchall() for table, names in columns.items()}  # noqa: S608
+    file.unlink()
+    file.with_name("ledger.jsonl").unlink()
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript(OLD)
+        for table, found in rows.items():
+            db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(found[0]))})", found)  # noqa: S608
+        db.commit()
+    after = Project.open(repo.path).status(include_deleted=True).workspaces
+    assert [each.id for each in after] == [each.id for each in before]
+    assert worked.merge("below").status == "merged"
+    file.unlink()
+    assert [each.id for each in Project.open(repo.path).status(include_deleted=True).workspaces] == [each.id for each in before]
+
+
+def test_a_store_of_a_newer_schema_is_left_alone_until_a_person_says_so(worked: Project, repo: Repo) -> None:
+    before = told(repo)
+    with closing(sqlite3.connect(file_of(repo))) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    contents = file_of(repo).read_bytes()
+    with pytest.raises(BackendFailed, match="newer"):
+        Project.open(repo.path)
+    assert file_of(repo).read_bytes() == contents
+    assert Project.mend_store(repo.path)
+    assert told(repo) == before
+
+
+def test_what_was_acknowledged_while_the_store_was_lost_is_not_lost_with_it(worked: Project, repo: Repo) -> None:
+    """Every single write is in the ledger before it is acknowledged."""
+    for number in range(5):
+        clone(worked, f"w{number}")
+        file_of(repo).unlink()
+    names = {each.name for each in Project.open(repo.path).status(detail="names").workspaces}
+    assert {f"w{number}" for number in range(5)} <= names
