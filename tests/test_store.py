@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -40,8 +41,33 @@ def told(repo: Repo) -> list[object]:
     return [status.workspaces, log.operations, project.clone(name="leased", lease_seconds=600, request_key="a").wire()]
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["deleted", "emptied"])
-def test_a_store_that_was_lost_is_made_again_by_whoever_comes_next(worked: Project, repo: Repo, damage: Callable[[Path], object]) -> None:
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def zero(file: Path) -> None:
+    file.write_bytes(b"\0" * file.stat().st_size)
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def overwrite(file: Path) -> None:
+    file.write_bytes(b"no database at all\n" * 1000)
+
+
+def damage_within(file: Path) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100] + b"\xff" * 8000 + whole[8100:])
+
+
+@pytest.mark.parametrize("damage", [delete, empty], ids=lambda each: each.__name__)
+def test_a_store_that_was_lost_is_made_again_by_whoever_comes_next(worked: Project, repo: Repo, damage: Callable[[Path], None]) -> None:
     before = told(repo)
     damage(file_of(repo))
     assert told(repo) == before
@@ -51,17 +77,8 @@ def test_a_store_that_was_lost_is_made_again_by_whoever_comes_next(worked: Proje
     assert [each.verb for each in worked.undo().operations] == ["restore"]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda file: file.write_bytes(b"\0" * file.stat().st_size),
-        lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
-        lambda file: file.write_bytes(b"no database at all\n" * 1000),
-        lambda file: file.write_bytes(file.read_bytes()[:100] + b"\xff" * 8000 + file.read_bytes()[8100:]),
-    ],
-    ids=["zeroed", "truncated", "overwritten", "damaged within"],
-)
-def test_a_damaged_store_is_told_and_repaired(worked: Project, repo: Repo, damage: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize("damage", [zero, truncate, overwrite, damage_within], ids=lambda each: each.__name__)
+def test_a_damaged_store_is_told_and_repaired(worked: Project, repo: Repo, damage: Callable[[Path], None]) -> None:
     before = told(repo)
     damage(file_of(repo))
     with pytest.raises(BackendFailed, match="damaged") as error:

@@ -205,6 +205,8 @@ def set_aside(core: Core, workspace: Workspace, snapshot: Snapshot | None, hande
 def revive(core: Core, workspace: Workspace) -> Restored:
     """Bring a deleted workspace back, byte for byte."""
     with core.changing(workspace):
+        if core.store.workspace(workspace.uid) is None:
+            raise NotFound(f"{workspace.name} was removed for good meanwhile. Nothing was changed.", "status lists what there is.")
         operation = core.begin("revive", workspace)
         undo = partial(core.store.finish, operation.model_copy(update={"state": "failed"}), (workspace, "deleted"))
         back = workspace.model_copy(update={"state": "ready", "deleted": None, "restorable_until": None})
@@ -215,6 +217,7 @@ def revive(core: Core, workspace: Workspace) -> Restored:
             undo()
             raise
         core.store.finish(operation.model_copy(update={"state": "done"}), (back, "live"))
+        core.use([back.id])
     return Restored(
         summary=f"Restored {workspace.name}, as it was when it was deleted.",
         workspace=back,

@@ -1,0 +1,279 @@
+"""The doctor: whatever is broken by other means is found, named with its cure, and cured by --repair without losing anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support import Repo, clone, fingerprint
+
+from workspaces import Project
+from workspaces.errors import InvalidArgument, NotFound
+from workspaces.model import Workspace, now
+from workspaces.store import Store
+
+
+def admin_of(repo: Repo, name: str) -> Path:
+    (found,) = (repo.path / ".git" / "worktrees").glob(f"{name}-*")
+    return found
+
+
+def wrong(project: Project) -> list[str]:
+    return [finding.check for finding in project.doctor().findings if not finding.ok]
+
+
+def swap_pointer(repo: Repo, fix: Repo) -> None:
+    (fix.path / ".git").write_text("gitdir: /elsewhere\n")
+
+
+def link_pointer(repo: Repo, fix: Repo) -> None:
+    (fix.path / ".git").unlink()
+    (fix.path / ".git").symlink_to("/etc/passwd")
+
+
+def drop_pointer(repo: Repo, fix: Repo) -> None:
+    (fix.path / ".git").unlink()
+
+
+def redirect_admin(repo: Repo, fix: Repo) -> None:
+    (admin_of(repo, "fix") / "gitdir").write_text("/elsewhere/.git\n")
+
+
+def unlock_admin(repo: Repo, fix: Repo) -> None:
+    (admin_of(repo, "fix") / "locked").unlink()
+
+
+def drop_admin(repo: Repo, fix: Repo) -> None:
+    shutil.rmtree(admin_of(repo, "fix"))
+
+
+BREAKS: list[Callable[[Repo, Repo], None]] = [swap_pointer, link_pointer, drop_pointer, redirect_admin, unlock_admin, drop_admin]
+
+
+@pytest.mark.parametrize("break_it", BREAKS, ids=lambda each: each.__name__)
+def test_a_workspace_that_git_would_not_find_is_registered_again(
+    project: Project, repo: Repo, break_it: Callable[[Repo, Repo], None]
+) -> None:
+    repo.write("notes.md", "carried\n")
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.write("new.txt", "new\n")
+    status, user = fix.status(), fingerprint(repo)
+    break_it(repo, fix)
+    assert wrong(project) == ["shop/fix"]
+    diagnosis = project.doctor(repair=True)
+    assert diagnosis.repaired
+    assert [finding for finding in diagnosis.findings if not finding.ok] == []
+    assert (fix.status(), fix.read("cart.py"), fingerprint(repo)) == (status, "mine\n", user)
+    assert project.doctor(repair=True).repaired == ()
+    assert project.merge("fix", paths=["cart.py"]).status == "merged"
+
+
+def test_a_workspace_whose_folder_is_gone_goes_where_deleted_ones_are(project: Project) -> None:
+    fix = clone(project, "fix")
+    shutil.rmtree(fix.path)
+    assert wrong(project) == ["shop/fix"]
+    assert "set shop/fix aside" in project.doctor(repair=True).repaired[0]
+    assert wrong(project) == []
+    with pytest.raises(NotFound, match="Nothing is left"):
+        project.restore("fix")
+    assert clone(project, "fix").path.exists()
+
+
+def test_what_dead_calls_left_is_cleared_away_and_what_is_somebodys_is_not(project: Project, repo: Repo) -> None:
+    clone(project, "fix")
+    left = repo.path / ".workspaces" / ".new-0badf00d"
+    left.mkdir()
+    theirs = repo.path / ".workspaces" / "theirs"
+    theirs.mkdir()
+    (theirs / "work.txt").write_text("work\n")
+    dead = repo.path / ".git" / "worktrees" / "dead-0badf00d"
+    shutil.copytree(admin_of(repo, "fix"), dead)
+    (dead / "gitdir").write_text(f"{repo.path}/.workspaces/dead/.git\n")
+    assert wrong(project) == ["strays"]
+    diagnosis = project.doctor(repair=True)
+    assert (left.exists(), dead.exists()) == (False, False)
+    assert (theirs / "work.txt").read_text() == "work\n"
+    assert [finding.message for finding in diagnosis.findings if not finding.ok] == [
+        f"no workspace that is remembered, and no call, explains {theirs}"
+    ]
+
+
+@pytest.mark.parametrize("phase", ["creating", "deleting", "restoring"])
+def test_a_workspace_between_two_states_is_brought_to_rest(project: Project, repo: Repo, phase: str) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    if phase == "restoring":
+        project.delete(["fix"], discard_unmerged=True)
+    store = Store(repo.path / ".git" / "workspaces" / "store.sqlite")
+    phases = ("live", "deleted")
+    (row,) = [each for each in store.workspaces("shop", phases) if each.name == "fix"]
+    state = "deleted" if phase == "deleting" else "ready"
+    store.save(row.model_copy(update={"state": state, "deleted": now(), "restorable_until": now() + timedelta(days=1)}), phase)
+    assert "at rest" in wrong(project)
+    assert project.doctor(repair=True).repaired
+    assert wrong(project) == []
+    assert fix.path.exists() == (phase == "restoring")
+    if phase == "deleting":
+        project.restore("fix")
+    assert phase == "creating" or fix.read("cart.py") == "mine\n"
+
+
+def test_damaged_objects_of_the_repository_are_told(project: Project, repo: Repo) -> None:
+    blob = repo.git("rev-parse", "HEAD:cart.py")
+    (repo.path / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    assert wrong(project) == ["fsck"]
+    assert "missing" in next(finding.message for finding in project.doctor().findings if not finding.ok)
+    assert [finding.check for finding in project.doctor(quick=True).findings if not finding.ok] == []
+
+
+def test_repair_by_the_command_line(project: Project, repo: Repo) -> None:
+    clone(project, "fix")
+    store = repo.path / ".git" / "workspaces" / "store.sqlite"
+    store.write_bytes(b"\0" * store.stat().st_size)
+    program = [str(Path(sys.executable).with_name("workspaces")), "doctor"]
+    told = subprocess.run(program, cwd=repo.path, capture_output=True, text=True, check=False)
+    assert (told.returncode, "damaged" in told.stderr, "--repair" in told.stderr) == (1, True, True)
+    assert "Traceback" not in told.stderr
+    done = subprocess.run([*program, "--repair"], cwd=repo.path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "all well" in done.stderr) == (0, True)
+    assert Project.open(repo.path).find("fix").name == "fix"
+
+
+# -- gc -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def deleted_at(repo: Repo, name: str, days: float) -> Workspace:
+    """Let a workspace have been deleted so many days ago."""
+    store = Store(repo.path / ".git" / "workspaces" / "store.sqlite")
+    (row,) = [each for each in store.workspaces("shop", ("deleted",)) if each.name == name]
+    at = now() - timedelta(days=days)
+    aged = row.model_copy(update={"deleted": at, "restorable_until": at + timedelta(days=14)})
+    store.save(aged, "deleted")
+    return aged
+
+
+def test_gc_removes_what_had_its_term_and_says_so_before(project: Project, repo: Repo) -> None:
+    for name in ("old", "young"):
+        clone(project, name).write("big.bin", os.urandom(1 << 20))
+    project.delete(["old", "young"], discard_unmerged=True)
+    old = deleted_at(repo, "old", 15)
+    deleted_at(repo, "young", 13)
+    user = fingerprint(repo)
+    planned = project.gc(dry_run=True)
+    assert [(each.id, each.why) for each in planned.freed] == [("shop/old", "its term is over")]
+    assert planned.size > 1 << 20
+    assert (repo.path / ".git" / "workspaces" / "trash" / old.uid).exists()
+    done = project.gc()
+    assert (done.freed, "1 stay restorable" in done.summary) == (planned.freed, True)
+    assert not (repo.path / ".git" / "workspaces" / "trash" / old.uid).exists()
+    assert repo.git("for-each-ref", f"refs/workspaces/shop/{old.uid}/") == ""
+    with pytest.raises(NotFound):
+        project.restore("old")
+    project.restore("young")
+    assert (fingerprint(repo), wrong(project)) == (user, [])
+
+
+def test_gc_keeps_the_trash_within_its_size_and_nothing_young_goes(project: Project, repo: Repo) -> None:
+    repo.write("workspaces.local.toml", "[trash]\nmax_gb = 0.0015\n")
+    for name in ("one", "two", "three"):
+        clone(project, name).write("big.bin", os.urandom(1 << 20))
+    project.delete(["one", "two", "three"], discard_unmerged=True)
+    assert project.gc().freed == ()
+    for days, name in enumerate(("three", "two", "one"), 2):
+        deleted_at(repo, name, days)
+    assert [each.id for each in project.gc().freed] == ["shop/one", "shop/two"]
+
+
+def test_gc_takes_abandoned_workspaces_only_where_that_loses_nothing(project: Project, repo: Repo) -> None:
+    store = Store(repo.path / ".git" / "workspaces" / "store.sqlite")
+    for name in ("idle", "merged", "busy"):
+        project.clone(name=name, lease_seconds=60)
+        if name != "idle":
+            (repo.path / ".workspaces" / name / f"{name}.txt").write_text(f"{name}\n")
+    project.merge("merged")
+    for name in ("idle", "merged", "busy"):
+        store.lease(project.find(name).uid, 60, now() - timedelta(hours=1), "")
+    assert project.gc(dry_run=True).deleted == ()
+    planned = project.gc(abandoned=True, dry_run=True)
+    assert (set(planned.deleted), list(planned.kept)) == ({"shop/idle", "shop/merged"}, ["shop/busy"])
+    done = project.gc(abandoned=True)
+    assert (set(done.deleted), done.freed) == ({"shop/idle", "shop/merged"}, ())
+    assert [each.name for each in project.status(detail="names").workspaces] == ["main", "busy"]
+    project.restore("merged")
+    assert project.gc(abandoned=True, discard_unmerged=True).deleted == ("shop/busy",)
+
+
+def test_gc_on_the_command_line_asks_before_it_removes(project: Project, repo: Repo) -> None:
+    clone(project, "old")
+    project.delete(["old"])
+    deleted_at(repo, "old", 15)
+    program = [str(Path(sys.executable).with_name("workspaces")), "gc"]
+    asked = subprocess.run(program, cwd=repo.path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert (asked.returncode, "--yes" in asked.stderr, "old" in asked.stdout) == (2, True, True)
+    assert [each.name for each in project.status(include_deleted=True).workspaces] == ["main", "old"]
+    subprocess.run([*program, "--yes"], cwd=repo.path, check=True, capture_output=True)
+    assert [each.name for each in project.status(include_deleted=True).workspaces] == ["main"]
+
+
+# -- settings -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_term_of_the_trash_is_set_in_the_configuration(project: Project, repo: Repo) -> None:
+    repo.write("workspaces.toml", "[trash]\ndays = 3\n")
+    clone(project, "fix")
+    until = project.delete(["fix"]).restorable_until
+    assert until is not None
+    assert timedelta(days=2, hours=23) < until - now() <= timedelta(days=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("durabel = false\n", "Did you mean 'durable'"),
+        ("[trash]\ndays = 0\n", "trash.days"),
+        ("= no toml", "is no TOML"),
+        ("durable = 7\n", "durable"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused_by_name(project: Project, repo: Repo, text: str, said: str) -> None:
+    repo.write("workspaces.toml", text)
+    with pytest.raises(InvalidArgument, match=said):
+        project.clone(name="fix")
+
+
+def test_settings_are_not_read_through_a_link(project: Project, repo: Repo, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.toml").write_text("durable = false\n")
+    (repo.path / "workspaces.toml").symlink_to(tmp_path / "elsewhere.toml")
+    with pytest.raises(InvalidArgument, match="symbolic link"):
+        project.clone(name="fix")
+
+
+def test_speed_may_be_preferred_to_durability(repo: Repo, tmp_path: Path) -> None:
+    """With `durable = false` nothing is synced, and all works as it does."""
+    script = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+calls = []
+os.fsync = calls.append
+project = Project.initialize(Path(sys.argv[1]))
+fix = Path(project.clone(name=sys.argv[2]).workspaces[0].location)
+(fix / "cart.py").write_text(sys.argv[2])
+project.merge(sys.argv[2])
+print(len(calls))
+"""
+    counts: list[int] = []
+    for name, setting in (("safe", "true"), ("fast", "false")):
+        repo.write("workspaces.local.toml", f"durable = {setting}\n")
+        done = subprocess.run([sys.executable, "-c", script, str(repo.path), name], capture_output=True, text=True, check=True)
+        counts.append(int(done.stdout))
+    assert counts[0] > 5
+    assert counts[1] == 0
+    assert repo.read("cart.py") == "fast"
