@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test faults lint bench lock clean
 
 demo: $(STAMP)  ## sixteen agents on a copy of a repository (REPO=/path, default: this one)
 	$(BIN)/python examples/fan_out.py $(if $(REPO),--repo "$(REPO)")
 
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/pytest
+
+faults: $(STAMP)  ## kills and failing system calls at every point of every primitive (hours; ARGS='--budget 600', ARGS=--help)
+	cd tests && ../$(BIN)/python -m campaigns.faults $(ARGS)
 
 lint: $(STAMP)  ## style and types, of source, tests, examples and benchmarks
 	$(BIN)/ruff check .
