@@ -228,6 +228,33 @@ def test_a_killed_call_for_many_clones_leaves_none(project: Project, repo: Repo)
     assert len(project.clone(count=3, name="many").workspaces) == 3
 
 
+DIES_WRITING_DOWN = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+from workspaces.store import Store
+finish = Store.finish
+def die(self, *args, **named):
+    finish(self, *args, **named)
+    os._exit(9)
+Store.finish = die
+Project.open(Path(sys.argv[1])).undo()
+"""
+
+
+def dies(script: str, repo: Repo) -> None:
+    assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+
+
+def test_taking_a_merge_back_is_written_down_as_one(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    project.merge("fix")
+    dies(DIES_WRITING_DOWN, repo)
+    project = Project.open(repo.path)
+    assert [(each.verb, each.state) for each in project.log().operations[:2]] == [("restore", "done"), ("merge", "undone")]
+    assert project.merge("fix").status == "merged"
+
+
 LOOKER = """
 import sys
 from pathlib import Path

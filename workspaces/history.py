@@ -163,11 +163,10 @@ def record_restore(core: Core, operation: Operation, workspace: Workspace) -> No
     """Write a restore down that the workspace's files and head already have; recovery does the same after a crash."""
     note = operation.outcome
     point = RestorePoint.model_validate(note["point"])
-    core.store.finish(operation.model_copy(update={"state": "done"}), point=(workspace.uid, point))
     known = {each.id: each for each in core.store.operations(core.row.name, limit=10**6)}
-    for number, state in ((note["undoes"], "undone"), (note["redoes"], "done")):
-        if isinstance(number, int) and number in known:
-            core.store.finish(known[number].model_copy(update={"state": state}))
+    states = ((note["undoes"], "undone"), (note["redoes"], "done"))
+    others = [known[number].model_copy(update={"state": state}) for number, state in states if isinstance(number, int) and number in known]
+    core.store.finish(operation.model_copy(update={"state": "done"}), point=(workspace.uid, point), others=others)
 
 
 def _refreshed(core: Core, workspace: Workspace) -> Workspace:

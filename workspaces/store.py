@@ -261,11 +261,14 @@ class Store:
         *saved: tuple[Workspace, str],
         merged: MergeRow | None = None,
         point: tuple[str, RestorePoint] | None = None,
+        others: Sequence[Operation] = (),
     ) -> Operation:
-        """Write an operation's end, and the workspaces (with their phases), the merge and the restore point that it brought, as one."""
+        """Write an operation's end, and the workspaces (with their phases), the merge and the restore point that it brought, as one; and with it
+        the states of others that it took back or made stand again."""
         with self._write() as page:
             project = page.db.execute("SELECT project FROM operations WHERE id = ?", (operation.id,)).fetchone()
-            page.put("operations", _entry(str(project[0]), operation))
+            for each in (operation, *others):
+                page.put("operations", _entry(str(project[0]), each))
             for workspace, phase in saved:
                 page.put("workspaces", _row(workspace, phase))
             if merged is not None:
