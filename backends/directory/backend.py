@@ -306,6 +306,7 @@ class DirectoryBackend:
             location=Path(workspace.location),
             aside=self._aside(workspace),
             done=self.home / "moves" / f"{workspace.uid}.done",
+            scratch=self._scratch,
             old=before.manifest,
             new=after.manifest,
             keys=Index.load(self._index(workspace), self._archive).keys,

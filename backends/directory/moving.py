@@ -38,6 +38,7 @@ class Move:
     location: Path
     aside: Path
     done: Path
+    scratch: Path
     old: Manifest
     new: Manifest
     keys: Mapping[str, str]
@@ -110,8 +111,18 @@ def _end(move: Move) -> None:
     move.done.parent.mkdir(parents=True, exist_ok=True)
     move.done.write_bytes((move.aside / "plan").read_bytes())
     tree.sync_all(move.done.parent)
-    with suppress(OSError):
-        tree.remove(move.aside)
+    _discard(move)
+
+
+def _discard(move: Move) -> None:
+    """Remove what a move that is done left aside. What cannot be removed now lies where the next call clears away what nobody holds."""
+    gone = move.scratch / f"moved-{os.urandom(6).hex()}"
+    with suppress(OSError):  # in a subvolume of its own it can only be removed in its place
+        move.aside.rename(gone)
+        (gone / "plan").rename(gone / "lock")
+    for place in (gone, move.aside):
+        with suppress(OSError):
+            tree.remove(place)
 
 
 def _clear(move: Move) -> None:
@@ -370,6 +381,7 @@ def settle(move: Move) -> bool:
     todo = list(_planned(move, move.aside / "plan"))
     ended = list(_planned(move, move.done)) if not todo else []
     if ended:
+        _discard(move)
         return not _is_still_old(move, ended)
     if todo:
         try:
