@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +37,7 @@ def ignore_workspaces(folder: Path) -> None:
     """See that the folder of the workspaces, if there is one, ignores itself: a clean in the project takes the file away."""
     ignore = folder / ".gitignore"
     if folder.is_dir() and not folder.is_symlink() and not ignore.exists():
-        draft = folder / f".gitignore-{os.urandom(4).hex()}"
+        draft = folder / ".gitignore.new"  # one name for all: whoever comes after a kill completes it
         draft.write_text("*\n")
-        draft.rename(ignore)
+        with suppress(FileNotFoundError):
+            draft.rename(ignore)

@@ -54,3 +54,11 @@ def test_what_a_move_cannot_remove_is_cleared_away_later(survey: Repo) -> None:
     clone(project, "fix").write("table.csv", "2\n")
     assert hit(lambda: Project.open(survey.path).merge("fix").status, Fault("EIO", 1, lasting=True, of="unlinkat old")) == "merged"
     assert broken(survey.path) == []
+
+
+def test_a_file_that_could_not_be_made_leaves_no_draft_among_the_workspaces(survey: Repo) -> None:
+    Project.initialize(survey.path)
+    for fault in (Fault("ENOSPC", 2, of=".gitignore"), Fault("kill", 3, of=".gitignore")):
+        (survey.path / ".workspaces" / ".gitignore").unlink(missing_ok=True)
+        hit(lambda: Project.open(survey.path).status(), fault)
+    assert broken(survey.path) == []
