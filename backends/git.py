@@ -16,7 +16,7 @@ from pathlib import Path
 
 from git.cmd import Git as Runner
 
-from workspaces.errors import BackendFailed, Busy, Details, NoSpace
+from workspaces.errors import BackendFailed, Busy, Details, NoSpace, as_ours
 
 from . import tree
 
@@ -104,7 +104,7 @@ class Git:
     def ask(self, *args: str | bytes, stdin: bytes | int = b"", literal: bool = True) -> Reply:
         """Run git and return whatever it answers."""
         environment = self._environment(literal)
-        with tempfile.TemporaryFile() as file:
+        with as_ours(), tempfile.TemporaryFile() as file:
             if isinstance(stdin, bytes):
                 file.write(stdin)
                 file.seek(0)

@@ -1,6 +1,7 @@
 """The verbs that users know, on one open project. Every face calls these and nothing below them.
 
 Verbs block, know no event loop and print nothing. `progress` is told at every safe point how far a call is, and may raise `Interrupted` there.
+What the operating system refuses anywhere below leaves as an error of ours.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from workspaces import backend as backends
 from workspaces import cloning, collection, comparison, config, doctor, history, merging, overview, recovery, removal, requests
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, NoProject, NotAProject
+from workspaces.errors import Exists, NoProject, NotAProject, as_ours
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
     MAIN,
@@ -54,6 +55,7 @@ class Project:
         self._core = Core(row, backend, store, Locks(backend.home / "locks", patience), recovery.recover, actor=actor)
 
     @classmethod
+    @as_ours()
     def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "") -> Project:
         """Make the folder that `path` is in a project, or open it if it is one. Changes no file of the user's."""
         found = backends.choose(path, backend)
@@ -67,6 +69,7 @@ class Project:
         return project
 
     @classmethod
+    @as_ours()
     def open(cls, path: Path, actor: str = "", patience: float = PATIENCE) -> Project:
         """Open the project that `path` is in. Raises `NoProject` when nobody has initialized it."""
         found = backends.find(path)
@@ -105,6 +108,7 @@ class Project:
     def root(self) -> Path:
         return Path(self._core.row.root)
 
+    @as_ours()
     def described(self) -> Initialized:
         """Return what `initialize` answers."""
         core = self._core
@@ -119,6 +123,7 @@ class Project:
 
     # -- the verbs
 
+    @as_ours()
     def clone(
         self,
         source: str = MAIN,
@@ -139,6 +144,7 @@ class Project:
 
         return requests.once(self._ready(source), request_key, "clone", asked, Cloned, act)
 
+    @as_ours()
     def compare(
         self,
         workspaces: Sequence[str],
@@ -152,6 +158,7 @@ class Project:
         """Say what each workspace changed and what conflicts with what. See `comparison.compare`."""
         return comparison.compare(self._ready(*workspaces, base), workspaces, base, detail, paths, cursor, max_chars, progress)
 
+    @as_ours()
     def merge(
         self,
         source: str,
@@ -174,6 +181,7 @@ class Project:
 
         return requests.once(self._ready(source, target), request_key, "merge", asked, MergeResult, act)
 
+    @as_ours()
     def delete(
         self,
         workspaces: Sequence[str],
@@ -189,6 +197,7 @@ class Project:
 
         return requests.once(self._ready(), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act)
 
+    @as_ours()
     def status(
         self,
         workspaces: Sequence[str] = (),
@@ -199,48 +208,59 @@ class Project:
         """Return the tree of workspaces. See `overview.status`."""
         return overview.status(self._ready(*workspaces), workspaces, detail, include_deleted, progress)
 
+    @as_ours()
     def checkpoint(self, workspace: str, label: str = "") -> Checkpointed:
         """Keep a workspace as it is now. See `history.checkpoint`."""
         return history.checkpoint(self._ready(workspace), workspace, label)
 
+    @as_ours()
     def restore(self, workspace: str, to: str = "") -> Restored:
         """Bring a workspace back. See `history.restore`."""
         return history.restore(self._ready(workspace), workspace, to)
 
+    @as_ours()
     def lease(self, workspace: str, seconds: int) -> Workspace:
         """Take a workspace for so many seconds after each call that names it; 0 for ever. See `cloning.lease`."""
         return cloning.lease(self._ready(), workspace, seconds)
 
+    @as_ours()
     def undo(self, operation: int = 0) -> Undone:
         """Take back an operation (its number in the log), or the last one that stands. See `history.undo`."""
         return history.undo(self._ready(), operation)
 
+    @as_ours()
     def redo(self) -> Undone:
         """Do again what the last undo took back. See `history.redo`."""
         return history.redo(self._ready())
 
+    @as_ours()
     def gc(self, abandoned: bool = False, discard_unmerged: bool = False, dry_run: bool = False, progress: Progress = silent) -> Collected:
         """Remove for good what was deleted and whose term is over. See `collection.gc`."""
         return collection.gc(self._ready(), abandoned, discard_unmerged, dry_run, progress)
 
+    @as_ours()
     def log(self, limit: int = 50) -> Log:
         """Return what was done, newest first."""
         return history.log(self._core, limit)
 
+    @as_ours()
     def doctor(self, repair: bool = False, quick: bool = False) -> Diagnosis:
         """Look whether everything is whole, and put right what is not. See `doctor.doctor`."""
         return doctor.doctor(self._ready(), repair, quick)
 
     @classmethod
+    @as_ours()
     def mend_store(cls, path: Path) -> str:
         """Make a damaged store of the project at `path` again, before anything can be opened. Returns what was done, or nothing if it was whole."""
         store = Store(backends.find(path).home / "store.sqlite")
         return store.repair() if store.exists and store.flaws() else ""
 
+    @as_ours()
     def find(self, workspace: str) -> Workspace:
         """Return the workspace that an id, a name or a path means."""
         return self._core.find(workspace)
 
+    @as_ours()
     def holds(self, workspace: str) -> bool:
         """Return whether an id, name or path means a workspace of this project, live or deleted."""
         known = [*self._core.live(), *self._core.store.workspaces(self.name, ("deleted",))]
@@ -248,6 +268,7 @@ class Project:
         real = os.path.realpath(workspace) if workspace.startswith("/") else ""
         return any(bare == each.name.lower() or real == each.location for each in known)
 
+    @as_ours()
     def revision(self) -> int:
         """Return a number that grows with everything that is written about this project."""
         return self._core.store.revision()
