@@ -10,7 +10,9 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -55,6 +57,8 @@ _ENVIRONMENT = {
 }
 _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND"}
 """What people set for themselves and none of our commands looks at."""
+_COARSE = 0.05
+"""Seconds by which the clock of a file system may be behind."""
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.[^.]+$", re.DOTALL)
 
 
@@ -103,7 +107,7 @@ class Git:
 
     def ask(self, *args: str | bytes, stdin: bytes | int = b"", literal: bool = True) -> Reply:
         """Run git and return whatever it answers."""
-        environment = self._environment(literal)
+        environment, started = self._environment(literal), time.time()
         with as_ours(), tempfile.TemporaryFile() as file:
             if isinstance(stdin, bytes):
                 file.write(stdin)
@@ -119,7 +123,25 @@ class Git:
                 # The only inheritable descriptors of this process are the locks that it holds, which an orphan of ours must keep.
                 close_fds=False,
             )
+        if status < 0:
+            self._drop_locks(started)
         return Reply(status, out, err)
+
+    def left_locks(self) -> Iterator[Path]:
+        """Yield where a git that is killed leaves locks in everybody's way: on the index, and on the head and its branch."""
+        yield Path(f"{self.index or self.git_dir / 'index'}.lock")
+        yield self.git_dir / "HEAD.lock"
+        with suppress(OSError, UnicodeDecodeError):
+            kind, _, branch = (self.git_dir / "HEAD").read_text().strip().partition("ref: ")
+            if branch and not kind:
+                yield self.common_dir / f"{branch}.lock"
+
+    def _drop_locks(self, since: float) -> None:
+        """Remove the locks that are nobody's any more, since the git that made them was killed by a signal."""
+        for lock in (*self.left_locks(), self.common_dir / "packed-refs.lock"):
+            with suppress(FileNotFoundError):
+                if lock.stat().st_mtime > since - _COARSE:
+                    lock.unlink()
 
     def head_of(self, *args: str | bytes, limit: int) -> bytes:
         """Run git and return the first `limit` bytes of its output, however much there is."""

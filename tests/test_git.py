@@ -2,13 +2,80 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support import Repo, clone
 
 from workspaces import Project
+from workspaces.errors import TargetMoved
+
+Instead = Callable[[str], None]
+
+
+@pytest.fixture
+def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instead:
+    """Return what lets a script see git's arguments first; `real` is git itself there."""
+
+    def put(script: str) -> None:
+        program = tmp_path / "bin" / "git"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nreal={shutil.which("git")}\ncase "$*" in\n{script} ;;\nesac\nexec $real "$@"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    return put
+
+
+def locks(repo: Repo) -> list[Path]:
+    return [lock for lock in (repo.path / ".git").rglob("*.lock") if "workspaces" not in lock.parts]
+
+
+def test_a_killed_git_leaves_no_lock_in_a_clone(project: Project, repo: Repo, instead: Instead) -> None:
+    instead('*update-index*) touch "$GIT_DIR/index.lock"; kill -9 $$')
+    clone(project, "fix").write("cart.py", "mine\n")
+    assert locks(repo) == []
+
+
+def test_a_killed_git_leaves_no_lock_on_the_branch(project: Project, repo: Repo, instead: Instead) -> None:
+    clone(project, "fix").write("new/file.txt", "mine\n")
+    instead('*update-ref*HEAD*) touch "$GIT_DIR/HEAD.lock" "$GIT_DIR/refs/heads/trunk.lock" "$GIT_DIR/packed-refs.lock"; kill -9 $$')
+    with pytest.raises(TargetMoved):
+        project.merge("fix")
+    assert locks(repo) == []
+    assert repo.status() == []
+
+
+def test_a_lock_that_was_there_before_is_not_ours(project: Project, repo: Repo, instead: Instead) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    lock = repo.path / ".git" / "packed-refs.lock"
+    lock.touch()
+    os.utime(lock, (1, 1))
+    instead("*update-ref*HEAD*) kill -9 $$")
+    with pytest.raises(TargetMoved):
+        project.merge("fix")
+    assert lock.exists()
+
+
+def test_a_git_that_is_killed_after_it_moved_the_head_has_merged(project: Project, repo: Repo, instead: Instead) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    instead('*update-ref*HEAD*) $real "$@"; kill -9 $$')
+    assert project.merge("fix").status == "merged"
+    assert repo.status() == []
+    assert repo.git("show", "HEAD:cart.py") == "mine"
+
+
+def test_the_lock_of_a_git_that_was_killed_on_a_restore_point_is_no_obstacle(project: Project, repo: Repo) -> None:
+    clone(project, "fix")
+    (own,) = (repo.path / ".git" / "refs" / "workspaces" / "shop").iterdir()
+    (own / "at").mkdir()
+    (own / "at" / "1.lock").touch()
+    assert project.checkpoint("fix").restore_point == "fix@1"
 
 
 SHORT_OF_DESCRIPTORS = """

@@ -228,6 +228,29 @@ def test_a_killed_call_for_many_clones_leaves_none(project: Project, repo: Repo)
     assert len(project.clone(count=3, name="many").workspaces) == 3
 
 
+DIES_AT_THE_HEAD = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import workspaces.backends.worktree.checkout as checkout
+def die(move):
+    for name in ("HEAD.lock", "refs/heads/trunk.lock"):
+        (move.git.git_dir / name).touch()
+    os._exit(9)
+checkout._updated_head = die
+Project.open(Path(sys.argv[1])).merge("fix")
+"""
+DIES_ROLLING_BACK = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import workspaces.backends.worktree.registration as registration
+def die(repository, *rest):
+    (repository.common_dir / "packed-refs.lock").touch()
+    os._exit(9)
+registration.fork = die
+Project.open(Path(sys.argv[1])).clone(name="fix")
+"""
 DIES_WRITING_DOWN = """
 import os, sys
 from pathlib import Path
@@ -244,6 +267,26 @@ Project.open(Path(sys.argv[1])).undo()
 
 def dies(script: str, repo: Repo) -> None:
     assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+
+
+def test_locks_that_a_dead_git_left_on_the_branch_are_taken_away(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    dies(DIES_AT_THE_HEAD, repo)
+    project.checkpoint("main")
+    assert list((repo.path / ".git").glob("*.lock")) + list((repo.path / ".git" / "refs").rglob("*.lock")) == []
+    assert project.merge("fix").status in ("merged", "up_to_date")
+    assert repo.status() == []
+
+
+def test_a_lock_that_a_dead_git_left_on_the_packed_refs_does_not_keep_a_clone_from_being_taken_back(project: Project, repo: Repo) -> None:
+    clone(project, "first")
+    dies(DIES_ROLLING_BACK, repo)
+    until = time.monotonic() + 10
+    while any(operation.state == "started" for operation in project.log().operations) and time.monotonic() < until:
+        time.sleep(0.1)
+        project = Project.open(repo.path)
+    whole(project, repo)
+    assert not (repo.path / ".git" / "packed-refs.lock").exists()
 
 
 def test_taking_a_merge_back_is_written_down_as_one(project: Project, repo: Repo) -> None:

@@ -124,6 +124,8 @@ class WorktreeBackend:
     def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
         refs = {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {})
         lines = [f"update {trash.prefix(workspace)}{name} {value}\n" for name, value in refs.items()]
+        for name in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
+            (self._repository.common_dir / f"{trash.prefix(workspace)}{name}.lock").unlink(missing_ok=True)
         self._lasting(self._git).run("update-ref", "--stdin", stdin="".join(lines).encode())
 
     # -- freezing and looking

@@ -155,9 +155,6 @@ def _switch(git: Git, view: Git, old: str, new: str) -> None:
         reply = view.ask(*args)
     if reply.status == 0:
         return
-    if reply.status < 0:
-        # Killed by a signal: its lock is nobody's any more.
-        (git.git_dir / "index.lock").unlink(missing_ok=True)
     if "not uptodate" in reply.err or "would be overwritten" in reply.err or "would lose" in reply.err:
         raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
     raise refusal(args, reply)
@@ -206,7 +203,8 @@ def _move_head(move: Move) -> None:
     if move.new.head == move.old.head:
         return
     reply = _updated_head(move)
-    if reply.status != 0:
+    # A git that is killed may have moved it already.
+    if reply.status != 0 and head_of(move.git).id != move.new.head:
         _settle_back(move, _progress(move)[0])
         raise TargetMoved(
             f"The head of {move.git.work_tree} could not be moved: {readable(' '.join(reply.err.split()))}. Nothing was changed.",
@@ -230,7 +228,8 @@ def settle(move: Move, since: datetime) -> bool:
     """End a move that began at `since` and was interrupted: forward when all files have arrived, else back. A file that holds anything else
     is left alone."""
     git, old, new = move.git, move.old, move.new
-    _drop_stale_lock(git.git_dir / "index.lock", since)
+    for lock in git.left_locks():
+        drop_stale_lock(lock, since)
     if new.head != old.head and head_of(git).id == new.head:
         return True
     if git.ask("cat-file", "-e", f"{new.contents}^{{tree}}").status != 0:
@@ -296,8 +295,8 @@ def _settle_back(move: Move, arrived: list[Step]) -> None:
     git.ask("update-index", "-q", "--refresh")
 
 
-def _drop_stale_lock(lock: Path, since: datetime) -> None:
-    """Remove the index lock of a git of ours that was killed with its server: made since the move began, and not touched for a while."""
+def drop_stale_lock(lock: Path, since: datetime) -> None:
+    """Remove the lock of a git of ours that was killed with its server: made since the operation began, and not touched for a while."""
     with suppress(FileNotFoundError):
         made = lock.stat().st_mtime
         if made < since.timestamp() - 1:

@@ -13,6 +13,7 @@ from .. import tree
 from ..git import Git
 from ..trash import bring_back, forget_places, in_trash, places, put_away
 from . import registration
+from .checkout import drop_stale_lock
 from .repository import Repository
 from .snapshot import IDENTITY, copied, write_commit
 
@@ -50,6 +51,8 @@ def purge(repository: Repository, workspace: Workspace) -> None:
     if admin.exists():
         tree.remove(Path(workspace.location))
         tree.remove(admin)
+    # A git that died at this very step leaves it; refs are taken away under it alone.
+    drop_stale_lock(repository.common_dir / "packed-refs.lock", workspace.created)
     git = repository.git()
     refs = git.run("for-each-ref", "--format=delete %(refname)", prefix(workspace))
     if refs:
