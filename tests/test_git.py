@@ -49,6 +49,7 @@ def test_a_killed_git_leaves_no_lock_on_the_branch(project: Project, repo: Repo,
         project.merge("fix")
     assert locks(repo) == []
     assert repo.status() == []
+    assert not (repo.path / "new").exists()
 
 
 def test_a_lock_that_was_there_before_is_not_ours(project: Project, repo: Repo, instead: Instead) -> None:

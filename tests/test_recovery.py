@@ -240,6 +240,17 @@ def die(move):
 checkout._updated_head = die
 Project.open(Path(sys.argv[1])).merge("fix")
 """
+DIES_AT_A_FOLDER = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import workspaces.backends.worktree.checkout as checkout
+def die(git, view, old, new):
+    (git.work_tree / "new" / "deep").mkdir(parents=True)
+    os._exit(9)
+checkout._switch = die
+Project.open(Path(sys.argv[1])).merge("fix")
+"""
 DIES_ROLLING_BACK = """
 import os, sys
 from pathlib import Path
@@ -276,6 +287,13 @@ def test_locks_that_a_dead_git_left_on_the_branch_are_taken_away(project: Projec
     assert list((repo.path / ".git").glob("*.lock")) + list((repo.path / ".git" / "refs").rglob("*.lock")) == []
     assert project.merge("fix").status in ("merged", "up_to_date")
     assert repo.status() == []
+
+
+def test_folders_that_a_dead_git_made_go(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("new/deep/file.txt", "mine\n")
+    dies(DIES_AT_A_FOLDER, repo)
+    project = Project.open(repo.path)
+    assert not (repo.path / "new").exists()
 
 
 def test_a_lock_that_a_dead_git_left_on_the_packed_refs_does_not_keep_a_clone_from_being_taken_back(project: Project, repo: Repo) -> None:

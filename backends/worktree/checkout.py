@@ -284,6 +284,9 @@ def _settle_back(move: Move, arrived: list[Step]) -> None:
         if step.old is None:
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(root, step.path))
+    for step in steps(git, old.contents, new.contents):
+        if step.old is None:
+            _drop_empty_folders(root, step.path)
     with copied(git, move.scratch) as view:
         view.run("read-tree", old.contents)
         there = [step.path + b"\0" for step in arrived if step.old is not None]
@@ -293,6 +296,17 @@ def _settle_back(move: Move, arrived: list[Step]) -> None:
     elif not move.whole and new.head != old.head:
         write_index(git, steps(git, new.head, old.head))
     git.ask("update-index", "-q", "--refresh")
+
+
+def _drop_empty_folders(root: bytes, path: bytes) -> None:
+    """Remove the folders on the way to a path in which nothing is, as git does when it removes a file: a killed one makes them first."""
+    with suppress(OSError):
+        while path := os.path.dirname(path):
+            place = os.path.join(os.path.realpath(root), path)
+            if os.path.realpath(place) != place:  # a link leads elsewhere
+                return
+            with suppress(FileNotFoundError):
+                os.rmdir(place)
 
 
 def drop_stale_lock(lock: Path, since: datetime) -> None:
