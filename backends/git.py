@@ -57,6 +57,8 @@ _ENVIRONMENT = {
 }
 _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND"}
 """What people set for themselves and none of our commands looks at."""
+_UNREAD = re.compile(r"^warning: .*: (?:Too many open files.*|Input/output error|Cannot allocate memory)$", re.MULTILINE)
+"""What git only warns of: it goes on without a folder, or a .gitignore, that it could not read at the moment, and says that all is well."""
 _COARSE = 0.05
 """Seconds by which the clock of a file system may be behind."""
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.[^.]+$", re.DOTALL)
@@ -106,7 +108,7 @@ class Git:
         return self.run(*args, stdin=stdin, literal=literal).split(b"\0")[:-1]
 
     def ask(self, *args: str | bytes, stdin: bytes | int = b"", literal: bool = True) -> Reply:
-        """Run git and return whatever it answers."""
+        """Run git and return whatever it answers. Raises only where the answer cannot be believed, since git could not read all that it is about."""
         environment, started = self._environment(literal), time.time()
         with as_ours(), tempfile.TemporaryFile() as file:
             if isinstance(stdin, bytes):
@@ -125,7 +127,10 @@ class Git:
             )
         if status < 0:
             self._drop_locks(started)
-        return Reply(status, out, err)
+        reply = Reply(status, out, err)
+        if _UNREAD.search(err):
+            raise refusal(args, reply)
+        return reply
 
     def left_locks(self) -> Iterator[Path]:
         """Yield where a git that is killed leaves locks in everybody's way: on the index, and on the head and its branch."""

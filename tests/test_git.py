@@ -13,7 +13,7 @@ import pytest
 from support import Repo, clone
 
 from workspaces import Project
-from workspaces.errors import TargetMoved
+from workspaces.errors import BackendFailed, TargetMoved
 
 Instead = Callable[[str], None]
 
@@ -77,6 +77,14 @@ def test_the_lock_of_a_git_that_was_killed_on_a_restore_point_is_no_obstacle(pro
     (own / "at").mkdir()
     (own / "at" / "1.lock").touch()
     assert project.checkpoint("fix").restore_point == "fix@1"
+
+
+def test_a_snapshot_holds_all_that_is_there_or_is_none(project: Project, instead: Instead) -> None:
+    """git leaves a folder out that it cannot open for lack of descriptors, warns, and says that all is well."""
+    clone(project, "fix").write("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/file.txt", "mine\n")
+    instead("*add*-A*) ulimit -n 16")
+    with pytest.raises(BackendFailed, match="Too many open files"):
+        project.merge("fix")
 
 
 SHORT_OF_DESCRIPTORS = """
