@@ -176,6 +176,7 @@ def _furnish(root: Path, with_git: bool) -> None:
     (root / "link").symlink_to("cart.py")
     if with_git:
         write(root, ".gitignore", ".env\n")
+        write(root, ".worktreeinclude", ".env\n")
         _version(root)
     write(root, ".env", "SECRET=1\n")
     write(root, "notes.md", "# Notes\nuncommitted\n")
