@@ -430,6 +430,46 @@ def test_a_move_of_nothing_but_a_folder_is_remembered_after_a_kill(survey: Proje
     assert (data.path / "empty").is_dir()
 
 
+KILLED_AT_THE_END = """
+import os, signal, sys
+from pathlib import Path
+from workspaces import Project
+left = int(sys.argv[2])
+done = False
+found = os.listdir
+os.listdir = lambda folder: sorted(found(folder))  # an order of the file system's: the plan comes last
+def die(event, about):
+    '''Die at a step of the clearing away that follows a move which is done.'''
+    global done, left
+    if event == 'open' and str(about[0]).endswith('.done') and about[1] != 'r':
+        done = True
+    if done and event in ('os.remove', 'os.rename', 'os.rmdir'):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+project = Project.open(Path(sys.argv[1]))
+sys.addaudithook(die)
+project.merge('fix')
+"""
+
+
+@pytest.mark.parametrize("moment", range(1, 9))
+def test_a_move_that_is_done_stays_done_while_what_it_left_is_cleared_away(survey: Project, data: Repo, moment: int) -> None:
+    data.write("goes.txt", "old\n")
+    data.write("changes.txt", "old\n")
+    fix = clone(survey, "fix")
+    (fix.path / "goes.txt").unlink()
+    fix.write("changes.txt", "new\n")
+    fix.write("comes.txt", "new\n")
+    command = [sys.executable, "-c", KILLED_AT_THE_END, str(data.path), str(moment)]
+    assert subprocess.run(command, check=False).returncode == -9
+    again = Project.open(data.path)
+    assert (again.log().operations[0].verb, again.log().operations[0].state) == ("merge", "done")
+    assert {name: (data.path / name).exists() for name in ("goes.txt", "comes.txt")} == {"goes.txt": False, "comes.txt": True}
+    assert data.read("changes.txt") == "new\n"
+    assert [entry.name for entry in (data.path / ".workspaces" / ".state" / "moves").iterdir()] == ["survey-main.done"]
+
+
 def test_what_a_merge_does_not_bring_keeps_its_times(survey: Project, data: Repo) -> None:
     data.write("large.bin", os.urandom(1 << 20))
     survey.checkpoint("main", "start")

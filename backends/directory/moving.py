@@ -126,7 +126,10 @@ def _discard(move: Move) -> None:
 
 
 def _clear(move: Move) -> None:
-    move.done.unlink(missing_ok=True)
+    """Forget what was moved before. That it was done is forgotten durably, before there is a plan that could be the same."""
+    if move.done.exists():
+        move.done.unlink()
+        tree.sync(move.done.parent)
     tree.remove(move.aside)
 
 
@@ -378,12 +381,11 @@ def _put_back(move: Move, folders: tree.Folders, step: Step) -> None:
 
 def settle(move: Move) -> bool:
     """End a move that a crash interrupted: forward when nothing that it touches was changed since, else back. True when it is at `new`."""
-    todo = list(_planned(move, move.aside / "plan"))
-    ended = list(_planned(move, move.done)) if not todo else []
-    if ended:
+    # A plan of the same move may still lie there, while what it needs is half removed already: that it is done says so first.
+    if ended := list(_planned(move, move.done)):
         _discard(move)
         return not _is_still_old(move, ended)
-    if todo:
+    if todo := list(_planned(move, move.aside / "plan")):
         try:
             _resume(move, todo)
             _verify(move, todo)
