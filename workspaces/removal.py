@@ -162,12 +162,12 @@ def _left(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) -
 def _hand_over(core: Core, workspace: Workspace) -> dict[str, JsonValue]:
     """Give the clones of a workspace to its parent. Their base goes back to where it left the parent, so its work counts as theirs. Returns
     what they descended from before, by uid."""
-    base = core.agreed(workspace).snapshot
     handed: dict[str, JsonValue] = {}
     for child in core.children(workspace):
         with core.changing(child):
             child = core.find(child.id)
             handed[child.uid] = child.origin
+            base = _shared(core, workspace, child)
             core.backend.keep(child, "base-before", core.backend.load(base))
             core.store.save(child.model_copy(update={"parent": workspace.parent, "base": base, "origin": base}))
     return handed
@@ -182,6 +182,18 @@ def take_over(core: Core, workspace: Workspace, uid: str, origin: str) -> None:
         taken = core.find(child.id).model_copy(update={"parent": workspace.id, "origin": origin})
         core.store.save(taken)
         core.store.save(taken.model_copy(update={"base": core.agreed(taken).snapshot}))
+
+
+def _shared(core: Core, workspace: Workspace, child: Workspace) -> str:
+    """Return where a workspace and its parent last agreed as far as its clone has it: what came from the parent after that is not in there."""
+    parent, backend = core.parent(workspace), core.backend
+    has = backend.load(core.agreed(child).snapshot)
+    agreed = [row.snapshot for row in core.store.merges(workspace.uid) if parent.uid in (row.source, row.target)]
+    last = core.agreed(workspace).snapshot
+    for each in reversed([workspace.origin, *(agreed[: agreed.index(last) + 1] if last in agreed else [])]):
+        if backend.base(backend.load(each), has, (), has).id == each:
+            return each
+    return workspace.origin
 
 
 def _term(core: Core) -> timedelta:

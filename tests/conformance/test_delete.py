@@ -100,6 +100,21 @@ def test_children_are_refused_deleted_or_handed_over(project: Project) -> None:
     assert project.delete(["three"], children="delete").deleted == ("shop/four", "shop/three")
 
 
+def test_what_is_handed_over_did_not_undo_what_its_parent_got_later(project: Project, main: Main) -> None:
+    one = clone(project, "one")
+    one.write("one.txt", "1\n")
+    project.merge("one")
+    main.record()
+    clone(project, "two", "one").write("two.txt", "2\n")
+    main.write("later.txt", "later\n")
+    main.record()
+    project.merge("main", "one")
+    project.delete(["one"], discard_unmerged=True, children="reparent")
+    assert {change.path for change in project.compare(["two"], detail="files").files} == {"two.txt"}
+    assert {change.path for change in project.merge("two").files} == {"two.txt"}
+    assert main.read("later.txt") == "later\n"
+
+
 def test_a_name_is_used_again(project: Project) -> None:
     first = clone(project, "fix")
     first.write("a.txt", "first\n")
