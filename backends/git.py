@@ -138,7 +138,7 @@ class Git:
         yield self.git_dir / "HEAD.lock"
         with suppress(OSError, UnicodeDecodeError):
             kind, _, branch = (self.git_dir / "HEAD").read_text().strip().partition("ref: ")
-            if branch and not kind:
+            if branch.startswith("refs/") and not kind and ".." not in Path(branch).parts:  # what a workspace wrote may name any file
                 yield self.common_dir / f"{branch}.lock"
 
     def _drop_locks(self, since: float) -> None:

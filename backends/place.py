@@ -8,6 +8,8 @@ from pathlib import Path
 from workspaces.errors import NotAllowed, WorkspaceGone
 from workspaces.model import Workspace
 
+from . import tree
+
 WORKSPACES = ".workspaces"
 
 
@@ -40,4 +42,5 @@ def ignore_workspaces(folder: Path) -> None:
         draft = folder / ".gitignore.new"  # one name for all: whoever comes after a kill completes it
         draft.write_text("*\n")
         with suppress(FileNotFoundError):
+            tree.sync_file(draft)  # after a power cut it would be there and empty, and ignore nothing
             draft.rename(ignore)

@@ -157,6 +157,43 @@ Project.open(Path(sys.argv[1])).merge("fix")
     assert project.merge("fix").status == "merged"
 
 
+DIES_AT = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import workspaces.backends.worktree.checkout as checkout
+def die(move):
+    for lock in sys.argv[2:]:
+        Path(sys.argv[1], ".git", lock).touch()
+    os._exit(9)
+checkout._updated_head = die
+Project.open(Path(sys.argv[1])).merge("fix")
+"""
+
+
+def test_the_locks_of_a_git_that_died_at_moving_the_head_are_no_obstacle(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("new/file.txt", "new\n")
+    assert (
+        subprocess.run([sys.executable, "-c", DIES_AT, str(repo.path), "HEAD.lock", "refs/heads/trunk.lock"], check=False).returncode == 9
+    )
+    project = Project.open(repo.path)
+    project.checkpoint("main")
+    whole(project, repo)
+    assert (repo.read("new/file.txt"), repo.status()) == ("new\n", [])
+
+
+def test_a_merge_that_is_rolled_back_leaves_no_empty_folders(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("new/er/file.txt", "new\n")
+    fix.write("cart.py", "new\n")
+    assert subprocess.run([sys.executable, "-c", DIES_AT, str(repo.path)], check=False).returncode == 9
+    repo.write("cart.py", "mine\n")
+    project = Project.open(repo.path)
+    project.checkpoint("main")
+    assert project.log().operations[1].state == "failed"
+    assert not (repo.path / "new").exists()
+
+
 def test_a_lock_is_held_as_long_as_a_child_of_the_dead_lives(project: Project, repo: Repo, tmp_path: Path) -> None:
     """A slow filter of the person's keeps git alive after its server was killed; nobody else may write meanwhile."""
     slow = tmp_path / "slow.sh"

@@ -55,6 +55,7 @@ class Ledger:
     def append(self, entries: Sequence[Entry]) -> None:
         """Write one transaction down, durably."""
         with as_ours():
+            is_new = not self.file.exists()
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 _drop_torn_line(descriptor)
@@ -63,6 +64,8 @@ class Ledger:
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            if is_new:
+                self._sync_folder()
 
     def read(self) -> Iterator[list[Entry]]:
         """Yield the transactions, oldest first. What is no whole line is left out."""
@@ -78,6 +81,16 @@ class Ledger:
             draft.unlink(missing_ok=True)
             Ledger(draft, self.durable).append(entries)
             draft.replace(self.file)
+            self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        """Make the name of the file durable."""
+        if self.durable:
+            descriptor = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _drop_torn_line(descriptor: int) -> None:

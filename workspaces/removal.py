@@ -188,9 +188,10 @@ def _shared(core: Core, workspace: Workspace, child: Workspace) -> str:
     """Return where a workspace and its parent last agreed as far as its clone has it: what came from the parent after that is not in there."""
     parent, backend = core.parent(workspace), core.backend
     has = backend.load(core.agreed(child).snapshot)
-    agreed = [row.snapshot for row in core.store.merges(workspace.uid) if parent.uid in (row.source, row.target)]
+    merged = [row.snapshot for row in core.store.merges(workspace.uid) if parent.uid in (row.source, row.target)]
     last = core.agreed(workspace).snapshot
-    for each in reversed([workspace.origin, *(agreed[: agreed.index(last) + 1] if last in agreed else [])]):
+    agreed: list[str] = [workspace.origin, *(merged[: merged.index(last) + 1] if last in merged else [])]
+    for each in reversed(agreed):
         if backend.base(backend.load(each), has, (), has).id == each:
             return each
     return workspace.origin

@@ -1,7 +1,8 @@
 """What is remembered: projects, workspaces, merges, restore points, requests and the log of operations, in one SQLite file on which every process
 agrees, and beside it a ledger from which that file can be made again.
 
-Every write is one transaction, written to the ledger first and then committed; none is ever open across a git call. A row of `workspaces` claims
+Every write is one transaction, written to the ledger first and then committed with `synchronous=EXTRA` (FULL does not sync the folder in which a
+rollback journal was, and it could come back); none is ever open across a git call. A row of `workspaces` claims
 its name: two processes that want the same one meet at the unique index, and the second gets `Exists`.
 """
 
@@ -436,7 +437,7 @@ class Store:
         except sqlite3.Error as error:
             raise NotAllowed(f"{self.file} cannot be opened: {error}.", "Is the repository still there, and is it yours?") from error
         try:
-            db.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
+            db.execute(f"PRAGMA synchronous = {'EXTRA' if self.durable else 'OFF'}")
             yield db
         except sqlite3.IntegrityError:
             raise

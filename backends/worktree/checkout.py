@@ -19,6 +19,7 @@ from pathlib import Path
 from workspaces.errors import Busy, TargetMoved, WorkspacesError
 from workspaces.model import Snapshot
 
+from .. import tree
 from ..diff import Step, steps
 from ..git import Git, Reply, readable, refusal
 from ..mergetree import entries
@@ -123,12 +124,18 @@ def carry_out(move: Move) -> None:
         else:
             _move_files(move)
             _move_index(move)
+        _sync(move)
         _move_head(move)
     except TargetMoved:
         raise
     except WorkspacesError as error:
         _take_back(move, error)
         raise
+
+
+def _sync(move: Move) -> None:
+    """Make the checkout durable: git syncs its objects, index and refs, and never the files. Before the head says that they are there."""
+    tree.sync_all(move.git.work_tree or move.git.git_dir)
 
 
 def _take_back(move: Move, error: WorkspacesError) -> None:
@@ -243,6 +250,7 @@ def settle(move: Move, since: datetime) -> bool:
         git.ask("update-index", "-q", "--refresh")
     else:
         _move_index(move)
+    _sync(move)
     if new.head != old.head and (reply := _updated_head(move)).status != 0:
         raise refusal(["update-ref"], reply)
     return True
@@ -296,6 +304,7 @@ def _settle_back(move: Move, arrived: list[Step]) -> None:
     elif not move.whole and new.head != old.head:
         write_index(git, steps(git, new.head, old.head))
     git.ask("update-index", "-q", "--refresh")
+    _sync(move)
 
 
 def _drop_empty_folders(root: bytes, path: bytes) -> None:

@@ -48,6 +48,7 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
         _note_submodules(git, own, snapshot.contents)
         git.ask("update-index", "-q", "--refresh")
     warnings = _carry(source, staged_tree)
+    tree.sync_all(staged_tree)  # git syncs what it keeps, and never the files of a checkout
     _register(staged_admin, admin)
     staged_tree.rename(location)
     tree.sync(location.parent)
@@ -99,8 +100,9 @@ def _prepare_admin(repository: Repository, admin: Path, location: Path, head: st
 
 
 def _register(staged: Path, admin: Path) -> None:
-    for name in ("HEAD", "index"):
-        tree.sync_file(staged / name)
+    for file in staged.iterdir():
+        if file.is_file():
+            tree.sync_file(file)
     tree.sync(staged)
     appear(staged, admin)
 
