@@ -450,3 +450,15 @@ def test_a_message_that_is_no_text(project: Project, repo: Repo) -> None:
     clone(project, "fix").write("cart.py", "mine\n")
     assert project.merge("fix", message="odd \ud800 text").status == "merged"
     assert repo.git("log", "-1", "--format=%s") == "odd ? text"
+
+
+def test_what_a_merge_leaves_uncommitted_is_not_collected(project: Project, repo: Repo) -> None:
+    """The next snapshot finds it in the repository, and would be left without it by a prune that runs at that moment."""
+    fix = clone(project, "fix")
+    fix.write("cart.py", repo.read("cart.py").replace("line 1\n", "fix\n"))
+    repo.write("cart.py", repo.read("cart.py").replace("line 20\n", "main\n"))
+    repo.commit("on main")
+    project.merge("main", "fix", history="none")
+    merged = repo.git("hash-object", str(fix.path / "cart.py"))
+    repo.git("gc", "-q", "--prune=now")
+    assert repo.git("cat-file", "-t", merged) == "blob"

@@ -123,6 +123,8 @@ def _discard(move: Move) -> None:
     for place in (gone, move.aside):
         with suppress(OSError):
             tree.remove(place)
+    with suppress(OSError):  # or a power cut brings it back
+        tree.sync(move.done.parent)
 
 
 def _clear(move: Move) -> None:

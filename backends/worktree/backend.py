@@ -260,7 +260,12 @@ class WorktreeBackend:
         return tuple(map(path_text, checkout.obstacles(self._at(workspace), old, new, self._scratch)))
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
-        checkout.carry_out(checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, whole))
+        lasting = self._lasting(self._at(workspace))
+        if not checkout.is_committed(lasting, new):
+            # What stays uncommitted would be in the repository, but nothing would refer to it: the next snapshot would find it there and not
+            # write it again, and a prune at that moment take it away under the snapshot.
+            lasting.run("update-ref", f"{trash.prefix(workspace)}result", new.contents)
+        checkout.carry_out(checkout.Move(lasting, old, new, reason, self._scratch, whole))
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
         return checkout.settle(checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, whole), since)
