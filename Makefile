@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test faults lint bench lock clean
+.PHONY: demo test lint bench faults chaos powercut model soak lock clean
 
 demo: $(STAMP)  ## sixteen agents on a copy of a repository (REPO=/path, default: this one)
 	$(BIN)/python examples/fan_out.py $(if $(REPO),--repo "$(REPO)")
@@ -22,6 +22,18 @@ lint: $(STAMP)  ## style and types, of source, tests, examples and benchmarks
 
 bench: $(STAMP)  ## beside plain git and cp, in one run (REPO=/path for a real repository; as root on fresh file systems; ARGS=--help)
 	$(BIN)/python benchmarks/bench.py $(if $(REPO),--repo "$(REPO)") $(ARGS)
+
+chaos: $(STAMP)  ## many agents at once, killed and stopped at random, and nothing acknowledged lost (ARGS="--agents 64 --minutes 10 --seed 1")
+	cd tests && ../$(BIN)/python -m campaigns.chaos $(ARGS)
+
+powercut: $(STAMP)  ## power cuts while agents work, on file systems in images (as root; ARGS="--minutes 10 --seed 1")
+	cd tests && ../$(BIN)/python -m campaigns.powercut $(ARGS)
+
+model: $(STAMP)  ## the verbs in any order against a model of contents (ARGS="--examples 200 --steps 40 --seed 1")
+	cd tests && ../$(BIN)/python -m campaigns.machine $(ARGS)
+
+soak: $(STAMP)  ## the whole life of workspaces for an hour, looking for what grows (SECONDS=3600)
+	cd tests && SECONDS=$(or $(SECONDS),3600) ../$(BIN)/python -m campaigns.soak $(ARGS)
 
 lock:  ## resolve the dependencies anew, for every platform at once
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --quiet --output-file requirements.lock
