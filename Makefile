@@ -9,7 +9,7 @@ demo: $(STAMP)  ## sixteen agents on a copy of a repository (REPO=/path, default
 	$(BIN)/python examples/fan_out.py $(if $(REPO),--repo "$(REPO)")
 
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 faults: $(STAMP)  ## kills and failing system calls at every point of every primitive (hours; ARGS='--budget 600', ARGS=--help)
 	cd tests && ../$(BIN)/python -m campaigns.faults $(ARGS)
