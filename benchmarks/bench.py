@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import durability
 import folders
 import pairs
 import repositories
@@ -26,7 +27,7 @@ from trees import Tree
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "folders", "servers")
+PARTS = ("repositories", "durability", "folders", "servers")
 BIG = 100
 """Files of a tree of big files."""
 UNITS = {"M": 10**6, "G": 10**9}
@@ -105,9 +106,13 @@ def _some(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
 
 def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> Iterator[Row]:
     """Measure repository by repository, small before large, then folder by folder, then the servers."""
-    for label, origin in _origins(asked, folder) if "repositories" in asked.parts else ():
+    origins = list(_origins(asked, folder)) if {"repositories", "durability"} & set(asked.parts) else []
+    for label, origin in origins if "repositories" in asked.parts else ():
         print(f"{label} …", file=sys.stderr)
         yield from pairs.measured(pairs.prepared(origin, label, origin.with_name(f"{origin.name}-contest"), asked.rounds))
+    for label, origin in origins if "durability" in asked.parts else ():
+        print(f"{label}, durable or not …", file=sys.stderr)
+        yield from durability.measured(origin, label, origin.with_name(f"{origin.name}-durability"), asked.rounds)
     for trial in trials:
         print(f"{trial.subject} …", file=sys.stderr)
         yield from folders.measured(trial, folder)
