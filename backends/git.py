@@ -1,26 +1,30 @@
 """The only door to git: how it is started, with which environment and settings, and what its refusals mean.
 
 Nothing in a repository is executed through this door: hooks, fsmonitor and drivers that the repository's own configuration defines are off.
-Drivers of the system's and the user's configuration (LFS, for example) are that person's own choice and stay.
+Drivers of the system's and the user's configuration (LFS, for example) are that person's own choice and stay. Where the kernel has Landlock,
+git and what it starts write only what the command is for, and reach no network.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from git.cmd import Git as Runner
 
 from workspaces.errors import BackendFailed, Busy, Details, NoSpace, as_ours
 
-from . import tree
+from . import confinement, landlock, tree
 
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
@@ -61,6 +65,11 @@ _UNREAD = re.compile(r"^warning: .*: (?:Too many open files.*|Input/output error
 """What git only warns of: it goes on without a folder, or a .gitignore, that it could not read at the moment, and says that all is well."""
 _COARSE = 0.05
 """Seconds by which the clock of a file system may be behind."""
+_FILLS_TREES = {"read-tree", "checkout-index", "merge-tree"}
+"""What writes the work tree; a merge finds its drivers' files there."""
+_MOVES_REFS = {"update-ref", "fast-import"}
+"""What makes locks beside `config` and `hooks`, which only a rule on all of their folder allows. Neither starts a program of anybody's."""
+_FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.[^.]+$", re.DOTALL)
 
 
@@ -78,7 +87,7 @@ class Git:
     """git, pinned to one repository: it never looks for another one, wherever it runs.
 
     `work_tree` and `index` default to those of a bare view: commands that need one say which. With `objects`, new objects go there and the
-    repository's own are only read.
+    repository's own are only read. What git starts has `scratch` for its temporary files.
     """
 
     git_dir: Path
@@ -86,7 +95,10 @@ class Git:
     work_tree: Path | None = None
     index: Path | None = None
     objects: Path | None = None
+    scratch: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    filters: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The filters that run, by their key in the configuration."""
 
     def at(self, work_tree: Path | None = None, index: Path | None = None) -> Git:
         """Return the same door with another work tree or index."""
@@ -109,28 +121,33 @@ class Git:
 
     def ask(self, *args: str | bytes, stdin: bytes | int = b"", literal: bool = True) -> Reply:
         """Run git and return whatever it answers. Raises only where the answer cannot be believed, since git could not read all that it is about."""
-        environment, started = self._environment(literal), time.time()
+        environment, started = self._environment(literal, self._narrowed(args)), time.time()
+        command = _command(args, environment)
         with as_ours(), tempfile.TemporaryFile() as file:
             if isinstance(stdin, bytes):
                 file.write(stdin)
                 file.seek(0)
-            status, out, err = Runner(self._folder).execute(
-                _command(args, environment),
-                istream=file if isinstance(stdin, bytes) else stdin,
-                env=environment,
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-                # The only inheritable descriptors of this process are the locks that it holds, which an orphan of ours must keep.
-                close_fds=False,
-            )
-        if status < 0:
+            given = file if isinstance(stdin, bytes) else stdin
+            reply = confinement.confined(self._rules(args), lambda: self._answer(command, given, environment))
+        if reply.status < 0:
             self._drop_locks(started)
-        reply = Reply(status, out, err)
-        if _UNREAD.search(err):
+        if _UNREAD.search(reply.err):
             raise refusal(args, reply)
         return reply
+
+    def _answer(self, command: Sequence[str], stdin: BinaryIO | int, environment: Mapping[str, str]) -> Reply:
+        status, out, err = Runner(self._folder).execute(
+            command,
+            istream=stdin,
+            env=environment,
+            with_extended_output=True,
+            with_exceptions=False,
+            stdout_as_string=False,
+            strip_newline_in_stdout=False,
+            # The only inheritable descriptors of this process are the locks that it holds, which an orphan of ours must keep.
+            close_fds=False,
+        )
+        return Reply(status, out, err)
 
     def left_locks(self) -> Iterator[Path]:
         """Yield where a git that is killed leaves locks in everybody's way: on the index, and on the head and its branch."""
@@ -151,24 +168,59 @@ class Git:
     def head_of(self, *args: str | bytes, limit: int) -> bytes:
         """Run git and return the first `limit` bytes of its output, however much there is."""
         # GitPython would read the output to its end, however far that is.
-        environment = self._environment(literal=True)
+        environment = self._environment(literal=True, also={})
         command, everything = _command(args, environment), {**os.environ, **environment}
-        with subprocess.Popen(command, cwd=self._folder, env=everything, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-            out = process.stdout.read(limit) if process.stdout else b""
-            process.kill()
-        return out
+
+        def beginning() -> bytes:
+            with subprocess.Popen(command, cwd=self._folder, env=everything, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+                out = process.stdout.read(limit) if process.stdout else b""
+                process.kill()
+            return out
+
+        return confinement.confined(self._rules(args), beginning)
+
+    def _rules(self, args: Sequence[str | bytes]) -> confinement.Rules:
+        """Return what a command may write: its objects and index, the things of its own checkout, and what else it is there to change.
+
+        Configuration, hooks and the rest of what a repository shares can only be told apart where no file beside them is written: so the
+        main checkout's index is written as a copy (`checkout.own_index`), and refs by commands that start nothing.
+        """
+        places = self._places
+        places += [self.work_tree] if args[0] in _FILLS_TREES and self.work_tree else []
+        places += [self.common_dir, self.common_dir / "refs", self.common_dir / "logs"] if args[0] in _MOVES_REFS else []
+        return confinement.Rules(write=list(map(str, places)))
+
+    @property
+    def _places(self) -> list[Path]:
+        """Return what every command may write."""
+        places = [Path(os.devnull), self.objects or self.common_dir / "objects", self.common_dir / "lfs"]
+        places += [self.scratch] if self.scratch else []
+        places += [self.index.parent] if self.index else []
+        places += [self.git_dir] if self.git_dir != self.common_dir else []
+        return places
+
+    def _narrowed(self, args: Sequence[str | bytes]) -> dict[str, str]:
+        """Return settings by which filters get less than a command that fills the main checkout: in that lies all that the others have."""
+        if args[0] not in _FILLS_TREES or self.work_tree not in self.common_dir.parents or not confinement.is_there():
+            return {}
+        launcher = shlex.join([sys.executable, "-I", "-S", str(landlock.__file__), *map(str, self._places), "--", "sh", "-c"])
+        # git puts the quoted path in the place of %f, which is no place inside of quotes.
+        return {key: f"{launcher} {shlex.quote(_with_argument(line))} sh %f" for key, line in self.filters.items() if line}
 
     @property
     def _folder(self) -> str:
         return str(self.work_tree or self.git_dir)
 
-    def _environment(self, literal: bool) -> dict[str, str]:
-        settings = {**_SETTINGS, "core.fsync": "none" if self.objects or tree.is_relaxed(self.common_dir) else "all", **self.settings}
+    def _environment(self, literal: bool, also: Mapping[str, str]) -> dict[str, str]:
+        durability = "none" if self.objects or tree.is_relaxed(self.common_dir) else "all"
+        settings = {**_SETTINGS, "core.fsync": durability, **self.settings, **also}
         environment = {**_ENVIRONMENT, "GIT_DIR": str(self.git_dir), "GIT_COMMON_DIR": str(self.common_dir)}
         if not literal:
             del environment["GIT_LITERAL_PATHSPECS"]
         if self.work_tree:
             environment |= {"GIT_WORK_TREE": str(self.work_tree), "GIT_CEILING_DIRECTORIES": str(self.work_tree.parent)}
+        if self.scratch:
+            environment["TMPDIR"] = str(self.scratch)
         if self.index:
             environment["GIT_INDEX_FILE"] = str(self.index)
         if self.objects:
@@ -187,11 +239,18 @@ class Git:
         An empty filter passes contents through; a merge driver is replaced by git's own text merge, since an empty one would fail the merge.
         From git 2.54 on hooks can come from the configuration, where `core.hooksPath` does not reach them.
         """
-        reply = self.ask("config", "--null", "--show-scope", "--name-only", "--get-regexp", r"^(filter|merge|hook)\.")
+        reply = self.ask("config", "--null", "--show-scope", "--get-regexp", r"^(filter|merge|hook)\.")
         words = reply.out.split(b"\0")
         off: dict[str, str] = {}
-        for scope, key in zip(words[::2], words[1::2], strict=False):
+        on: dict[str, str] = {}
+        for scope, line in zip(words[::2], words[1::2], strict=False):
+            key, _, value = line.partition(b"\n")
+            if key.startswith(b"filter.") and key.endswith((b".clean", b".smudge", b".process")):
+                on[os.fsdecode(key)] = os.fsdecode(value)
             found = _DRIVER.match(key)
+            if key == b"filter.lfs.clean":
+                # LFS keeps what it cleans in there, and may not make the folder itself.
+                (self.common_dir / "lfs").mkdir(exist_ok=True)
             if found is None or (scope not in (b"local", b"worktree") and found[1] != b"hook"):
                 continue
             driver = os.fsdecode(found[1] + b"." + found[2])
@@ -201,7 +260,7 @@ class Git:
                 off[f"{driver}.driver"] = "git merge-file --marker-size=%L %A %O %B"
             else:
                 off[f"{driver}.enabled"] = "false"
-        return replace(self, settings=off)
+        return replace(self, settings=off, filters={key: line for key, line in on.items() if key not in off})
 
     # -- objects
 
@@ -251,6 +310,11 @@ def _command(args: Sequence[str | bytes], environment: Mapping[str, str]) -> lis
     return [*dropped, "git", "--no-pager", *(os.fsdecode(arg) for arg in args)]
 
 
+def _with_argument(line: str) -> str:
+    """Return a filter's command line as one for a shell whose first argument is the path."""
+    return re.sub("%[%f]", lambda sign: '"$1"' if sign[0] == "%f" else "%", line)
+
+
 def _quoted(path: Path) -> str:
     """Return a path for a list that colons separate, C-quoted as git(1) reads it there."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
@@ -268,7 +332,13 @@ def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
             "Call again when it is done; a stale lock file must be removed by hand.",
             **details,
         )
-    return BackendFailed(f"git {os.fsdecode(args[0])} failed: {said}", "workspaces doctor looks closer.", **details)
+    hint = "workspaces doctor looks closer."
+    if _FILTER_FAILED.search(reply.err) and confinement.held():
+        hint = (
+            "Filters run without network here, and write nothing but the files of their repository: bring what they need first "
+            "(git lfs fetch --all, for example)."
+        )
+    return BackendFailed(f"git {os.fsdecode(args[0])} failed: {said}", hint, **details)
 
 
 def readable(text: str) -> str:

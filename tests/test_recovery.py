@@ -138,7 +138,7 @@ import os, sys
 from pathlib import Path
 from workspaces import Project
 import workspaces.backends.worktree.checkout as checkout
-def die(git, view, old, new):
+def die(git, old, new):
     for number, step in enumerate(checkout.steps(git, old, new)):
         file = git.work_tree / os.fsdecode(step.path)
         if number < 2:
@@ -197,7 +197,8 @@ def test_a_merge_that_is_rolled_back_leaves_no_empty_folders(project: Project, r
 def test_a_lock_is_held_as_long_as_a_child_of_the_dead_lives(project: Project, repo: Repo, tmp_path: Path) -> None:
     """A slow filter of the person's keeps git alive after its server was killed; nobody else may write meanwhile."""
     slow = tmp_path / "slow.sh"
-    slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nsleep 2\ncat\n")
+    started = repo.path / ".git/workspaces/tmp/started"  # where filters may write
+    slow.write_text('#!/bin/sh\ntouch "$TMPDIR/started"\nsleep 2\ncat\n')
     slow.chmod(0o755)
     subprocess.run(["git", "config", "--global", "filter.slow.smudge", str(slow)], check=True)
     clone(project, "fix").write("cart.py", "mine\n")
@@ -205,7 +206,7 @@ def test_a_lock_is_held_as_long_as_a_child_of_the_dead_lives(project: Project, r
     repo.commit("attributes")
     script = f"from pathlib import Path; from workspaces import Project; Project.open(Path({str(repo.path)!r})).merge('fix')"
     process = subprocess.Popen([sys.executable, "-c", script])
-    while not (tmp_path / "started").exists():
+    while not started.exists():
         assert process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)

@@ -45,7 +45,7 @@ class Sparse:
             (folder / name).mkdir(parents=True)
         (folder / "HEAD").write_text("ref: refs/heads/none\n")
         (folder / "config").write_text(_CONFIG)
-        return cls(Git(folder, folder, settings={"core.fsync": "none"}))
+        return cls(Git(folder, folder, scratch=folder.parent, settings={"core.fsync": "none"}))
 
     def commits(self, sides: Sequence[tuple[Manifest, Opened, Sequence[int]]], paths: Iterable[str]) -> list[str]:
         """Write a commit of each side that has these paths alone; its parents are given as positions of sides before it."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import Busy, TargetMoved, WorkspacesError
+from workspaces.errors import Busy, TargetMoved, WorkspacesError, as_ours
 from workspaces.model import Snapshot
 
 from .. import tree
@@ -26,6 +26,8 @@ from ..mergetree import entries
 from .snapshot import commit_of, copied, everything, head_of, unhide
 
 SUBMODULE = "160000"
+_OURS = "workspaces: the index is being moved\n"
+"""What stands in a lock that we made, and not git."""
 _ABANDONED = 2.0
 _PATIENCE = 30
 """Tries, a tenth of a second apart."""
@@ -120,7 +122,8 @@ def carry_out(move: Move) -> None:
         )
     try:
         if move.is_plain:
-            _switch(git, git, old.contents, new.contents)
+            with own_index(git, move.scratch) as view:
+                _switch(view, old.contents, new.contents)
         else:
             _move_files(move)
             _move_index(move)
@@ -147,19 +150,55 @@ def _take_back(move: Move, error: WorkspacesError) -> None:
         error.settled = False
 
 
-def _switch(git: Git, view: Git, old: str, new: str) -> None:
-    """Run git's two-tree switch under the index of `view`. A person's git at work in there is waited for a little."""
+@contextmanager
+def own_index(git: Git, scratch: Path) -> Generator[Git]:
+    """Open a view that writes the checkout's own index, under git's lock. Raises `Busy` when somebody keeps that for long.
+
+    A linked worktree has its index among its own things. That of the main checkout lies beside hooks and configuration, where nothing that git
+    starts may write: there a copy is written, which takes its place when the block ends well.
+    """
+    if git.git_dir != git.common_dir:
+        yield git
+        return
+    index = git.git_dir / "index"
+    with as_ours(), _locked(index.with_name("index.lock")), copied(git, scratch) as view:
+        yield view
+        (view.index or index).replace(index)
+        tree.sync(index.parent)
+
+
+@contextmanager
+def _locked(lock: Path) -> Generator[None]:
+    """Hold one of git's locks. A person's git at work in there is waited for a little."""
+    for _ in range(_PATIENCE):
+        with suppress(FileExistsError), lock.open("x") as file:
+            file.write(_OURS)
+            break
+        time.sleep(0.1)
+    else:
+        raise Busy(
+            f"Another git process is at work in this repository: {lock} exists.",
+            "Call again when it is done; a stale lock file must be removed by hand.",
+        )
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _switch(git: Git, old: str, new: str) -> None:
+    """Run git's two-tree switch under the index of `git`. A person's git at work in there is waited for a little."""
     args = ("read-tree", "-m", "-u", old, new)
-    reply = view.ask(*args)
+    reply = git.ask(*args)
     for _ in range(_PATIENCE):
         if ".lock': File exists" not in reply.err:
             break
         time.sleep(0.1)
-        reply = view.ask(*args)
+        reply = git.ask(*args)
     if "not uptodate" in reply.err:
         # A file that was only touched counts as changed until its contents were looked at (git-update-index(1), --refresh).
-        view.ask("update-index", "-q", "--refresh")
-        reply = view.ask(*args)
+        git.ask("update-index", "-q", "--refresh")
+        reply = git.ask(*args)
     if reply.status == 0:
         return
     if "not uptodate" in reply.err or "would be overwritten" in reply.err or "would lose" in reply.err:
@@ -171,26 +210,33 @@ def _move_files(move: Move) -> None:
     git, old, new = move.git, move.old, move.new
     if is_committed(git, old):
         with copied(git, move.scratch) as view:
-            return _switch(git, view, old.contents, new.contents)
+            return _switch(view, old.contents, new.contents)
     with everything(git, move.scratch) as seen:
         if seen.git.line("write-tree") != old.contents:
             raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
-        return _switch(git, seen.git, old.contents, new.contents)
+        return _switch(seen.git, old.contents, new.contents)
 
 
 def _move_index(move: Move) -> None:
     """Bring the own index along: all of it in a whole move, else what the head's move and submodules change."""
     git, old, new = move.git, move.old, move.new
     if move.whole:
-        git.run("read-tree", "--reset", new.staged or commit_of(git, new.head).tree)
-        git.ask("update-index", "-q", "--refresh")
+        with own_index(git, move.scratch) as view:
+            view.run("read-tree", "--reset", new.staged or commit_of(git, new.head).tree)
+            view.ask("update-index", "-q", "--refresh")
         return
     # A submodule's folder is not ours to fill, so its commit is noted where git looks for it.
     modules = [step for step in steps(git, old.contents, new.contents) if step.new and step.new.mode == SUBMODULE]
     followed = steps(git, old.head, new.head) if old.head != new.head else []
     if moved := [*followed, *modules]:
-        write_index(git, moved)
-        git.ask("update-index", "-q", "--refresh")
+        _follow(move, moved)
+
+
+def _follow(move: Move, moved: Iterable[Step]) -> None:
+    """Bring the own index along, by steps; of what they leave, it knows afterwards what was only touched."""
+    with own_index(move.git, move.scratch) as view:
+        write_index(view, moved)
+        view.ask("update-index", "-q", "--refresh")
 
 
 def write_index(git: Git, moved: Iterable[Step]) -> None:
@@ -246,8 +292,7 @@ def settle(move: Move, since: datetime) -> bool:
         _settle_back(move, [*arrived, *begun])
         return False
     if move.is_plain:
-        write_index(git, steps(git, old.contents, new.contents))
-        git.ask("update-index", "-q", "--refresh")
+        _follow(move, steps(git, old.contents, new.contents))
     else:
         _move_index(move)
     _sync(move)
@@ -300,10 +345,12 @@ def _settle_back(move: Move, arrived: list[Step]) -> None:
         there = [step.path + b"\0" for step in arrived if step.old is not None]
         view.run("checkout-index", "-f", "-z", "--stdin", stdin=b"".join(there))
     if move.is_plain:
-        write_index(git, (Step(step.path, step.new, step.old) for step in arrived))
+        _follow(move, [Step(step.path, step.new, step.old) for step in arrived])
     elif not move.whole and new.head != old.head:
-        write_index(git, steps(git, new.head, old.head))
-    git.ask("update-index", "-q", "--refresh")
+        _follow(move, steps(git, new.head, old.head))
+    else:
+        with suppress(Busy):
+            _follow(move, [])
     _sync(move)
 
 
@@ -319,8 +366,12 @@ def _drop_empty_folders(root: bytes, path: bytes) -> None:
 
 
 def drop_stale_lock(lock: Path, since: datetime) -> None:
-    """Remove the lock of a git of ours that was killed with its server: made since the operation began, and not touched for a while."""
+    """Remove the lock of a call, or a git, of ours that was killed: one that says so, for whoever made it held what we hold now, or one that was
+    made since the operation began and not touched for a while."""
     with suppress(FileNotFoundError):
+        if lock.read_bytes()[: len(_OURS) + 1] == _OURS.encode():
+            lock.unlink()
+            return
         made = lock.stat().st_mtime
         if made < since.timestamp() - 1:
             return

@@ -38,7 +38,7 @@ class Repository:
 
     def git(self, git_dir: Path | None = None) -> Git:
         """Return the door to one checkout, without a work tree. Drivers that the repository configures, for all or for that one, are off."""
-        return Git(git_dir or self.git_dir, self.common_dir).disarmed()
+        return Git(git_dir or self.git_dir, self.common_dir, scratch=self.scratch).disarmed()
 
 
 def find(path: Path) -> Repository | None:
