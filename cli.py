@@ -466,17 +466,27 @@ def path(name: Name, json: Json = False) -> None:
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @_told
-def run(name: Name, command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="-- CMD...")]) -> None:
+def run(
+    name: Name,
+    command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="-- CMD...")],
+    confined: Annotated[
+        bool, typer.Option("--confined", help="Keep it to its workspace: the rest is read-only or hidden, and there is no network.")
+    ] = False,
+    network: Annotated[bool, typer.Option("--network", help="Allow a confined command the network.")] = False,
+) -> None:
     """Run a command in a workspace and end with its exit status."""
     from workspaces.errors import NotFound
 
-    found = _project().find(name)
+    project = _project()
+    found = project.find(name)
     command = command[command[0] == "--" :]
     # A missing .git in there must not let git walk up and work on the project itself.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {"WORKSPACE": found.id, "WORKSPACE_PATH": found.location, "PWD": found.location}
     environment |= {} if found.is_main else {"GIT_CEILING_DIRECTORIES": str(Path(found.location).parent)}
     sys.stdout.flush()
+    if confined:
+        environment = project.confine(found.id, network, environment)
     try:
         os.chdir(found.location)
         os.execvpe(command[0], command, environment)  # noqa: S606 - running it is what was asked for

@@ -35,6 +35,8 @@ class Backend(Protocol):
     home: Path
     """What is remembered: a folder on which every process agrees. `store.sqlite`, `locks/` and `trash/` lie in it."""
     capabilities: Capabilities
+    isolation: str
+    """What keeps its workspaces apart here and now. Costs nothing to ask."""
     holds_store: bool
     """Whether `home` lies inside of `root`, so that the two are moved together."""
 
@@ -174,6 +176,14 @@ class Backend(Protocol):
 
     def relax(self) -> None:
         """Do from now on without making durable what is written: a power cut may then take what was acknowledged. A kill never does."""
+        ...
+
+    def confine(self, workspace: Workspace, network: bool, environment: Mapping[str, str]) -> dict[str, str]:
+        """Confine the calling thread, and all that it starts, to a workspace, for good, and return the environment for that.
+
+        What belongs to the workspace may be read and written, tools may be read; the rest of the project may not be written, nor the other
+        workspaces be read. Without `network`, there is none. Raises `Unsupported`, confining nothing, where that cannot be had.
+        """
         ...
 
     def repoint(self, workspace: Workspace) -> None:

@@ -154,7 +154,7 @@ def _draft(core: Core, origin: Workspace, snapshot: Snapshot, name: str, task: s
         project=core.row.name,
         location=str(Path(core.row.root) / FOLDER / name),
         backend=core.row.backend,
-        isolation=core.backend.capabilities.isolation,
+        isolation=core.backend.isolation,
         parent=origin.id,
         base=snapshot.id,
         state="ready",

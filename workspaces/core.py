@@ -78,7 +78,11 @@ class Core:
 
     def live(self) -> list[Workspace]:
         """Return `main` and the workspaces that are there, in order of creation."""
-        return self.store.workspaces(self.row.name)
+        return list(map(self._as_it_is, self.store.workspaces(self.row.name)))
+
+    def _as_it_is(self, workspace: Workspace) -> Workspace:
+        """Return a workspace with the isolation that it has here and now: it may have been made under another system."""
+        return workspace if workspace.is_main else workspace.model_copy(update={"isolation": self.backend.isolation})
 
     def find(self, name: str) -> Workspace:
         """Return the workspace that an id, a bare name or the absolute path of its folder means."""

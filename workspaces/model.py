@@ -74,7 +74,10 @@ class Workspace(Noun):
     project: str
     location: str = Field(description="the folder to work in")
     backend: str
-    isolation: str = Field(description="what keeps it apart from the others; a worktree isolates work, not hostile agents")
+    isolation: str = Field(
+        description="what keeps it apart from the others: its kind (a worktree isolates work, not hostile agents), and after a + what the system "
+        "keeps git, and `workspaces run --confined`, from: `files` outside of it, the `network`"
+    )
     parent: str = Field(default="", description="id of the workspace it was cloned from")
     base: str = Field(default="", description="parent's snapshot at cloning, moved forward by each merge between the two")
     state: State
@@ -231,7 +234,7 @@ Next = Annotated[tuple[str, ...], Field(description="at most three calls that ma
 class Capabilities(Noun):
     """What a backend can, and by which means on this machine."""
 
-    isolation: str
+    isolation: str = Field(description="of its workspaces")
     copies_by: str = Field(description="how ignored files are carried: reflink, kernel copy or plain copy")
     commits: bool = Field(description="whether a merge can make commits (`history` squash and merge)")
     merge_kinds: tuple[ConflictKind, ...] = Field(description="the kinds of conflict that it tells apart")

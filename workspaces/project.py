@@ -7,7 +7,7 @@ What the operating system refuses anywhere below leaves as an error of ours.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from workspaces import backend as backends
 from workspaces import cloning, collection, comparison, config, doctor, history, merging, overview, recovery, removal, requests
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, NoProject, NotAProject, as_ours
+from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
     MAIN,
@@ -259,6 +259,16 @@ class Project:
     def find(self, workspace: str) -> Workspace:
         """Return the workspace that an id, a name or a path means."""
         return self._core.find(workspace)
+
+    @as_ours()
+    def confine(self, workspace: str, network: bool, environment: Mapping[str, str]) -> dict[str, str]:
+        """Confine the calling thread, and all that it starts, to a workspace, for good. Returns the environment for that. See `Backend.confine`."""
+        found = self._core.find(workspace)
+        if found.is_main:
+            raise Unsupported(
+                f"{found.name} holds all the others, so nothing can be confined to it. Nothing was run.", "Name a clone of it."
+            )
+        return self._core.backend.confine(found, network, environment)
 
     @as_ours()
     def holds(self, workspace: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,7 +33,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import combine, trash, tree, views
+from .. import area, combine, confinement, trash, tree, views
 from ..place import WORKSPACES, ignore_workspaces, located, prepare_folder
 from . import filling, freezing, frozen, lineages, moving, results, subvolume
 from .archive import Archive, Live, Record
@@ -67,6 +67,7 @@ class DirectoryBackend:
 
     def __init__(self, root: Path, view: View | None = None, archive: Archive | None = None) -> None:
         self.root, self.home, self.holds_store = root, root / WORKSPACES / _STATE, True
+        self.isolation = confinement.isolated("private-gitdir" if (root / ".git").exists() else "private-folder")
         self._archive, self._view = archive or Archive(self.home), view
         self._records = Records(self._archive, view.folder if view else None)
 
@@ -107,7 +108,7 @@ class DirectoryBackend:
     def capabilities(self) -> Capabilities:
         kinds: tuple[ConflictKind, ...] = get_args(ConflictKind)
         return Capabilities(
-            isolation="private-gitdir" if (self.root / ".git").exists() else "private-folder",
+            isolation=self.isolation,
             copies_by="btrfs snapshot" if frozen.serve(self.root) else tree.copies_by(self._scratch),
             commits=False,
             merge_kinds=tuple(kind for kind in kinds if kind != "submodule"),
@@ -411,6 +412,10 @@ class DirectoryBackend:
 
     def relax(self) -> None:
         tree.relax(self.root, self.home)
+
+    def confine(self, workspace: Workspace, network: bool, environment: Mapping[str, str]) -> dict[str, str]:
+        reach = area.Area((located(workspace),), shared=(), root=self.root, workspaces=self.root / WORKSPACES)
+        return area.enter(workspace, reach, network, environment)
 
     def repoint(self, workspace: Workspace) -> None:
         """Nothing in a folder names its location."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -26,7 +26,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import combine, tree, views
+from .. import area, combine, confinement, tree, views
 from ..diff import changes, patch, steps
 from ..git import Git, readable
 from ..place import WORKSPACES, ignore_workspaces, located
@@ -44,6 +44,7 @@ class WorktreeBackend:
         self._doors: dict[Path, Git] = {}
         self.root, self.home = found.root, found.home
         self.holds_store = found.root in found.home.parents
+        self.isolation = confinement.isolated("worktree")
 
     @classmethod
     def find(cls, path: Path) -> WorktreeBackend | None:
@@ -69,7 +70,11 @@ class WorktreeBackend:
     def capabilities(self) -> Capabilities:
         kinds: tuple[ConflictKind, ...] = get_args(ConflictKind)
         return Capabilities(
-            isolation="worktree", copies_by=tree.copies_by(self._repository.scratch), commits=True, merge_kinds=kinds, max_clones=256
+            isolation=self.isolation,
+            copies_by=tree.copies_by(self._repository.scratch),
+            commits=True,
+            merge_kinds=kinds,
+            max_clones=256,
         )
 
     # -- where git is pinned
@@ -334,6 +339,16 @@ class WorktreeBackend:
 
     def relax(self) -> None:
         tree.relax(self.root, self.home)
+
+    def confine(self, workspace: Workspace, network: bool, environment: Mapping[str, str]) -> dict[str, str]:
+        """See `Backend.confine`. A commit takes the objects that all share, and what is the worktree's own; what else git keeps is only read.
+
+        All of that, or a file that git replaces meanwhile, `packed-refs` or `config`, would be gone for the command.
+        """
+        common = self._repository.common_dir
+        own = (located(workspace), self._at(workspace).git_dir, common / "objects", common / "lfs")
+        reach = area.Area(own, shared=(common,), root=self.root, workspaces=self.root / WORKSPACES)
+        return area.enter(workspace, reach, network, environment)
 
     def repoint(self, workspace: Workspace) -> None:
         registration.repoint(Path(workspace.location), self._repository.admin_dir(workspace))

@@ -11,13 +11,23 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from workspaces.errors import Exists, InvalidArgument, NotAllowed, NotFound, TargetMoved, WorkspaceGone, WorkspacesError, translated
+from workspaces.errors import (
+    Exists,
+    InvalidArgument,
+    NotAllowed,
+    NotFound,
+    TargetMoved,
+    Unsupported,
+    WorkspaceGone,
+    WorkspacesError,
+    translated,
+)
 from workspaces.model import (
     Capabilities,
     Change,
@@ -44,12 +54,13 @@ class PlainBackend:
 
     name: ClassVar[str] = "plain"
     holds_store = True
+    isolation = "copy"
 
     def __init__(self, root: Path, view: Path | None = None) -> None:
         self.root, self.home, self._view = root, root / _HOME, view
         lasting = self.home / "objects"
         self._objects = Objects(view, lasting) if view else Objects(lasting)
-        self.capabilities = Capabilities(isolation="copy", copies_by="plain copy", commits=False, merge_kinds=KINDS, max_clones=256)
+        self.capabilities = Capabilities(isolation=self.isolation, copies_by="plain copy", commits=False, merge_kinds=KINDS, max_clones=256)
 
     # -- the project
 
@@ -346,6 +357,9 @@ class PlainBackend:
             with suppress(FileNotFoundError):
                 shutil.rmtree(self._trash(workspace))
             made.unlink(missing_ok=True)
+
+    def confine(self, workspace: Workspace, network: bool, environment: Mapping[str, str]) -> dict[str, str]:
+        raise Unsupported("The plain backend confines no commands. Nothing was run.", "Run it without --confined, or in a container.")
 
     def repoint(self, workspace: Workspace) -> None:
         """Nothing in a workspace names its location."""
