@@ -25,6 +25,7 @@ from git.cmd import Git as Runner
 from workspaces.errors import BackendFailed, Busy, Details, NoSpace, as_ours
 
 from . import confinement, landlock, tree
+from .place import WORKSPACES
 
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
@@ -201,7 +202,9 @@ class Git:
 
     def _narrowed(self, args: Sequence[str | bytes]) -> dict[str, str]:
         """Return settings by which filters get less than a command that fills the main checkout: in that lies all that the others have."""
-        if args[0] not in _FILLS_TREES or self.work_tree not in self.common_dir.parents or not confinement.is_there():
+        tree = self.work_tree
+        holds_others = tree is not None and (tree in self.common_dir.parents or (tree / WORKSPACES).exists())
+        if args[0] not in _FILLS_TREES or not holds_others or not confinement.is_there():
             return {}
         launcher = shlex.join([sys.executable, "-I", "-S", str(landlock.__file__), *map(str, self._places), "--", "sh", "-c"])
         # git puts the quoted path in the place of %f, which is no place inside of quotes.

@@ -341,9 +341,10 @@ class WorktreeBackend:
         tree.relax(self.root, self.home)
 
     def confine(self, workspace: Workspace, network: bool, environment: Mapping[str, str]) -> dict[str, str]:
-        """See `Backend.confine`. A commit takes the objects that all share, and what is the worktree's own; what else git keeps is only read.
+        """See `Backend.confine`. A commit takes the objects that all share, and what is the worktree's own.
 
-        All of that, or a file that git replaces meanwhile, `packed-refs` or `config`, would be gone for the command.
+        What else is in the repository may be read as a whole: a rule for `packed-refs` or `config` would not hold for the file that git puts
+        in its place.
         """
         common = self._repository.common_dir
         own = (located(workspace), self._at(workspace).git_dir, common / "objects", common / "lfs")

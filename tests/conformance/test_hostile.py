@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from workspaces import Project
-from workspaces.errors import NotFound, WorkspacesError
+from workspaces.errors import NotFound, Unsupported, WorkspacesError
 
 from .folders import Folder, Main, clone
 
@@ -116,3 +118,36 @@ def test_deleting_a_workspace_does_not_follow_its_links(project: Project, precio
     project.delete(["fix"], discard_unmerged=True)
     project.undo()
     assert fix.has("auth")
+
+
+def test_a_thread_is_confined_to_its_workspace_or_told_that_it_cannot(project: Project, main: Main) -> None:
+    fix, other = clone(project, "fix"), clone(project, "other")
+    before = (main.contents(), other.contents())
+
+    def work() -> tuple[bool, ...]:
+        project.confine("fix", network=True, environment=dict(os.environ))
+        fix.write("new.py", "mine\n")
+        tries = (
+            lambda: main.write("cart.py", "mine\n"),
+            lambda: main.write("new.py", "mine\n"),
+            lambda: other.write("cart.py", "mine\n"),
+            lambda: other.read("cart.py"),
+        )
+        return tuple(map(_is_refused, tries))
+
+    with ThreadPoolExecutor(1) as pool:
+        if "+files" in project.find("fix").isolation:
+            assert all(pool.submit(work).result())
+            assert fix.read("new.py") == "mine\n"
+        else:
+            with pytest.raises(Unsupported):
+                pool.submit(work).result()
+    assert (main.contents(), other.contents()) == before
+
+
+def _is_refused(act: Callable[[], object]) -> bool:
+    try:
+        act()
+    except PermissionError:
+        return True
+    return False
