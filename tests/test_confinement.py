@@ -158,7 +158,8 @@ def two(project: Project) -> tuple[Repo, Repo]:
 def confined(repo: Repo, script: str, *options: str, program: str = "sh") -> subprocess.CompletedProcess[str]:
     """Run a script in the workspace `fix`, confined."""
     command = [WORKSPACES, "run", *options, "--confined", "fix", "--", program, "-c", script]
-    return subprocess.run(command, cwd=repo.path, capture_output=True, text=True, check=False, timeout=60)
+    environment = {**os.environ, "TMPDIR": str(repo.path.parent)}
+    return subprocess.run(command, cwd=repo.path, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 @needs_landlock
@@ -254,7 +255,7 @@ def loop(shop):
     project = Project.initialize(shop)
     (fix,) = project.clone(name="fix").workspaces
     if os.fork() == 0:
-        environment = project.confine("fix", False, dict(os.environ))
+        environment = project.confine("fix", False, {**os.environ, "TMPDIR": str(folder)})
         os.chdir(fix.location)
         os.execvpe("sh", ["sh", "-c", "echo 2 > a; git commit -qam two; echo 3 > ../../a; cat ../../a"], environment)
     os.wait()

@@ -125,7 +125,7 @@ def test_a_thread_is_confined_to_its_workspace_or_told_that_it_cannot(project: P
     before = (main.contents(), other.contents())
 
     def work() -> tuple[bool, ...]:
-        project.confine("fix", network=True, environment=dict(os.environ))
+        project.confine("fix", network=True, environment={**os.environ, "TMPDIR": str(main.path.parent)})
         fix.write("new.py", "mine\n")
         tries = (
             lambda: main.write("cart.py", "mine\n"),
