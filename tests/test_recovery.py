@@ -371,3 +371,14 @@ def test_what_killed_calls_left_in_the_scratch_folder_goes(project: Project, rep
     killed(LOOKER, repo, 0.3)
     project.status()
     assert list((repo.path / ".git" / "workspaces" / "tmp").glob("aside-*/lock")) == []
+
+
+def test_what_a_running_gc_is_about_to_prune_is_kept_by_a_snapshot_that_needs_it(project: Project, repo: Repo) -> None:
+    """Nothing refers to it when gc looks, so it goes, though a snapshot that is taken meanwhile found it there and did not write it again."""
+    file = clone(project, "fix").write("new.txt", "new\n")
+    blob = repo.git("hash-object", "-w", str(file))
+    (repo.path / ".git" / "gc.pid").write_text("1 elsewhere")
+    project.checkpoint("fix")
+    (repo.path / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    assert repo.git("cat-file", "-t", blob) == "blob"
+    assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""

@@ -19,6 +19,7 @@ from workspaces.model import Snapshot, path_text
 
 from ..git import Git, refusal
 from ..place import WORKSPACES
+from . import packs
 
 IDENTITY = "mcp-workspaces snapshot <snapshot@workspaces.invalid>"
 _MESSAGE = re.compile(r"snapshot\n\nhead (?P<head>[0-9a-f]+)(?:\nstaged (?P<staged>[0-9a-f]+))?\n")
@@ -47,7 +48,16 @@ def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, auth
     header = [f"tree {tree}", *(f"parent {parent}" for parent in dict.fromkeys(parents)), f"author {author}", f"committer {committer}"]
     text = message.replace("\0", "").strip() + "\n"
     raw = "\n".join(header).encode(errors="surrogateescape") + b"\n\n" + text.encode(errors="replace")
-    return git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
+    made = git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
+    if git.objects and parents:
+        _note(git.objects.parent, f"{made} {tree} {commit_of(git, parents[0]).tree}\n")
+    return made
+
+
+def _note(view: Path, line: str) -> None:
+    """Note what was made in a view: git writes no object that the repository has, even where nothing refers to it."""
+    with (view / packs.MADE).open("a") as file:
+        file.write(line)
 
 
 @dataclass(frozen=True)

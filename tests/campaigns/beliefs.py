@@ -183,9 +183,9 @@ def _contradicted(beliefs: Beliefs, root: Path, wrong: list[str]) -> list[str]:
     project = Project.open(root)
     log = project.log(10**6).operations
     doubtful = beliefs.doubtful | set(_taken_back(beliefs, log))
-    unsure = {
-        name.rpartition("/")[2] for each in log if each.state == "undone" and each.verb in ("clone", "delete") for name in each.workspaces
-    }
+    # An undo that died may have taken a clone or a delete back, and not have come to saying so.
+    taken_back = [each for each in log if (each.state == "undone" and each.verb in ("clone", "delete")) or "undoes" in each.arguments]
+    unsure = {name.rpartition("/")[2] for each in taken_back for name in each.workspaces} - {MAIN}
     there = {each.name: Path(each.location) for each in project.status(detail="names").workspaces}
     for name, folder in there.items():
         expected = beliefs.certain[name] - doubtful if name not in unsure else set[str]()

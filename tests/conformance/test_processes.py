@@ -225,6 +225,39 @@ def test_a_restore_is_whole_or_was_never_begun(project: Project, main: Main) -> 
         assert fix.contents() == first
 
 
+UNDOES = """
+import os, signal, sys
+from pathlib import Path
+from workspaces import Project
+left = int(sys.argv[2])
+def die(event, about):
+    global left
+    if event == 'sqlite3.connect':
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+project = Project.open(Path(sys.argv[1]))
+sys.addaudithook(die)
+project.undo()
+print(-left)
+"""
+
+
+def test_a_merge_whose_undo_was_killed_stands_or_does_not(project: Project, main: Main) -> None:
+    """What is remembered of the merge is what main has, so that it can be made again when it was taken back."""
+    clone(project, "fix").write("new.txt", "new\n")
+    project.merge("fix")
+    times = int(said(start(UNDOES, str(main.path), "0")))
+    for last in range(7):
+        project.merge("fix")
+        start(UNDOES, str(main.path), str(times - last)).communicate()
+        project = Project.open(main.path)
+        stands = project.compare(["fix"]).workspaces[0].merge == "up_to_date"
+        assert main.has("new.txt") == stands, f"killed {last} before the end"
+        if stands:
+            project.undo()
+
+
 def test_what_killed_looks_left_is_cleared_away(project: Project, main: Main) -> None:
     """What a child of a dead process was still writing may stay for a while, so not everything is gone at once; but little is left of many."""
     fix = clone(project, "fix")
