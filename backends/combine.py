@@ -12,7 +12,7 @@ from pathlib import Path
 from workspaces.errors import Unsupported
 from workspaces.model import Change, Merge, OnConflict, path_bytes
 
-from . import mergetree
+from . import mergetree, tree
 from .diff import changes
 from .git import Git, refusal
 
@@ -85,7 +85,7 @@ def marked_files(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
 def _has_markers(file: Path) -> bool:
     try:
         text = b"" if file.is_symlink() else file.read_bytes()
-    except OSError:
+    except (*tree.ABSENT, IsADirectoryError, PermissionError):
         return False
     lines = text.splitlines()
     return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)

@@ -25,6 +25,8 @@ else:
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+ABSENT = (FileNotFoundError, NotADirectoryError)
+"""What says that nothing is there. Any other refusal (no descriptor, a bad disk) says nothing of it, and must not be taken for that."""
 _RUNGS = 200
 """Folders on a way that are kept open at most; those below are opened anew each time."""
 _FICLONE = 0x40049409
@@ -219,6 +221,11 @@ def opened(descriptor: int) -> Generator[int]:
         os.close(descriptor)
 
 
+def refused(error: OSError) -> None:
+    """Let `os.walk` raise what it would pass over: a folder that cannot be read is not an empty one."""
+    raise error
+
+
 def age(tree: Path, seconds: float) -> None:
     """Set the times of all files in a tree back, so that an index written now is younger than all of them."""
     past = time.time_ns() - int(seconds * 1e9)
@@ -289,7 +296,7 @@ def mount_points() -> list[tuple[bytes, bytes]]:
     """Return where what kinds of file systems are mounted (proc_pid_mountinfo(5)); nothing where the system does not tell."""
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    except OSError:
+    except (*ABSENT, PermissionError):
         return []
     rows = (line.split(b" ") for line in lines)
     return [(row[4].decode("unicode_escape").encode("latin-1"), row[row.index(b"-") + 1]) for row in rows]

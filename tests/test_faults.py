@@ -56,6 +56,45 @@ def test_what_a_move_cannot_remove_is_cleared_away_later(survey: Repo) -> None:
     assert broken(survey.path) == []
 
 
+def test_a_merge_is_not_forgotten_by_a_recovery_that_cannot_read_what_was_planned(survey: Repo) -> None:
+    project = Project.initialize(survey.path)
+    clone(project, "fix").write("table.csv", "2\n")
+    hit(lambda: Project.open(survey.path).merge("fix"), Fault("kill", 1, of="unlinkat old"))
+    hit(lambda: Project.open(survey.path), Fault("EMFILE", 1, lasting=True, of=".done"))
+    assert broken(survey.path) == []
+    assert [(each.verb, each.state) for each in project.log(1).operations] == [("merge", "done")]
+
+
+@pytest.mark.parametrize("unread", [".inode", ".about", ".json", "mountinfo"])
+def test_a_clone_is_taken_back_whole_by_a_recovery_that_could_not_read_all(survey: Repo, unread: str) -> None:
+    project = Project.initialize(survey.path)
+    fix = clone(project, "fix")
+    for number in range(2):
+        fix.write("table.csv", f"{number}\n")
+        project.merge("fix")
+    hit(lambda: Project.open(survey.path).clone("fix", name="new"), Fault("kill", 1, of=f"fsync {survey.path}/.workspaces by"))
+    hit(lambda: Project.open(survey.path), Fault("EMFILE", 1, lasting=True, of=unread))
+    assert broken(survey.path) == []
+    assert project.compare(["fix"]).workspaces[0].merge == "up_to_date"
+
+
+def test_a_checkout_that_cannot_be_read_is_not_passed_over_for_the_one_around_it(repo: Repo) -> None:
+    repo.git("worktree", "add", "-q", "-b", "inner", "inner")
+    said = hit(lambda: Project.initialize(repo.path / "inner").root, Fault("EMFILE", 1, of="inner/.git"))
+    assert "Too many open files" in said
+
+
+def test_markers_that_cannot_be_looked_for_are_not_taken_for_resolved(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    repo.write("cart.py", "theirs\n")
+    repo.commit("theirs")
+    project.merge("main", "fix", on_conflict="markers")
+    said = hit(lambda: Project.open(repo.path).merge("fix").status, Fault("EMFILE", 1, of="fix/cart.py"))
+    assert "Too many open files" in said
+    assert repo.read("cart.py") == "theirs\n"
+
+
 def test_a_file_that_could_not_be_made_leaves_no_draft_among_the_workspaces(survey: Repo) -> None:
     Project.initialize(survey.path)
     for fault in (Fault("ENOSPC", 2, of=".gitignore"), Fault("kill", 3, of=".gitignore")):

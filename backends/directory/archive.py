@@ -119,7 +119,7 @@ class Archive:
         try:
             contents, made, *parents = self._file(name).with_suffix(".about").read_text().split()
             return About(contents, int(made), tuple(parents))
-        except (OSError, ValueError) as error:
+        except (*tree.ABSENT, ValueError) as error:
             raise _lost(name) from error
 
     def _file(self, name: str) -> Path:
@@ -128,7 +128,7 @@ class Archive:
     def _parsed(self, name: str) -> dict[str, JsonValue]:
         try:
             read: JsonValue = json.loads(self._file(name).read_bytes())
-        except (OSError, ValueError) as error:
+        except (*tree.ABSENT, ValueError) as error:
             raise _lost(name) from error
         return read if isinstance(read, dict) else {}
 

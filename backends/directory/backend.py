@@ -402,7 +402,7 @@ class DirectoryBackend:
     def _is_mine(self, workspace: Workspace) -> bool:
         try:
             return Path(workspace.location).lstat().st_ino == int(self._mine(workspace).read_text())
-        except (OSError, ValueError):
+        except (*tree.ABSENT, ValueError):
             return False
 
     # -- looking after

@@ -158,7 +158,9 @@ def _goes(move: Move, step: Step, found: os.stat_result, leaving: set[str]) -> b
     if row_of(key_of(found)).kind != "d" or not step.was.startswith("d"):
         return False
     root = move.location / step.path
-    inside = (os.path.relpath(os.path.join(at, name), move.location) for at, _, names in os.walk(root) for name in names)
+    inside = (
+        os.path.relpath(os.path.join(at, name), move.location) for at, _, names in os.walk(root, onerror=tree.refused) for name in names
+    )
     return all(path in leaving for path in inside)
 
 
@@ -417,7 +419,7 @@ def _is_old(move: Move, folders: tree.Folders, step: Step) -> bool:
 def _planned(move: Move, file: Path) -> Iterator[Step]:
     try:
         read: JsonValue = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (*tree.ABSENT, ValueError):
         return
     rows = read.get("steps") if isinstance(read, dict) and read.get("label") == move.label else None
     for number, row in enumerate(rows if isinstance(rows, list) else ()):

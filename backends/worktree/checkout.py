@@ -86,7 +86,7 @@ def _in_the_way(root: bytes, path: bytes, leaving: set[bytes]) -> Iterator[bytes
 
 
 def _files(root: bytes, folder: bytes) -> Iterator[bytes]:
-    for at, folders, names in os.walk(os.path.join(root, folder)):
+    for at, folders, names in os.walk(os.path.join(root, folder), onerror=tree.refused):
         links = [name for name in folders if os.path.islink(os.path.join(at, name))]
         yield from (os.path.relpath(os.path.join(at, name), root) for name in [*names, *links])
 

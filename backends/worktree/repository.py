@@ -11,6 +11,7 @@ from pathlib import Path
 from workspaces.errors import NotAProject
 from workspaces.model import Workspace
 
+from .. import tree
 from ..git import Git
 from ..place import WORKSPACES
 
@@ -70,7 +71,7 @@ def _git_dir(folder: Path) -> Path | None:
     entry = folder / ".git"
     if entry.is_dir():
         return entry.resolve() if (entry / "HEAD").exists() else None
-    with suppress(OSError):
+    with suppress(*tree.ABSENT, PermissionError):
         pointer = entry.read_bytes()[:4096]
         if pointer.startswith(b"gitdir: "):
             found = (folder / os.fsdecode(pointer[8:].strip())).resolve()
@@ -94,8 +95,8 @@ def _fit(found: Repository) -> Repository:
             f"{found.root} has no commit yet, so there is nothing to clone. Nothing was changed.",
             "Make a first commit (git commit --allow-empty -m start), then call again.",
         )
-    tree = git.ask("config", "--type=path", "core.worktree")
-    if tree.status == 0 and (found.git_dir / os.fsdecode(tree.out.strip())).resolve() != found.root:
+    elsewhere = git.ask("config", "--type=path", "core.worktree")
+    if elsewhere.status == 0 and (found.git_dir / os.fsdecode(elsewhere.out.strip())).resolve() != found.root:
         raise NotAProject(
             f"The files of {found.root} are elsewhere, by core.worktree. Nothing was changed.", "Unset core.worktree, or use git worktree."
         )
@@ -143,7 +144,7 @@ def _claimed(git_dir: Path) -> set[str]:
     """Return the branches that a checkout has, or will come back to after what is under way in it."""
     claimed: set[str] = set()
     for name in ("HEAD", "rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START"):
-        with suppress(OSError, UnicodeDecodeError):
+        with suppress(*tree.ABSENT, UnicodeDecodeError):
             text = (git_dir / name).read_text().strip().removeprefix("ref: ")
             claimed.add(text if text.startswith("refs/") else f"refs/heads/{text}")
     return claimed
