@@ -84,8 +84,7 @@ def marked_files(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
 
 def _has_markers(file: Path) -> bool:
     try:
-        text = b"" if file.is_symlink() else file.read_bytes()
+        text = b"\n" + tree.start_of(file, 2 * mergetree.TEXT_LIMIT)
     except (*tree.ABSENT, IsADirectoryError, PermissionError):
         return False
-    lines = text.splitlines()
-    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)
+    return all(re.search(rb"[\r\n]" + mark, text) for mark in (b"<<<<<<< ", b">>>>>>> "))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workspaces.model import Change, path_text
+from workspaces.errors import Limit
+from workspaces.model import Change, path_shown, path_text
 
 from .git import Git
 from .mergetree import Entry
 
 _NONE = "0" * 6
+_LARGE, _DENSEST = 1 << 29, 50
+"""Bytes up to which a file may be anything, and how much smaller a larger one can be in the repository."""
 _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "type_changed"}
 _OPTIONS = ("-r", "-z", "--find-renames", "--no-ext-diff", "--no-textconv", "--diff-algorithm=histogram")
 
@@ -33,6 +36,20 @@ def steps(git: Git, old: str, new: str) -> list[Step]:
         sides = (None if mode == _NONE else Entry(mode, blob) for mode, blob in ((old_mode, old_blob), (new_mode, new_blob)))
         found.append(Step(next(words), *sides))
     return found
+
+
+def refuse_hollow(git: Git, moved: Sequence[Step]) -> None:
+    """Raise `Limit` for files that are to be written and are next to nothing in the repository: a few kilobytes of zeros, packed, fill a disk."""
+    wanted = {step.new.blob: step.path for step in moved if step.new and step.new.mode.startswith("100")}
+    asked = "".join(f"{blob}\n" for blob in wanted).encode()
+    said = git.run("cat-file", "--batch-check=%(objectname) %(objectsize) %(objectsize:disk)", stdin=asked) if wanted else b""
+    for row in (line.split() for line in said.splitlines()):
+        if len(row) == 3 and int(row[1]) > max(_LARGE, int(row[2]) * _DENSEST):
+            path = path_shown(path_text(wanted[row[0].decode()]))
+            raise Limit(
+                f"{path} is too large: {int(row[1]):,} bytes that {int(row[2]):,} stand for. Nothing was changed.",
+                "Take it out, or merge other paths; deleting with discard_unmerged always works.",
+            )
 
 
 def changes(git: Git, old: str, new: str) -> tuple[Change, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,8 +22,9 @@ from typing import BinaryIO
 from git.cmd import Git as Runner
 
 from workspaces.errors import BackendFailed, Busy, Details, NoSpace, as_ours
+from workspaces.model import Program, fingerprint, path_text
 
-from . import confinement, landlock, tree
+from . import bounds, confinement, landlock, tree
 from .place import WORKSPACES
 
 _SETTINGS = {
@@ -33,6 +33,7 @@ _SETTINGS = {
     "core.splitIndex": "false",
     "core.safecrlf": "false",
     "core.quotePath": "false",
+    "core.bigFileThreshold": "32m",
     "core.protectHFS": "true",
     "core.protectNTFS": "true",
     "core.fsyncMethod": "batch",
@@ -52,6 +53,8 @@ _SETTINGS = {
     "log.showSignature": "false",
     "checkout.workers": "2",
 }
+_PASSING = {"core.fsync": "none", "pack.compression": "0"}
+"""Settings for objects that mostly vanish with a view. Big files go into packs there, as they are: most of them are compressed already."""
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "/bin/false",
@@ -59,6 +62,7 @@ _ENVIRONMENT = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOC_LIMIT": str(bounds.MEMORY),
 }
 _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND"}
 """What people set for themselves and none of our commands looks at."""
@@ -71,7 +75,12 @@ _FILLS_TREES = {"read-tree", "checkout-index", "merge-tree"}
 _MOVES_REFS = {"update-ref", "fast-import"}
 """What makes locks beside `config` and `hooks`, which only a rule on all of their folder allows. Neither starts a program of anybody's."""
 _FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
-_DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.[^.]+$", re.DOTALL)
+_DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.([^.]+)$", re.DOTALL)
+_LOCAL = (b"local", b"worktree")
+_COMMANDS = ("clean", "smudge", "process")
+"""The settings of a filter that name a program."""
+OFF = "off"
+"""How a filter that is off says that it is not required: a boolean of git's that nobody writes."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,8 @@ class Git:
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     filters: Mapping[str, str] = field(default_factory=dict[str, str])
     """The filters that run, by their key in the configuration."""
+    patience: float = bounds.PATIENCE
+    """Seconds that a command may take which only reads."""
 
     def at(self, work_tree: Path | None = None, index: Path | None = None) -> Git:
         """Return the same door with another work tree or index."""
@@ -121,34 +132,46 @@ class Git:
         return self.run(*args, stdin=stdin, literal=literal).split(b"\0")[:-1]
 
     def ask(self, *args: str | bytes, stdin: bytes | int = b"", literal: bool = True) -> Reply:
-        """Run git and return whatever it answers. Raises only where the answer cannot be believed, since git could not read all that it is about."""
-        environment, started = self._environment(literal, self._narrowed(args)), time.time()
+        """Run git and return whatever it answers. Raises `Limit` when it takes more than `bounds` allows, and what it is told where the answer
+        cannot be believed, since git could not read all that it is about."""
+        started = time.time()
+        heard = self._heard(args, stdin, literal, bounds.OUTPUT)
+        if heard.status < 0:
+            self._drop_locks(started)
+        if heard.excess:
+            raise bounds.too_much(os.fsdecode(args[0]), heard.excess, self.work_tree if self.index else None, self.patience)
+        reply = Reply(heard.status, heard.out, os.fsdecode(heard.err))
+        if _UNREAD.search(reply.err):
+            raise refusal(args, reply)
+        return reply
+
+    def _heard(self, args: Sequence[str | bytes], stdin: bytes | int, literal: bool, output: int) -> bounds.Heard:
+        """Run git confined and within bounds, from a thread of its own."""
+        environment = self._environment(literal, self._narrowed(args))
         command = _command(args, environment)
         with as_ours(), tempfile.TemporaryFile() as file:
             if isinstance(stdin, bytes):
                 file.write(stdin)
                 file.seek(0)
             given = file if isinstance(stdin, bytes) else stdin
-            reply = confinement.confined(self._rules(args), lambda: self._answer(command, given, environment))
-        if reply.status < 0:
-            self._drop_locks(started)
-        if _UNREAD.search(reply.err):
-            raise refusal(args, reply)
-        return reply
+            seconds = self.patience if bounds.may_be_killed(os.fsdecode(args[0])) else 0.0
+            return confinement.confined(
+                self._rules(args), lambda: bounds.attend(self._started(command, given, environment), seconds, output)
+            )
 
-    def _answer(self, command: Sequence[str], stdin: BinaryIO | int, environment: Mapping[str, str]) -> Reply:
-        status, out, err = Runner(self._folder).execute(
+    def _started(self, command: Sequence[str], stdin: BinaryIO | int, environment: Mapping[str, str]) -> bounds.Child:
+        started = Runner(self._folder).execute(
             command,
             istream=stdin,
             env=environment,
-            with_extended_output=True,
-            with_exceptions=False,
-            stdout_as_string=False,
-            strip_newline_in_stdout=False,
+            as_process=True,
             # The only inheritable descriptors of this process are the locks that it holds, which an orphan of ours must keep.
             close_fds=False,
+            # A group of its own can be stopped as a whole, and has no terminal that it could ask for anything.
+            start_new_session=True,
         )
-        return Reply(status, out, err)
+        # GitPython's own wait() raises for every refusal.
+        return bounds.Child(started.pid, started.stdout, started.stderr, started.__getattr__("wait"))
 
     def left_locks(self) -> Iterator[Path]:
         """Yield where a git that is killed leaves locks in everybody's way: on the index, and on the head and its branch."""
@@ -168,17 +191,10 @@ class Git:
 
     def head_of(self, *args: str | bytes, limit: int) -> bytes:
         """Run git and return the first `limit` bytes of its output, however much there is."""
-        # GitPython would read the output to its end, however far that is.
-        environment = self._environment(literal=True, also={})
-        command, everything = _command(args, environment), {**os.environ, **environment}
-
-        def beginning() -> bytes:
-            with subprocess.Popen(command, cwd=self._folder, env=everything, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-                out = process.stdout.read(limit) if process.stdout else b""
-                process.kill()
-            return out
-
-        return confinement.confined(self._rules(args), beginning)
+        heard = self._heard(args, b"", True, limit)
+        if heard.excess in ("time", "memory"):
+            raise bounds.too_much(os.fsdecode(args[0]), heard.excess, self.work_tree if self.index else None, self.patience)
+        return heard.out
 
     def _rules(self, args: Sequence[str | bytes]) -> confinement.Rules:
         """Return what a command may write: its objects and index, the things of its own checkout, and what else it is there to change.
@@ -215,8 +231,8 @@ class Git:
         return str(self.work_tree or self.git_dir)
 
     def _environment(self, literal: bool, also: Mapping[str, str]) -> dict[str, str]:
-        durability = "none" if self.objects or tree.is_relaxed(self.common_dir) else "all"
-        settings = {**_SETTINGS, "core.fsync": durability, **self.settings, **also}
+        durability = {"core.fsync": "none" if tree.is_relaxed(self.common_dir) else "all"}
+        settings = {**_SETTINGS, **(_PASSING if self.objects else durability), **self.settings, **also}
         environment = {**_ENVIRONMENT, "GIT_DIR": str(self.git_dir), "GIT_COMMON_DIR": str(self.common_dir)}
         if not literal:
             del environment["GIT_LITERAL_PATHSPECS"]
@@ -236,34 +252,43 @@ class Git:
             environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return environment
 
-    def disarmed(self) -> Git:
-        """Return the door with every driver and hook off that the repository's own configuration defines.
+    def disarmed(self, trusted: str = "") -> Git:
+        """Return the door with every driver and hook off that the repository's own configuration defines; but for filters and merge drivers
+        when their fingerprint is the trusted one.
 
         An empty filter passes contents through; a merge driver is replaced by git's own text merge, since an empty one would fail the merge.
-        From git 2.54 on hooks can come from the configuration, where `core.hooksPath` does not reach them.
+        From git 2.54 on hooks can come from the configuration, where `core.hooksPath` does not reach them: these are off in any case.
+        Trusted commands are given to git as they were looked at, so that a change that comes after the look does not count.
         """
-        reply = self.ask("config", "--null", "--show-scope", "--get-regexp", r"^(filter|merge|hook)\.")
-        words = reply.out.split(b"\0")
+        rows = self._drivers()
         off: dict[str, str] = {}
-        on: dict[str, str] = {}
+        for _, kind, name, _, _ in (row for row in rows if row[1] == "hook" or row[0] in _LOCAL):
+            off |= _off(kind, f"{kind}.{name}")
+        own = [row for row in rows if row[0] in _LOCAL and row[1] != "hook"]
+        if trusted and fingerprint(_programs(own)) == trusted:
+            off = {key: value for key, value in off.items() if key.startswith("hook.")}
+            off |= {f"{kind}.{name}.{setting}": command for _, kind, name, setting, command in own}
+        commands = {f"filter.{name}.{setting}": line for _, kind, name, setting, line in rows if kind == "filter" and setting in _COMMANDS}
+        if "filter.lfs.clean" in commands:
+            # LFS keeps what it cleans in there, and may not make the folder itself.
+            (self.common_dir / "lfs").mkdir(exist_ok=True)
+        filters = {key: off.get(key, line) for key, line in commands.items()}
+        return replace(self, settings=off, filters={key: line for key, line in filters.items() if line})
+
+    def programs(self) -> tuple[Program, ...]:
+        """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""
+        return _programs([row for row in self._drivers() if row[0] in _LOCAL and row[1] != "hook"])
+
+    def _drivers(self) -> list[tuple[bytes, str, str, str, str]]:
+        """Return scope, kind, name, setting and value of all that defines a driver or a hook, in git's order: of equals the last one counts."""
+        words = self.ask("config", "--null", "--show-scope", "--get-regexp", r"^(filter|merge|hook)\.").out.split(b"\0")
+        found: list[tuple[bytes, str, str, str, str]] = []
         for scope, line in zip(words[::2], words[1::2], strict=False):
             key, _, value = line.partition(b"\n")
-            if key.startswith(b"filter.") and key.endswith((b".clean", b".smudge", b".process")):
-                on[os.fsdecode(key)] = os.fsdecode(value)
-            found = _DRIVER.match(key)
-            if key == b"filter.lfs.clean":
-                # LFS keeps what it cleans in there, and may not make the folder itself.
-                (self.common_dir / "lfs").mkdir(exist_ok=True)
-            if found is None or (scope not in (b"local", b"worktree") and found[1] != b"hook"):
-                continue
-            driver = os.fsdecode(found[1] + b"." + found[2])
-            if found[1] == b"filter":
-                off |= {f"{driver}.clean": "", f"{driver}.smudge": "", f"{driver}.process": "", f"{driver}.required": "false"}
-            elif found[1] == b"merge":
-                off[f"{driver}.driver"] = "git merge-file --marker-size=%L %A %O %B"
-            else:
-                off[f"{driver}.enabled"] = "false"
-        return replace(self, settings=off, filters={key: line for key, line in on.items() if key not in off})
+            if driver := _DRIVER.match(key):
+                kind, name, setting = map(os.fsdecode, driver.groups())
+                found.append((scope, kind, name, setting, os.fsdecode(value)))
+        return found
 
     # -- objects
 
@@ -304,6 +329,27 @@ class Git:
         there = b"".join(f"{mode} {name}\t".encode() + path + b"\0" for mode, name, path in entries if mode != "0")
         self.run("update-index", "--replace", "-z", "--index-info", stdin=there)
         return self.line("write-tree")
+
+
+def _off(kind: str, driver: str) -> dict[str, str]:
+    """Return the settings with which a driver does nothing."""
+    if kind == "filter":
+        return {f"{driver}.clean": "", f"{driver}.smudge": "", f"{driver}.process": "", f"{driver}.required": OFF}
+    if kind == "merge":
+        return {f"{driver}.driver": "git merge-file --marker-size=%L %A %O %B"}
+    return {f"{driver}.enabled": "false"}
+
+
+def _programs(rows: Sequence[tuple[bytes, str, str, str, str]]) -> tuple[Program, ...]:
+    return tuple(
+        Program.model_validate({"kind": kind, "name": _text(name), "setting": setting, "command": _text(command)})
+        for _, kind, name, setting, command in rows
+    )
+
+
+def _text(raw: str) -> str:
+    """Return what a configuration says as text without loss."""
+    return path_text(os.fsencode(raw))
 
 
 def _command(args: Sequence[str | bytes], environment: Mapping[str, str]) -> list[str]:

@@ -20,7 +20,7 @@ MARKERS = (39, 57, 71, 83, 101, 127)
 """Lengths of a conflict marker inside of a merge, tried in turn until the texts hold none such; what a person sees has git's usual seven."""
 HUNK_LIMIT = 1 << 18
 """Bytes of the largest file whose conflicting regions are spelled out."""
-TEXT_LIMIT = 1 << 26
+TEXT_LIMIT = 1 << 23
 """Bytes of the largest file that is resolved region by region; a larger one is taken whole."""
 
 # Kinds in order of precedence: the first that git reported for a path names the conflict.

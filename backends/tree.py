@@ -108,15 +108,16 @@ def fill(source: int, target: int) -> str:
             return "reflink"
     found = os.fstat(source)
     means = "plain copy"
-    for start, end in _filled(source, found):
+    for start, end in filled(source):
         means = _copy_range(source, target, start, end)
     if os.fstat(target).st_size < found.st_size:
         os.ftruncate(target, found.st_size)
     return means
 
 
-def _filled(source: int, found: os.stat_result) -> Generator[tuple[int, int]]:
+def filled(source: int) -> Generator[tuple[int, int]]:
     """Yield the parts of a file that hold data: all of it, unless it has holes."""
+    found = os.fstat(source)
     if found.st_blocks * 512 >= found.st_size:
         yield 0, found.st_size
         return
@@ -148,6 +149,18 @@ def _copy_range(source: int, target: int, start: int, end: int) -> str:
             done = os.pwrite(target, view, at)
             at, view = at + done, view[done:]
     return "plain copy"
+
+
+def start_of(file: Path, limit: int) -> bytes:
+    """Return the first bytes of a file, and nothing of anything else in its place: reading a pipe never returns, and a device never ends."""
+    try:
+        descriptor = os.open(file, READ)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            return b""
+        raise
+    with opened(descriptor):
+        return os.pread(descriptor, limit, 0) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
 
 
 class Folders:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from workspaces.backend import Backend
 from workspaces.core import Core, Freeze, Progress, silent
-from workspaces.errors import InvalidArgument, NotFound
+from workspaces.errors import InvalidArgument, Limit, NotFound
 from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
 from workspaces.wording import HUNK_BUDGET, bounded, counted, flaws, listed
 
@@ -90,10 +90,18 @@ def _freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: st
             rest = [partial(_attempt, core, view, each, frozen[at].result(), against, base) for at, each in enumerate(workspaces)]
             work = [pool.submit(each) for each in rest]
             wait(work)
-        for future in work:
-            done.append(future.result())
+        for workspace, future in zip(workspaces, work, strict=True):
+            done.append(_result(workspace, future))
             progress(len(done), len(workspaces), f"looked at {done[-1].workspace.name}")
     return done
+
+
+def _result(workspace: Workspace, future: Future[Attempt]) -> Attempt:
+    """Return an attempt. One that is too large is refused by name, so that the others can be compared without it."""
+    try:
+        return future.result()
+    except Limit as error:
+        raise Limit(f"{workspace.name}: {error.message}", error.hint, **{**error.details, "workspace": workspace.id}) from error
 
 
 def _frozen(core: Core, freeze: Freeze, other: Workspace, base: str) -> Snapshot:

@@ -5,8 +5,11 @@ Absent means none: a field at its default is left out of the wire form (`Noun.wi
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -168,6 +171,15 @@ class Merge(Noun):
     changes: tuple[Change, ...] = Field(default=(), description="what the target gains")
 
 
+class Program(Noun):
+    """A program that a project's own configuration names, to be run on what is stored or merged."""
+
+    kind: Literal["filter", "merge"]
+    name: str
+    setting: str = Field(description="clean, smudge, process, driver …")
+    command: str
+
+
 class RestorePoint(Noun):
     """A snapshot kept before something changed a workspace."""
 
@@ -203,6 +215,12 @@ class Operation(Noun):
         return self.workspaces[-1] if self.workspaces else ""
 
 
+def fingerprint(programs: Sequence[Program]) -> str:
+    """Return what names exactly these programs, in their order; nothing for none."""
+    text = json.dumps([program.model_dump() for program in programs])
+    return hashlib.sha256(text.encode()).hexdigest() if programs else ""
+
+
 # -- paths as text: UTF-8 as it is, anything else as git quotes it ------------------------------------------------------------------------
 
 
@@ -222,6 +240,18 @@ def path_bytes(text: str) -> bytes:
     if not (len(text) > 1 and text.startswith('"') and text.endswith('"')):
         return os.fsencode(text)
     return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), os.fsencode(text[1:-1]))
+
+
+_PLAIN = re.compile(r"[\w./@+=~-]{1,120}( \((a pipe|a socket|a device|a mount point)\))?")
+_SHOWN = 120
+
+
+def path_shown(text: str) -> str:
+    """Return a path for a sentence: itself when it is plain, else escaped, in quotes, and cut, so that it cannot pose as part of the sentence."""
+    if _PLAIN.fullmatch(text) and text.isprintable():
+        return text
+    shown = ascii(text[:_SHOWN])
+    return shown + ("…" if len(text) > _SHOWN else "")
 
 
 # -- results: `summary` first, then data, then `warnings` and `next` ------------------------------------------------------------------
@@ -366,6 +396,18 @@ class Collected(Noun):
 class Log(Noun):
     summary: Summary
     operations: tuple[Operation, ...] = ()
+
+
+class Trust(Noun):
+    """The programs that a project's own configuration names, and whether a person said that they may run."""
+
+    summary: Summary
+    programs: tuple[Program, ...] = ()
+    fingerprint: str = Field(default="", description="names exactly these programs")
+    trusted: bool = False
+    changed: bool = Field(default=False, description="others were trusted, and these are off")
+    warnings: Warnings = ()
+    next: Next = ()
 
 
 class Finding(Noun):

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import BackendFailed, HasChildren, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
+from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
 from workspaces.model import Change, Children, Deleted, Restored, Snapshot, Workspace, now
 from workspaces.wording import counted, listed, sized
 
@@ -114,7 +114,7 @@ def last_look(core: Core, workspace: Workspace, discard_unmerged: bool) -> Snaps
         return snapshot
     except WorkspaceGone:
         return None
-    except BackendFailed:
+    except (BackendFailed, Limit):
         if discard_unmerged:
             return None
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from workspaces.model import Change, Conflict, Snapshot
+from workspaces.model import Change, Conflict, Snapshot, path_shown
 
 MOST_CONFLICTS, MOST_FILES = 100, 500
 """Most that one answer lists; what is beyond is counted."""
@@ -22,8 +22,8 @@ def plain(text: str) -> str:
 
 
 def listed(paths: Iterable[str], most: int = 5) -> str:
-    """Return paths as a short list for a sentence, control characters escaped."""
-    names = [name if name.isprintable() else ascii(name) for name in paths]
+    """Return paths as a short list for a sentence, in which they cannot pose as anything else."""
+    names = [path_shown(name) for name in paths]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

@@ -27,9 +27,11 @@ from workspaces.model import (
     History,
     Merge,
     OnConflict,
+    Program,
     Snapshot,
     Workspace,
     path_bytes,
+    path_shown,
     path_text,
 )
 
@@ -68,6 +70,7 @@ class DirectoryBackend:
     def __init__(self, root: Path, view: View | None = None, archive: Archive | None = None) -> None:
         self.root, self.home, self.holds_store = root, root / WORKSPACES / _STATE, True
         self.isolation = confinement.isolated("private-gitdir" if (root / ".git").exists() else "private-folder")
+        self.trusted = ""
         self._archive, self._view = archive or Archive(self.home), view
         self._records = Records(self._archive, view.folder if view else None)
 
@@ -164,7 +167,9 @@ class DirectoryBackend:
         with self._view.locks[workspace.uid] if self._view else Lock(), as_ours():
             if again or workspace.uid not in known:
                 archive, index = self._archive, self._index(workspace)
-                known[workspace.uid] = freezing.freeze(located(workspace), index, self._records.pool, archive, archive.is_empty)
+                known[workspace.uid] = freezing.freeze(
+                    located(workspace), index, self._records.pool, archive, archive.is_empty, workspace.is_main
+                )
             return known[workspace.uid]
 
     def _noted(self, workspace: Workspace, record: Record, seen: freezing.Frozen) -> Snapshot:
@@ -233,7 +238,7 @@ class DirectoryBackend:
         moved = differing(before.manifest, after.manifest)
         if idle := [path for path in wanted if not any(within(step, [path]) for step in moved)]:
             raise InvalidArgument(
-                f"Not changed there: {', '.join(_shown(path)[:200] for path in idle[:5])}. Nothing was merged.",
+                f"Not changed there: {', '.join(path_shown(_shown(path)) for path in idle[:5])}. Nothing was merged.",
                 "compare with detail='files' lists what it changed.",
             )
         made = results.with_paths(before.manifest, after.manifest, [path for path in moved if within(path, wanted)])
@@ -331,6 +336,9 @@ class DirectoryBackend:
 
     def occupied(self, workspace: Workspace) -> str:
         return ""
+
+    def programs(self) -> tuple[Program, ...]:
+        return ()
 
     def untrusted(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
         return ()

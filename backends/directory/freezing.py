@@ -18,14 +18,16 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from workspaces.errors import BackendFailed, NotAllowed, translated
+from workspaces.errors import BackendFailed, Limit, NotAllowed, translated
 
-from .. import tree, views
+from .. import bounds, tree, views
 from .manifest import UNKNOWN, Entry, How, Manifest, delta, packed_attributes, texts
 from .pool import HELD, SMALL, Pool, unread
 from .scan import UNSURE, Row, in_memory, key_of, read, row_of, scan, written
 
 _TRIES = 4
+_PORTION = 500
+"""Files between two looks at the clock."""
 _WAITS = 12
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 """Nanoseconds in which two changes can have the same time: of clocks that tick, and of file systems that store whole seconds."""
@@ -122,15 +124,19 @@ class _Seen:
     is_steady: bool = True
 
 
-def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool) -> Frozen:
-    """Freeze a folder whose index is in `file`. With `is_first`, when nothing was ever kept, large files are named without reading them."""
+def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool, is_main: bool) -> Frozen:
+    """Freeze a folder whose index is in `file`. With `is_first`, when nothing was ever kept, large files are named without reading them.
+
+    Raises `Limit` when that takes too long (`bounds`); what was read by then is remembered, so calling it again goes on from there.
+    """
     try:
-        return _frozen(location, file, pool, roots, Index.load(file, roots), is_first)
+        return _frozen(location, file, pool, roots, Index.load(file, roots), is_first, is_main)
     except BackendFailed:  # the snapshot that the index stands on is damaged; the folder is not
-        return _frozen(location, file, pool, roots, Index(Manifest(), "", roots), False)
+        return _frozen(location, file, pool, roots, Index(Manifest(), "", roots), False, is_main)
 
 
-def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, is_first: bool) -> Frozen:
+def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, is_first: bool, is_main: bool) -> Frozen:
+    until = time.monotonic() + bounds.patience(file, is_main)
     found = scan(location, known.raw.count("\0") // 2)
     if found.raw == known.raw:
         return Frozen(known, {}, ())
@@ -140,15 +146,29 @@ def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, 
         return Frozen(known, found.skipped, ())
     now = clock(file.parent)  # before the sync: what is written while it runs is young, too
     tree.flush(location)
-    seen = _look(location, changed, pool, _reader(pool, now, is_first and not known.keys))
-    gone |= {path for path in changed if path not in seen}
+    looked = len(changed)
+    seen: dict[str, _Seen] = {}
+    for at in range(0, len(changed), _PORTION):
+        if at and time.monotonic() > until:
+            looked = at
+            break
+        seen |= _look(location, changed[at : at + _PORTION], pool, _reader(pool, now, is_first and not known.keys))
+    later = {*changed[looked:]}
+    gone |= {path for path in changed[:looked] if path not in seen}
     fresh = {path: one.key for path, one in seen.items() if one.is_steady and not _is_racy(row_of(one.key), now)}
     if in_memory(location):  # there, a write through a memory map never shows in the times
         fresh = {path: key for path, key in fresh.items() if not key.startswith("f")}
-    keys = {path: fresh.get(path, UNSURE) if path in seen else key for path, key in found.keys.items() if path not in gone}
+    keys = {
+        path: fresh.get(path, UNSURE) if path in seen else key for path, key in found.keys.items() if path not in gone and path not in later
+    }
     rows = {path: (one.what, one.how) for path, one in seen.items()}
     made = known.changed(rows, gone, keys)
     made.save(file)
+    if later:
+        raise Limit(
+            f"{location}: {looked:,} of {len(changed):,} changed files were read in the time that a call has. Nothing was changed.",
+            "Call again: it goes on from there. Generated files are better kept elsewhere.",
+        )
     return Frozen(made, found.skipped, tuple(path for path, one in seen.items() if not one.is_steady))
 
 

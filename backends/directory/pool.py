@@ -19,6 +19,8 @@ SMALL = 1 << 17
 """Bytes up to which a file is hashed when it is first seen."""
 HELD = 1 << 26
 """Bytes up to which a changed file is frozen as soon as it is seen; a larger one when it is kept, or when its text is needed."""
+_HUGE, _BLOCK = 1 << 32, 1 << 16
+"""Bytes from which on a file is hashed by its blocks, and bytes of one."""
 
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -157,10 +159,24 @@ def unread(size: int) -> str:
 
 
 def _hash(file: int, size: int) -> str:
+    if size > _HUGE:
+        return _hash_of_huge(file, size)
     digest, at = hashlib.sha256(), 0
     while at < size and (chunk := os.pread(file, min(1 << 20, size - at), at)):
         digest.update(chunk)
         at += len(chunk)
+    return digest.hexdigest()[:40]
+
+
+def _hash_of_huge(file: int, size: int) -> str:
+    """Return a hash of the blocks that are not all zeros, each with its place: what a hole is costs nothing, however large it claims to be."""
+    digest, empty = hashlib.sha256(b"blocks %d" % size), bytes(_BLOCK)
+    done = 0
+    for start, end in tree.filled(file):
+        for at in range(max(done, start - start % _BLOCK), end, _BLOCK):
+            block, done = os.pread(file, _BLOCK, at), at + _BLOCK
+            if block != empty[: len(block)]:
+                digest.update(b"%d %d\0" % (at, len(block)) + block)
     return digest.hexdigest()[:40]
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from workspaces.errors import InvalidArgument, NoProject, WorkspaceGone, as_ours
+from workspaces.errors import InvalidArgument, Limit, NoProject, WorkspaceGone, as_ours
 from workspaces.model import (
     Capabilities,
     ConflictKind,
@@ -20,15 +20,17 @@ from workspaces.model import (
     History,
     Merge,
     OnConflict,
+    Program,
     Snapshot,
     Workspace,
     path_bytes,
+    path_shown,
     path_text,
 )
 
 from .. import area, combine, confinement, tree, views
 from ..diff import changes, patch, steps
-from ..git import Git, readable
+from ..git import OFF, Git
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
 from . import care, checkout, packs, registration, repository, snapshot, trash
@@ -39,8 +41,8 @@ class WorktreeBackend:
 
     name: ClassVar[str] = "worktree"
 
-    def __init__(self, found: repository.Repository, view: Path | None = None) -> None:
-        self._repository, self._view = found, view
+    def __init__(self, found: repository.Repository, view: Path | None = None, trusted: str = "") -> None:
+        self._repository, self._view, self.trusted = found, view, trusted
         self._doors: dict[Path, Git] = {}
         self.root, self.home = found.root, found.home
         self.holds_store = found.root in found.home.parents
@@ -86,9 +88,9 @@ class WorktreeBackend:
     def _door(self, git_dir: Path) -> Git:
         """Return git at a git directory. What the configuration there defines is looked at in every call; a view lives for one call."""
         if self._view is None:
-            return self._repository.git(git_dir)
+            return self._repository.git(git_dir, self.trusted)
         if git_dir not in self._doors:
-            self._doors[git_dir] = replace(self._repository.git(git_dir), objects=self._view / "objects")
+            self._doors[git_dir] = replace(self._repository.git(git_dir, self.trusted), objects=self._view / "objects")
         return self._doors[git_dir]
 
     def _at(self, workspace: Workspace) -> Git:
@@ -111,7 +113,7 @@ class WorktreeBackend:
     def aside(self) -> Generator[WorktreeBackend]:
         with views.view(self._repository.scratch) as folder:
             (folder / "objects").mkdir()
-            yield WorktreeBackend(self._repository, folder)
+            yield WorktreeBackend(self._repository, folder, self.trusted)
 
     @contextmanager
     def keep_all(self) -> Generator[None]:
@@ -143,7 +145,7 @@ class WorktreeBackend:
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         with as_ours():
-            return registration.fork(self._repository, snapshot, clone, self._at(source))
+            return registration.fork(self._repository, snapshot, clone, self._at(source), self._repository.git(trusted=self.trusted))
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         reply = self._git.ask("merge-base", "--all", self._linked(ours, lineage), theirs.id)
@@ -168,7 +170,7 @@ class WorktreeBackend:
         idle = [path_text(path) for path in wanted if not any(step.path == path or step.path.startswith(path + b"/") for step in kept)]
         if idle:
             raise InvalidArgument(
-                f"Not changed there: {', '.join(readable(path)[:200] for path in idle[:5])}. Nothing was merged.",
+                f"Not changed there: {', '.join(path_shown(path) for path in idle[:5])}. Nothing was merged.",
                 "compare with detail='files' lists what it changed.",
             )
         put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in kept]
@@ -281,12 +283,15 @@ class WorktreeBackend:
             return under_way
         return "its index is unmerged" if git.fields("ls-files", "-z", "--unmerged") else ""
 
+    def programs(self) -> tuple[Program, ...]:
+        return self._repository.git().programs()
+
     def untrusted(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
         git = self._at(workspace)
         off = {
-            key.removeprefix("filter.").removesuffix(".clean")
-            for key in git.settings
-            if key.startswith("filter.") and key.endswith(".clean")
+            key.removeprefix("filter.").removesuffix(".required")
+            for key, value in git.settings.items()
+            if key.startswith("filter.") and key.endswith(".required") and value == OFF
         }
         if not off:
             return ()
@@ -313,7 +318,7 @@ class WorktreeBackend:
         """Return a commit that holds what git would forget of a workspace while it is in the trash."""
         try:
             git: Git | None = self._at(workspace)
-        except WorkspaceGone:
+        except (WorkspaceGone, Limit):
             git = None
         return trash.keepsake(self._git, self._repository, workspace, git, snapshot)
 
@@ -361,7 +366,7 @@ class WorktreeBackend:
         self._drop_dead_locks(workspace)
         with as_ours():
             located(workspace)
-            return [] if workspace.is_main else [*care.mend(self._repository, workspace, self.load(workspace.origin))]
+            return [] if workspace.is_main else [*care.mend(self._repository, self._git, workspace, self.load(workspace.origin))]
 
     def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
         with as_ours():

@@ -21,6 +21,8 @@ from .repository import Repository
 _GIT_NEEDED = (2, 39)
 _DEAD = 3600.0
 """Seconds after which a lock that some git left in a worktree is taken for a dead one's."""
+_LONGEST = 4096
+"""Bytes that a line in a git directory can have: it is a path or a ref."""
 _LEFT = (".new-",)
 _NO_WORKSPACE = {".gitignore", ".trash"}
 
@@ -70,7 +72,7 @@ def _misdirected(location: Path, admin: Path) -> str:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(errors="replace").strip()
+        return os.fsdecode(tree.start_of(file, _LONGEST)).strip()
     except OSError:
         return ""
 
@@ -180,11 +182,11 @@ def sweep(repository: Repository, known: Sequence[Workspace]) -> Iterator[str]:
 # -- mending ------------------------------------------------------------------------------------------------------------------------------
 
 
-def mend(repository: Repository, workspace: Workspace, origin: Snapshot) -> Iterator[str]:
+def mend(repository: Repository, git: Git, workspace: Workspace, origin: Snapshot) -> Iterator[str]:
     """Register a workspace with git again, at the commit where it was cloned, and let it and its git directory name each other."""
     location, admin = located(workspace), repository.admin_dir(workspace)
     if not (admin / "HEAD").exists():
-        registration.register_again(repository, workspace, origin)
+        registration.register_again(repository, workspace, origin, git)
         yield f"registered {workspace.id} with git again; commits made in it before are found by git fsck --lost-found"
     for name, text in registration.notes(location).items():
         if name != "HEAD" and _text(admin / name) != text:

@@ -19,8 +19,8 @@ from pathlib import Path
 from workspaces.errors import Busy, TargetMoved, WorkspacesError, as_ours
 from workspaces.model import Snapshot
 
-from .. import tree
-from ..diff import Step, steps
+from .. import bounds, tree
+from ..diff import Step, refuse_hollow, steps
 from ..git import Git, Reply, readable, refusal
 from ..mergetree import entries
 from .snapshot import commit_of, copied, everything, head_of, unhide
@@ -43,6 +43,7 @@ def is_committed(git: Git, snapshot: Snapshot) -> bool:
 def obstacles(git: Git, old: Snapshot, new: Snapshot, scratch: Path) -> list[bytes]:
     """Return paths that would move and hold work which neither snapshot has. `git` is at the checkout."""
     moved = steps(git, old.contents, new.contents)
+    refuse_hollow(git, moved)
     found: set[bytes] = set()
     if is_committed(git, old):
         with copied(git, scratch) as view:
@@ -325,8 +326,9 @@ def _is_begun(git: Git, root: bytes, step: Step) -> bool:
         return False
     if os.path.islink(place) or not os.path.isfile(place):
         return False
-    with open(place, "rb") as file:
-        begun = file.read()
+    if size > bounds.MEMORY:
+        return False  # no git of ours holds so much to write it piece by piece from its start
+    begun = tree.start_of(Path(os.fsdecode(place)), size)
     return size == 0 or git.run("cat-file", "--filters", b"--path=" + step.path, step.new.blob).startswith(begun)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from workspaces.errors import Busy
@@ -29,7 +30,8 @@ def bring_in(git: Git, source: Path, target: Path) -> list[Path]:
         names |= _made(git, source.parent / MADE)
     if names:
         (source / "pack").mkdir(exist_ok=True)
-        _asked(git, "pack-objects", "--quiet", str(source / "pack" / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
+        packing = replace(git, settings={**git.settings, "pack.compression": "-1"})
+        _asked(packing, "pack-objects", "--quiet", str(source / "pack" / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
     target.mkdir(parents=True, exist_ok=True)
     keeps = [_bring(pack, target) for pack in sorted((source / "pack").glob("*.pack"))]
     if keeps:

@@ -13,15 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from workspaces.errors import Exists
-from workspaces.model import Snapshot, Workspace, path_text
+from workspaces.model import Snapshot, Workspace, path_shown, path_text
 
 from .. import tree
-from ..diff import steps
+from ..diff import refuse_hollow, steps
 from ..git import Git
 from ..place import prepare_folder
 from .checkout import SUBMODULE, write_index
 from .repository import Repository
-from .snapshot import commit_of
+from .snapshot import commit_of, head_of
 
 INCLUDE = ".worktreeinclude"
 _AGE = 5.0
@@ -29,14 +29,18 @@ _AGE = 5.0
 REASON = "in use as a workspace; remove it with: workspaces delete"
 
 
-def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: Git) -> tuple[str, ...]:
-    """Make the clone's worktree with the snapshot's files. Its head is the snapshot's; what that lacks is uncommitted, or staged as it was."""
+def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: Git, door: Git) -> tuple[str, ...]:
+    """Make the clone's worktree with the snapshot's files, by a door to the repository.
+
+    Its head is the snapshot's; what that lacks is uncommitted, or staged as it was.
+    """
     location, admin = Path(clone.location), repository.admin_dir(clone)
     staged_tree, staged_admin = staging(repository, clone)
     prepare_folder(location.parent)
     if os.path.lexists(location):
         raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
-    git = _prepare_admin(repository, staged_admin, location, snapshot.head).at(work_tree=staged_tree)
+    _refuse_bombs(door, snapshot)
+    git = _prepare_admin(door, staged_admin, location, snapshot.head).at(work_tree=staged_tree)
     staged_tree.mkdir()
     (staged_tree / ".git").write_text(f"gitdir: {admin}\n")
     git.run("read-tree", "-u", "--reset", snapshot.contents)
@@ -53,6 +57,13 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     staged_tree.rename(location)
     tree.sync(location.parent)
     return warnings
+
+
+def _refuse_bombs(door: Git, snapshot: Snapshot) -> None:
+    """Raise `Limit` for a snapshot with more than can be checked out; what the project's own checkout has, it has."""
+    known = head_of(door).tree
+    if known != snapshot.contents:
+        refuse_hollow(door, steps(door, known, snapshot.contents))
 
 
 def _note_submodules(git: Git, own: str, contents: str) -> None:
@@ -72,11 +83,11 @@ def notes(location: Path) -> dict[str, str]:
     return {"commondir": "../..", "gitdir": f"{location}/.git", "locked": REASON}
 
 
-def register_again(repository: Repository, workspace: Workspace, origin: Snapshot) -> None:
+def register_again(repository: Repository, workspace: Workspace, origin: Snapshot, door: Git) -> None:
     """Make the git directory of a worktree that has none any more: its head and index are those that it was cloned with."""
     _, staged = staging(repository, workspace)
     tree.remove(staged)
-    git = _prepare_admin(repository, staged, Path(workspace.location), origin.head)
+    git = _prepare_admin(door, staged, Path(workspace.location), origin.head)
     git.run("read-tree", origin.staged or commit_of(git, origin.head).tree)
     admin = repository.admin_dir(workspace)
     tree.remove(admin)
@@ -90,13 +101,12 @@ def point(location: Path, admin: Path) -> None:
     draft.rename(location / ".git")
 
 
-def _prepare_admin(repository: Repository, admin: Path, location: Path, head: str) -> Git:
+def _prepare_admin(door: Git, admin: Path, location: Path, head: str) -> Git:
     admin.mkdir(parents=True)
     for name, text in {"HEAD": head, **notes(location)}.items():
         (admin / name).write_text(text + "\n")
     # Durable as a whole when it is registered, so not at every step.
-    git = repository.git()
-    return replace(git, git_dir=admin, index=None, settings={**git.settings, "core.fsync": "none"})
+    return replace(door, git_dir=admin, index=None, settings={**door.settings, "core.fsync": "none"})
 
 
 def _register(staged: Path, admin: Path) -> None:
@@ -145,13 +155,13 @@ def _copied(root: Path, target: Path, paths: Sequence[bytes]) -> tuple[str, ...]
     warnings: list[str] = []
     for path in paths:
         if path.endswith(b"/"):
-            warnings.append(f"{path_text(path)} was not carried: it is a repository of its own")
+            warnings.append(f"{path_shown(path_text(path))} was not carried: it is a repository of its own")
             continue
         try:
             if not tree.copy(root, target, path):
-                warnings.append(f"{path_text(path)} was not carried: it is neither a file nor a link")
+                warnings.append(f"{path_shown(path_text(path))} was not carried: it is neither a file nor a link")
         except FileNotFoundError:
-            warnings.append(f"{path_text(path)} was not carried: it vanished meanwhile")
+            warnings.append(f"{path_shown(path_text(path))} was not carried: it vanished meanwhile")
         except FileExistsError:
-            warnings.append(f"{path_text(path)} was not carried: the clone has it from the snapshot")
+            warnings.append(f"{path_shown(path_text(path))} was not carried: the clone has it from the snapshot")
     return tuple(warnings)

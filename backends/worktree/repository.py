@@ -11,9 +11,12 @@ from pathlib import Path
 from workspaces.errors import NotAProject
 from workspaces.model import Workspace
 
-from .. import tree
-from ..git import Git
+from .. import bounds, tree
+from ..git import Git, readable
 from ..place import WORKSPACES
+
+_LONGEST = 4096
+"""Bytes that a line in a git directory can have: it is a path or a ref."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,12 @@ class Repository:
         """Return the git directory of a workspace, whatever the `.git` file inside of it says."""
         return self.git_dir if workspace.is_main else self.common_dir / "worktrees" / f"{workspace.name}-{workspace.uid}"
 
-    def git(self, git_dir: Path | None = None) -> Git:
-        """Return the door to one checkout, without a work tree. Drivers that the repository configures, for all or for that one, are off."""
-        return Git(git_dir or self.git_dir, self.common_dir, scratch=self.scratch).disarmed()
+    def git(self, git_dir: Path | None = None, trusted: str = "") -> Git:
+        """Return the door to one checkout, without a work tree. Drivers that the repository configures, for all or for that one, are off, unless
+        they are exactly the trusted ones."""
+        at = git_dir or self.git_dir
+        patience = bounds.patience(self.common_dir / "index", is_main=at == self.git_dir)
+        return Git(at, self.common_dir, scratch=self.scratch, patience=patience).disarmed(trusted)
 
 
 def find(path: Path) -> Repository | None:
@@ -49,7 +55,7 @@ def find(path: Path) -> Repository | None:
             continue
         if (git_dir := _git_dir(folder)) is not None:
             common = git_dir / "commondir"
-            shared = (git_dir / common.read_text().strip()).resolve() if common.exists() else git_dir
+            shared = (git_dir / _line_of(common)).resolve() if common.exists() else git_dir
             return _fit(Repository(folder, git_dir, shared))
         if all((folder / part).exists() for part in ("HEAD", "objects", "refs")):
             inside = folder.name == ".git"
@@ -59,6 +65,11 @@ def find(path: Path) -> Repository | None:
                 "Name the checkout itself." if inside else "Make a checkout: git worktree add ../checkout",
             )
     return None
+
+
+def _line_of(file: Path) -> str:
+    """Return the line that a file of a git directory holds: others may have put anything in its place."""
+    return os.fsdecode(tree.start_of(file, _LONGEST)).strip()
 
 
 def _is_workspace(folder: Path) -> bool:
@@ -72,7 +83,7 @@ def _git_dir(folder: Path) -> Path | None:
     if entry.is_dir():
         return entry.resolve() if (entry / "HEAD").exists() else None
     with suppress(*tree.ABSENT, PermissionError):
-        pointer = entry.read_bytes()[:4096]
+        pointer = tree.start_of(entry.resolve(), _LONGEST)
         if pointer.startswith(b"gitdir: "):
             found = (folder / os.fsdecode(pointer[8:].strip())).resolve()
             return found if (found / "HEAD").exists() else None
@@ -119,7 +130,7 @@ def under_way(repository: Repository, git_dir: Path) -> str:
     for name, what in _UNDER_WAY.items():
         if (git_dir / name).exists():
             return f"{what} is under way"
-    head = (git_dir / "HEAD").read_text().strip()
+    head = _line_of(git_dir / "HEAD")
     if not head.startswith("ref: "):
         return ""
     branch = head.removeprefix("ref: ")
@@ -145,11 +156,11 @@ def _claimed(git_dir: Path) -> set[str]:
     claimed: set[str] = set()
     for name in ("HEAD", "rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START"):
         with suppress(*tree.ABSENT, UnicodeDecodeError):
-            text = (git_dir / name).read_text().strip().removeprefix("ref: ")
+            text = _line_of(git_dir / name).removeprefix("ref: ")
             claimed.add(text if text.startswith("refs/") else f"refs/heads/{text}")
     return claimed
 
 
 def _where(git_dir: Path) -> str:
     pointer = git_dir / "gitdir"
-    return str(Path(pointer.read_text().strip()).parent) if pointer.exists() else str(git_dir.parent)
+    return readable(str(Path(_line_of(pointer)).parent)) if pointer.exists() else readable(str(git_dir.parent))

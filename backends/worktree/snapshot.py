@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from workspaces.errors import BackendFailed
+from workspaces.errors import BackendFailed, Limit, translated
 from workspaces.model import Snapshot, path_text
 
+from .. import bounds, tree
 from ..git import Git, refusal
 from ..place import WORKSPACES
 from . import packs
 
 IDENTITY = "mcp-workspaces snapshot <snapshot@workspaces.invalid>"
 _MESSAGE = re.compile(r"snapshot\n\nhead (?P<head>[0-9a-f]+)(?:\nstaged (?P<staged>[0-9a-f]+))?\n")
-_NO_COMMIT = re.compile(r"^error: '(.+)/' does not have a commit checked out$", re.MULTILINE)
+_NO_COMMIT = re.compile(r"^error: '.+' does not have a commit checked out$", re.MULTILINE)
 _VANISHED = re.compile(r"unable to (?:stat|index file)|No such file or directory|file changed|unexpected end|short read|failed to insert")
 _TRIES = 5
 _OURS = f":(top,exclude,literal){WORKSPACES}"
@@ -136,14 +137,31 @@ def copied(git: Git, scratch: Path) -> Generator[Git]:
     own = git.git_dir / "index"
     view = git.at(index=index)
     try:
-        if own.exists():
-            shutil.copy2(own, index)
+        if os.path.lexists(own):
+            _copy_index(own, index)
         else:
             view.run("read-tree", "HEAD")
         yield view
     finally:
         for leftover in (index, index.with_name(index.name + ".lock")):
             leftover.unlink(missing_ok=True)
+
+
+def _copy_index(own: Path, index: Path) -> None:
+    """Copy an index with its time, by which git knows what it is too young to tell."""
+    try:
+        with tree.opened(os.open(own, tree.READ)) as source, tree.opened(os.open(index, tree.CREATE, 0o600)) as target:
+            found = os.fstat(source)
+            if not stat.S_ISREG(found.st_mode):
+                raise BackendFailed(f"{own} is no file. Nothing was changed.", "Remove it, and run git reset in the checkout.")
+            if found.st_size > bounds.MEMORY:
+                raise Limit(
+                    f"{own} has {found.st_size:,} bytes, more than git can be given here. Nothing was changed.", "Make it anew: git reset."
+                )
+            tree.fill(source, target)
+            os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+    except OSError as error:
+        raise translated(error) from error
 
 
 @contextmanager
@@ -185,20 +203,29 @@ def _add(view: Git, modules: Sequence[bytes]) -> tuple[str, ...]:
 
     An agent may be writing meanwhile: what vanishes is looked at again.
     """
-    left_out: list[str] = []
-    excluded = [f":(top,exclude,literal){os.fsdecode(path)}" for path in modules]
+    left_out: list[bytes] = []
+    excluded = [*map(_excluding, modules)]
     for attempt in range(_TRIES):
-        reply = view.ask("add", "-A", "--", ":/", _OURS, *excluded, *(f":(top,exclude,literal){name}" for name in left_out), literal=False)
+        reply = view.ask("add", "-A", "--", ":/", _OURS, *excluded, *map(_excluding, left_out), literal=False)
         if reply.status == 0:
-            return tuple(sorted({*left_out, *_unadopted(view, reply.err)}))
+            return tuple(sorted({*map(path_text, left_out), *_unadopted(view, reply.err)}))
         # A nested repository without a commit has nothing that a snapshot could name; git refuses it, and all else with it.
-        if nested := _NO_COMMIT.findall(reply.err):
-            left_out += nested
+        if _NO_COMMIT.search(reply.err):
+            left_out = _repositories(view)
         elif attempt == _TRIES - 1 or not _VANISHED.search(reply.err):
             raise refusal(["add"], reply)
     raise BackendFailed(
         "The files keep changing faster than they can be read. Nothing was changed.", "Stop what writes there, then call again."
     )
+
+
+def _excluding(path: bytes) -> str:
+    return f":(top,exclude,literal){os.fsdecode(path)}"
+
+
+def _repositories(view: Git) -> list[bytes]:
+    """Return the untracked repositories in there: git names only the first one that it refuses."""
+    return [path[:-1] for path in view.fields("ls-files", "-z", "--others", "--exclude-standard") if path.endswith(b"/")]
 
 
 def _unadopted(view: Git, said: str) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from workspaces.errors import BackendFailed
+from workspaces.errors import BackendFailed, Limit
 from workspaces.model import Snapshot, Workspace
 
 from .. import tree
@@ -17,6 +18,8 @@ from .checkout import drop_stale_lock
 from .repository import Repository
 from .snapshot import IDENTITY, copied, write_commit
 
+_NOTES = 1 << 24
+"""Bytes that are read of one file of a git directory: its log of moves can be long."""
 _ID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 
 
@@ -78,21 +81,20 @@ def keepsake(door: Git, repository: Repository, workspace: Workspace, git: Git |
 
 def _notes(admin: Path) -> Iterator[str]:
     for file in (*admin.glob("*"), *admin.glob("logs/**/*"), *admin.glob("refs/**/*")):
-        if file.name != "index" and file.is_file() and not file.is_symlink():
-            yield file.read_text(errors="replace")
+        if file.name != "index":
+            with suppress(OSError):
+                yield tree.start_of(file, _NOTES).decode(errors="replace")
 
 
 def _staged(door: Git, scratch: Path, git: Git | None) -> str:
     """Return a tree of what the worktree's index names; of one that is unmerged, of all blobs of all sides."""
     if git is None:
         return door.line("mktree", "-z", stdin=b"")
-    with copied(git, scratch) as view:
+    abouts: list[list[bytes]] = []
+    with suppress(BackendFailed, Limit), copied(git, scratch) as view:  # one that is damaged, or a bomb, goes into the trash as it is
         reply = view.ask("write-tree")
         if reply.status == 0:
             return reply.out.decode().strip()
-        try:
-            abouts = [row.split(b"\t", 1)[0].split(b" ") for row in view.fields("ls-files", "-z", "--stage")]
-        except BackendFailed:  # a damaged index names nothing; it goes into the trash as it is
-            abouts = []
+        abouts = [row.split(b"\t", 1)[0].split(b" ") for row in view.fields("ls-files", "-z", "--stage")]
     blobs = dict.fromkeys(blob for mode, blob, _ in abouts if mode != b"160000")
     return door.line("mktree", "-z", "--missing", stdin=b"".join(b"100644 blob %s\t%s\0" % (blob, blob) for blob in blobs))

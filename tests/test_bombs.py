@@ -1,0 +1,236 @@
+"""What is small where it is kept and endless where it is looked at: it is refused by name, within bounds, and can be deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from support import Repo, clone
+
+from workspaces import Project
+from workspaces.errors import BackendFailed, Limit, WorkspacesError
+
+MOST = 400
+"""Megabytes that the largest process of a call may have; the bound of a child and a server's own come to less."""
+
+
+def tree_of_a_billion(repo: Repo) -> str:
+    """Return a tree of 10⁹ files that is a few hundred bytes of objects."""
+    blob = written(repo, "blob", b"x\n")
+    made = written(repo, "tree", b"".join(b"100644 f%d\0" % number + bytes.fromhex(blob) for number in range(10)))
+    for _ in range(8):
+        made = written(repo, "tree", b"".join(b"40000 d%d\0" % number + bytes.fromhex(made) for number in range(10)))
+    return made
+
+
+def written(repo: Repo, kind: str, contents: bytes) -> str:
+    command = ["git", "hash-object", "-t", kind, "-w", "--stdin"]
+    return subprocess.run(command, cwd=repo.path, input=contents, capture_output=True, check=True).stdout.decode().strip()
+
+
+def index_of(repo: Repo) -> Path:
+    return Path(repo.git("rev-parse", "--absolute-git-dir")) / "index"
+
+
+def rows_of(index: Path) -> list[bytes]:
+    """Return the entries of an index of version 2 (gitformat-index(5))."""
+    data, at, rows = index.read_bytes(), 12, list[bytes]()
+    for _ in range(struct.unpack(">I", data[8:12])[0]):
+        length = (data.index(b"\0", at + 62) - at + 8) // 8 * 8
+        rows.append(data[at : at + length])
+        at += length
+    return rows
+
+
+def write_index(index: Path, version: int, rows: list[bytes], extension: bytes) -> None:
+    body = b"DIRC" + struct.pack(">II", version, len(rows)) + b"".join(rows) + extension
+    index.write_bytes(body + hashlib.sha1(body, usedforsecurity=False).digest())
+
+
+def head_at_a_billion(fix: Repo) -> None:
+    made = fix.git("-c", "user.name=x", "commit-tree", tree_of_a_billion(fix), "-p", "HEAD", "-m", "bomb")
+    fix.git("update-ref", "--no-deref", "HEAD", made)
+
+
+def index_that_claims_a_billion(fix: Repo) -> None:
+    """The extension that remembers the trees of an index is believed by git, whatever the entries say."""
+    index = index_of(fix)
+    rows = rows_of(index)
+    said = b"\0%d 0\n" % len(rows) + bytes.fromhex(tree_of_a_billion(fix))
+    write_index(index, 2, rows, b"TREE" + struct.pack(">I", len(said)) + said)
+
+
+def index_with_a_folder_of_a_billion(fix: Repo) -> None:
+    """A sparse index has folders as entries, which git expands."""
+    index, name = index_of(fix), b"zzz/"
+    stat = bytes(24) + struct.pack(">I", 0o40000) + bytes(12)
+    row = stat + bytes.fromhex(tree_of_a_billion(fix)) + struct.pack(">HH", 0x4000 | len(name), 0x4000) + name
+    write_index(index, 3, [*rows_of(index), row + bytes(8 - len(row) % 8)], b"sdir" + bytes(4))
+
+
+def file_of_a_terabyte(fix: Repo) -> None:
+    with (fix.path / "disk.img").open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def endless_patterns(fix: Repo) -> None:
+    fix.write(".gitignore", "**/a/" * 12 + "b\n" + "*a" * 20 + "b\n")
+    deep = "a/" * 50
+    for number in range(50):
+        fix.write(f"{deep}{'a' * 150}{number}", "x\n")
+
+
+def blob_of_zeros(fix: Repo) -> None:
+    """600 MB that are less than one in the repository; what is checked out in its place is hidden from git."""
+    with (fix.path / ".git-zeros").open("wb") as file:
+        file.truncate(600 << 20)
+    fix.git("-c", "core.bigFileThreshold=1m", "-c", "pack.compression=1", "add", ".git-zeros")
+    (fix.path / ".git-zeros").unlink()
+    blob = fix.git("ls-files", "--stage", ".git-zeros").split()[1]
+    fix.git("update-index", "--force-remove", ".git-zeros")
+    fix.git("update-index", "--cacheinfo", f"100644,{blob},cart.py")
+    fix.git("-c", "user.name=x", "commit", "-qm", "zeros")
+    (fix.path / "cart.py").unlink()
+    fix.git("update-index", "--skip-worktree", "cart.py")
+
+
+def message_without_end(fix: Repo) -> None:
+    head = f"tree {fix.git('rev-parse', 'HEAD^{tree}')}\nparent {fix.head}\nauthor x <x> 1 +0000\ncommitter x <x> 1 +0000\n\n"
+    fix.git("update-ref", "--no-deref", "HEAD", written(fix, "commit", head.encode() + b"x" * (100 << 20)))
+
+
+BOMBS: list[Callable[[Repo], None]] = [
+    head_at_a_billion,
+    index_that_claims_a_billion,
+    index_with_a_folder_of_a_billion,
+    message_without_end,
+    blob_of_zeros,
+    file_of_a_terabyte,
+    endless_patterns,
+]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bombs that take for ever need not take long here."""
+    monkeypatch.setattr("workspaces.backends.bounds.PATIENCE", 0.7)
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_is_answered_and_deleted(project: Project, repo: Repo, bomb: Callable[[Repo], None]) -> None:
+    fix = clone(project, "fix")
+    bomb(fix)
+    before = repo.status()
+    calls: list[Callable[[], object]] = [
+        lambda: project.compare(["fix"], detail="diff"),
+        lambda: project.merge("fix"),
+        lambda: project.clone("fix", name="two"),
+        lambda: project.clone("fix", name="three", include_uncommitted=False),
+    ]
+    for call in calls:
+        try:
+            call()
+        except WorkspacesError as error:
+            assert error.code == "limit", error.message
+            assert "too large" in error.message
+    project.status()
+    project.delete(["fix"], discard_unmerged=True, children="reparent")
+    assert repo.status() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a parent bound the memory of a child that runs")
+@pytest.mark.parametrize("bomb", [index_that_claims_a_billion, index_with_a_folder_of_a_billion])
+def test_a_bomb_does_not_fill_the_memory(project: Project, repo: Repo, bomb: Callable[[Repo], None]) -> None:
+    fix = clone(project, "fix")
+    bomb(fix)
+    command = Path(sys.executable).with_name("workspaces")
+    for call in (
+        ["compare", "fix"],
+        ["clone", "fix"],
+        ["status"],
+        ["delete", "fix", "--discard-unmerged", "--children", "delete"],
+    ):
+        with subprocess.Popen([command, "-C", str(repo.path), *call], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            said = process.stdout.read() if process.stdout else b""
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert b"Traceback" not in said
+        assert used.ru_maxrss / 1024 < MOST, (call, said)
+    assert not fix.path.exists()
+
+
+@pytest.mark.parametrize("name", ["HEAD", "index", "logs/HEAD", "note"])
+@pytest.mark.parametrize("what", ["pipe", "device", "hole"])
+def test_what_never_ends_in_a_git_directory_is_not_read(project: Project, repo: Repo, name: str, what: str) -> None:
+    fix = clone(project, "fix")
+    other = clone(project, "other")
+    place = index_of(fix).parent / name
+    place.unlink(missing_ok=True)
+    place.parent.mkdir(exist_ok=True)
+    match what:
+        case "pipe":
+            os.mkfifo(place)
+        case "device":
+            place.symlink_to("/dev/zero")
+        case _:
+            with place.open("wb") as file:
+                file.truncate(1 << 40)
+    other.write("cart.py", "other\n")
+    assert project.merge("other").status == "merged"
+    project.doctor()
+    if name == "index":
+        with pytest.raises((BackendFailed, Limit)):
+            project.compare(["fix"])
+    project.delete(["fix"], discard_unmerged=True)
+    assert not fix.path.exists()
+
+
+@pytest.mark.parametrize("name", ["cart.py", ".git", ".gitattributes", ".worktreeinclude"])
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(project: Project, repo: Repo, name: str) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    repo.write("cart.py", "ours\n")
+    repo.commit("ours")
+    project.merge("main", "fix", on_conflict="markers")
+    (fix.path / name).unlink(missing_ok=True)
+    os.mkfifo(fix.path / name)
+    project.status()
+    project.doctor()
+    with suppress(BackendFailed, Limit):
+        project.compare(["fix"])
+    with suppress(BackendFailed, Limit):
+        clone(project, "two", "fix")
+    project.delete(["fix"], discard_unmerged=True, children="delete")
+    assert not fix.path.exists()
+
+
+def test_folders_deeper_than_any_path_are_no_obstacle(project: Project) -> None:
+    fix = clone(project, "fix")
+    here = os.open(fix.path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("deeper", dir_fd=here)
+        below = os.open("deeper", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    project.compare(["fix"])
+    project.delete(["fix"], discard_unmerged=True)
+    assert not fix.path.exists()
+
+
+def test_any_number_of_repositories_without_a_commit_is_left_out(project: Project) -> None:
+    fix = clone(project, "fix")
+    for number in range(12):
+        Repo.create(fix.path / f"inside-{number}")
+    fix.write("cart.py", "mine\n")
+    compared = project.compare(["fix"])
+    assert compared.workspaces[0].files_changed == 1
+    assert "and 7 more" in compared.warnings[0]
+    assert project.merge("fix").status == "merged"
