@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from workspaces.core import Progress
-    from workspaces.model import Collected, Comparison, Conflict, Log, MergeResult, Noun, Status, Undone, Workspace
+    from workspaces.model import Collected, Comparison, Conflict, Log, MergeResult, Noun, Status, Trust, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
@@ -63,7 +63,7 @@ class _Chosen:
 def _project() -> Project:
     from workspaces.project import Project
 
-    return Project.open(_folder(), actor=_actor())
+    return Project.open(_folder(), actor=_actor(), trust=_trust())
 
 
 def _folder() -> Path:
@@ -84,6 +84,12 @@ def _paths(given: Sequence[str] | None) -> list[str]:
 
 def _actor() -> str:
     return os.environ.get("WORKSPACES_ACTOR") or os.environ.get("USER") or ""
+
+
+def _trust() -> Path:
+    from workspaces.trust import place
+
+    return place(os.environ)
 
 
 def _told(command: Callable[P, None]) -> Callable[P, None]:
@@ -214,7 +220,7 @@ def init(
     """Make a git repository or a folder a project. Changes none of its files; doing it again changes nothing."""
     from workspaces.project import Project
 
-    result = Project.initialize(_folder() / path, backend, name, _actor()).described()
+    result = Project.initialize(_folder() / path, backend, name, _actor(), _trust()).described()
     if not _answer(result, json):
         _say(f"✓ {result.summary}", "green")
         _say("  next: workspaces clone -n 3 --task '…'")
@@ -238,7 +244,7 @@ def clone(
 
     began = time.monotonic()
     with _progress() as progress:
-        project = Project.initialize(_folder(), actor=_actor())
+        project = Project.initialize(_folder(), actor=_actor(), trust=_trust())
         made = project.clone(source, count, name, task, label or [], not committed, progress, lease, request_key)
     if not _answer(made, json):
         width = max((len(each.name) for each in made.workspaces), default=0)
@@ -573,6 +579,33 @@ def doctor(
         raise typer.Exit(1)
 
 
+@app.command()
+@_told
+def trust(
+    yes: Annotated[bool, typer.Option("--yes", help="Let exactly these programs run, without asking.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Let none run any more.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the programs that the repository's own configuration names (filters, merge drivers), and let them run if you say so.
+
+    It holds for exactly what is shown: when anything about it changes, all of them are off again. Hooks and fsmonitor are never run.
+    """
+    project = _project()
+    shown = project.programs()
+    if revoke:
+        shown = project.trust("")
+    elif yes and shown.fingerprint:
+        shown = project.trust(shown.fingerprint)
+    if _answer(shown, json):
+        return
+    _print_programs(shown)
+    if shown.programs and not shown.trusted and not revoke and sys.stdin.isatty() and typer.confirm("Let exactly these run?", err=True):
+        shown = project.trust(shown.fingerprint)
+        _say(f"✓ {shown.summary}", "green")
+    if shown.programs and not shown.trusted and not revoke:
+        raise typer.Exit(1)
+
+
 # -- how results look -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -715,6 +748,16 @@ def _print_conflicts(conflicts: Sequence[Conflict]) -> None:
             for mark, text in (("<", hunk.ours), (">", hunk.theirs)):
                 for number, line in enumerate(text.splitlines()[:6]):
                     _say(f"    {'' if number else hunk.start:>5} {mark} {line}", "dim")
+
+
+def _print_programs(shown: Trust) -> None:
+    if shown.programs:
+        rows = [[(each.kind, ""), (each.name, "bold"), (each.setting, ""), (each.command, "")] for each in shown.programs]
+        _print_table(("Kind", "Name", "Setting", "Command"), rows)
+    if shown.changed:
+        _say("! What was trusted before has changed.", "yellow")
+    _warn(shown.warnings)
+    _say(f"{'✓' if shown.trusted else '='} {shown.summary}", "green" if shown.trusted else "")
 
 
 def _print_log(result: Log) -> None:

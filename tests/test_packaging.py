@@ -25,12 +25,12 @@ HOMES = {
 }
 FLOORS = [
     {"model", "errors"},
-    {"backend", "config", "ledger", "locks", "naming", "wording"},
+    {"backend", "config", "ledger", "locks", "naming", "trust", "wording"},
     {"store"},
     {"core"},
-    {"cloning", "comparison", "removal"},
+    {"cloning", "comparison", "programs", "removal"},
     {"collection", "history", "merging", "overview", "requests"},
-    {"recovery"},
+    {"doctor", "recovery"},
     {"project"},
     {"server"},
 ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from workspaces.errors import BackendMissing, NotAProject, likely
-from workspaces.model import Capabilities, Diff, Finding, History, Merge, OnConflict, Snapshot, Workspace
+from workspaces.model import Capabilities, Diff, Finding, History, Merge, OnConflict, Program, Snapshot, Workspace
 
 GROUP = "workspaces.backends"
 OURS = "mcp-workspaces"
@@ -37,6 +37,8 @@ class Backend(Protocol):
     capabilities: Capabilities
     isolation: str
     """What keeps its workspaces apart here and now. Costs nothing to ask."""
+    trusted: str
+    """The fingerprint (`model.fingerprint`) of the programs that a person trusts; only exactly these are run. Empty: none."""
     holds_store: bool
     """Whether `home` lies inside of `root`, so that the two are moved together."""
 
@@ -148,6 +150,10 @@ class Backend(Protocol):
 
     def ahead(self, old: Snapshot, new: Snapshot) -> int:
         """Return how many commits `new` has that `old` has not."""
+        ...
+
+    def programs(self) -> tuple[Program, ...]:
+        """Return the programs that the project's own configuration names for storing and merging contents."""
         ...
 
     def untrusted(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:

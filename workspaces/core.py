@@ -21,6 +21,7 @@ from workspaces.errors import Busy, NotFound, WorkspacesError, likely
 from workspaces.locks import Locks
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
 from workspaces.store import MergeRow, ProjectRow, Store
+from workspaces.trust import Trusted
 
 Progress = Callable[[int, int, str], None]
 """Told at every safe point how far a call is: steps done, steps in all, what comes. Raises to stop the call there."""
@@ -69,6 +70,8 @@ class Core:
     """Whether the caller gave it a key, so that it may come again and wants the same answer."""
     resumes: bool = False
     """Whether a process that is gone served the same call before, and may have done some of it."""
+    trusted: Trusted | None = None
+    """What a person trusts; without it, nothing is."""
     undoing: str = ""
     """The call that is being taken back, if one is."""
     redoing: str = ""
@@ -99,7 +102,7 @@ class Core:
                 )
         names = [workspace.name for workspace in known]
         raise NotFound(
-            f"No workspace {name!r} in {self.row.name}. Open: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}.{likely(bare, names)}",
+            f"No workspace {name[:100]!r} in {self.row.name}. Open: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}.{likely(bare, names)}",
             "status lists them all.",
             workspace=name,
         )

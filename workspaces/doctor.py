@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from workspaces import programs
 from workspaces.core import Core
 from workspaces.errors import WorkspaceGone, WorkspacesError
 from workspaces.model import Diagnosis, Finding, Workspace
@@ -21,7 +22,7 @@ def doctor(core: Core, repair: bool = False, quick: bool = False) -> Diagnosis:
     """Look whether everything remembered is whole, and say what to do about what is not. Without `repair` nothing is changed; `quick` leaves
     out what reads the whole repository."""
     repaired = tuple(_repaired(core)) if repair else ()
-    findings = [_store(core), _journal(core), _at_rest(core), *_found(core, quick)]
+    findings = [_store(core), _journal(core), _at_rest(core), programs.look(core), *_found(core, quick)]
     wrong = [finding for finding in findings if not finding.ok]
     said = (
         f"{counted(len(wrong), 'problem')} of {counted(len(findings), 'check')}."

@@ -175,7 +175,7 @@ def _refuse_untrusted(view: Backend, bringer: Workspace, receiver: Workspace, me
         raise UntrustedConfig(
             f"{listed(sorted(blocked))}: the repository's own configuration names a filter for this, which is not run, so it cannot be stored as it "
             "should be. Nothing was changed.",
-            "Define the filter in your own configuration (git config --global filter.NAME.clean …), which is trusted, or merge other paths.",
+            "A person can look at it and let it run: workspaces trust. Or merge other paths.",
             paths=list[JsonValue](sorted(blocked)),
         )
 

@@ -55,7 +55,7 @@ def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], 
             try:
                 found.append(future.result())
             except WorkspacesError as error:
-                warnings.append(error.message)
+                warnings.append(f"{workspace.name}: {error.message}")
                 found.append(workspace)
             progress(number + 1, len(work), f"looked at {workspace.name}")
     return found

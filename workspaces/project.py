@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from workspaces import backend as backends
-from workspaces import cloning, collection, comparison, config, doctor, history, merging, overview, recovery, removal, requests
+from workspaces import cloning, collection, comparison, config, doctor, history, merging, overview, programs, recovery, removal, requests
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours
@@ -34,12 +34,14 @@ from workspaces.model import (
     OnConflict,
     Restored,
     Status,
+    Trust,
     Undone,
     Workspace,
     now,
 )
 from workspaces.naming import project_name
 from workspaces.store import ProjectRow, Store
+from workspaces.trust import Trusted
 
 _ANY = ("creating", "live", "deleting", "restoring", "deleted")
 
@@ -47,36 +49,41 @@ _ANY = ("creating", "live", "deleting", "restoring", "deleted")
 class Project:
     """One project with its workspaces. Any number of processes may have it open at once."""
 
-    def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE) -> None:
+    def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE, trust: Path | None = None) -> None:
         durable = config.load(Path(row.root)).durable
         if not durable:
             backend.relax()
-        store = Store(backend.home / "store.sqlite", durable, patience)
-        self._core = Core(row, backend, store, Locks(backend.home / "locks", patience), recovery.recover, actor=actor)
+        trusted = Trusted(trust, backend.root)
+        backend.trusted = trusted.fingerprint(backend.home)
+        store, locks = Store(backend.home / "store.sqlite", durable, patience), Locks(backend.home / "locks", patience)
+        self._core = Core(row, backend, store, locks, recovery.recover, actor=actor, trusted=trusted)
 
     @classmethod
     @as_ours()
-    def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "") -> Project:
-        """Make the folder that `path` is in a project, or open it if it is one. Changes no file of the user's."""
+    def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "", trust: Path | None = None) -> Project:
+        """Make the folder that `path` is in a project, or open it if it is one. Changes no file of the user's.
+
+        `trust` is the file in which a person's trust is remembered (`trust.place`); without it, no program of the repository's is run.
+        """
         found = backends.choose(path, backend)
         _refuse_second_kind(found, path)
         found.initialize()
         store = Store(found.home / "store.sqlite")
         row = _known(store, found) or store.add_project(project_name(name or found.root.name), str(found.root), found.name)
-        project = cls(row, found, actor)
+        project = cls(row, found, actor, trust=trust)
         project._remember_main(store)
         recovery.recover(project._core)
         return project
 
     @classmethod
     @as_ours()
-    def open(cls, path: Path, actor: str = "", patience: float = PATIENCE) -> Project:
+    def open(cls, path: Path, actor: str = "", patience: float = PATIENCE, trust: Path | None = None) -> Project:
         """Open the project that `path` is in. Raises `NoProject` when nobody has initialized it."""
         found = backends.find(path)
         row = _known(Store(found.home / "store.sqlite"), found)
         if row is None:
             raise NoProject(f"{found.root} is not a project yet.", "Call initialize (workspaces init) first.")
-        project = cls(row, found, actor, patience)
+        project = cls(row, found, actor, patience, trust)
         recovery.recover(project._core)
         return project
 
@@ -256,6 +263,16 @@ class Project:
         return store.repair() if store.exists and store.flaws() else ""
 
     @as_ours()
+    def programs(self) -> Trust:
+        """Return the programs that the repository's own configuration names, and whether they may run. See `programs.programs`."""
+        return programs.programs(self._core)
+
+    @as_ours()
+    def trust(self, fingerprint: str) -> Trust:
+        """Let exactly these programs run, or with an empty fingerprint none. For a person at a terminal, never for an agent."""
+        return programs.trust(self._core, fingerprint)
+
+    @as_ours()
     def find(self, workspace: str) -> Workspace:
         """Return the workspace that an id, a name or a path means."""
         return self._core.find(workspace)
@@ -286,6 +303,8 @@ class Project:
     def _ready(self, *named: str) -> Core:
         """Return the project's core for one call. The leases of the workspaces that the call names are renewed."""
         self._core.backend.initialize()
+        if self._core.trusted is not None:
+            self._core.backend.trusted = self._core.trusted.fingerprint(self._core.backend.home)
         recovery.recover(self._core)
         self._core.use(named)
         return replace(self._core, call=new_uid(), config=config.load(self.root))

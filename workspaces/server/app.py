@@ -25,6 +25,7 @@ from workspaces.server import transports
 from workspaces.server.calls import refused
 from workspaces.server.desk import Desk
 from workspaces.server.tools import Tools
+from workspaces.trust import place
 
 INSTRUCTIONS = """\
 Private workspaces for parallel work on one git repository or folder. Each is a full copy with its own folder; agents never share a \
@@ -57,6 +58,7 @@ class Settings:
     allowed: tuple[Path, ...]
     http: str = ""
     actor: str = ""
+    trust: Path | None = None
 
 
 class Server(MCPServer[object]):
@@ -148,7 +150,7 @@ def create(settings: Settings) -> Server:
         version=version("mcp-workspaces"),
         log_level="WARNING",
     )
-    Tools(Desk(settings.project, settings.allowed, settings.actor)).register(server)
+    Tools(Desk(settings.project, settings.allowed, settings.actor, settings.trust)).register(server)
     return server
 
 
@@ -175,7 +177,7 @@ def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str
     if asked and found is None:
         raise InvalidArgument(f"{folder} is in no project.", "Run workspaces init there first, or name another with --project.")
     allowed = tuple(Path(path).resolve() for path in allow) or (found or folder,)
-    return Settings(found, allowed, http, actor)
+    return Settings(found, allowed, http, actor, place(os.environ))
 
 
 def _root(folder: Path) -> Path | None:

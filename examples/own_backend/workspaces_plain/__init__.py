@@ -36,6 +36,7 @@ from workspaces.model import (
     History,
     Merge,
     OnConflict,
+    Program,
     Snapshot,
     Workspace,
     path_bytes,
@@ -55,6 +56,7 @@ class PlainBackend:
     name: ClassVar[str] = "plain"
     holds_store = True
     isolation = "copy"
+    trusted = ""
 
     def __init__(self, root: Path, view: Path | None = None) -> None:
         self.root, self.home, self._view = root, root / _HOME, view
@@ -307,6 +309,9 @@ class PlainBackend:
 
     def occupied(self, workspace: Workspace) -> str:
         return ""
+
+    def programs(self) -> tuple[Program, ...]:
+        return ()
 
     def untrusted(self, workspace: Workspace, paths: Sequence[str]) -> tuple[str, ...]:
         return ()

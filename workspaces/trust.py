@@ -1,0 +1,77 @@
+"""Which programs of a repository's configuration a person said may run: asked once, remembered outside of every repository.
+
+A fingerprint names exactly the programs that the person saw. Whatever changes about them, they are off again until the person looks anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from workspaces.errors import NotAllowed
+
+_FOLDER, _FILE = "mcp-workspaces", "trust.json"
+
+
+def place(environment: Mapping[str, str]) -> Path:
+    """Return the file in the person's own configuration folder, by the environment of a face (XDG Base Directory Specification)."""
+    named = environment.get("XDG_CONFIG_HOME", "")
+    home = Path(named) if named.startswith("/") else Path(environment.get("HOME") or "/") / ".config"
+    return home / _FOLDER / _FILE
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """What is trusted, in a file of the person's; without a file, nothing is. `root` is the project that is asked for."""
+
+    file: Path | None
+    root: Path
+
+    def fingerprint(self, home: Path) -> str:
+        """Return what is trusted of the repository whose state is in `home`; nothing when the file could be anybody else's."""
+        return self._entries().get(str(home), "")
+
+    def remember(self, home: Path, fingerprint: str) -> None:
+        """Trust a fingerprint, or with an empty one nothing, durably. Raises `NotAllowed` where what is trusted could write it itself."""
+        if self.file is None or self._lies_inside():
+            raise NotAllowed(
+                "There is no place outside of the project to remember trust in. Nothing was changed.",
+                "Let XDG_CONFIG_HOME, or HOME, name a folder of your own.",
+            )
+        kept = {key: value for key, value in self._entries().items() if key != str(home)}
+        self._write(self.file, kept | ({str(home): fingerprint} if fingerprint else {}))
+
+    def _lies_inside(self) -> bool:
+        return self.file is not None and self.root.resolve() in self.file.resolve().parents
+
+    def _entries(self) -> dict[str, str]:
+        if self.file is None or self._lies_inside():
+            return {}
+        try:
+            with self.file.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+                    return {}
+                read: JsonValue = json.loads(file.read())
+        except (OSError, ValueError):
+            return {}
+        return {key: value for key, value in read.items() if isinstance(value, str)} if isinstance(read, dict) else {}
+
+    def _write(self, place: Path, entries: Mapping[str, str]) -> None:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = place.with_name(f"{_FILE}-{os.urandom(6).hex()}")
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 - a descriptor
+                file.write(json.dumps(entries, indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(place)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
