@@ -17,15 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
-
-from git.cmd import Git as Runner
+from typing import TYPE_CHECKING, BinaryIO
 
 from workspaces.errors import BackendFailed, Busy, Details, NoSpace, as_ours
 from workspaces.model import Program, fingerprint, path_text
 
 from . import bounds, confinement, landlock, tree
 from .place import WORKSPACES
+
+if TYPE_CHECKING:
+    from git.cmd import Git as Runner
 
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
@@ -81,6 +82,20 @@ _COMMANDS = ("clean", "smudge", "process")
 """The settings of a filter that name a program."""
 OFF = "off"
 """How a filter that is off says that it is not required: a boolean of git's that nobody writes."""
+
+
+def _imported() -> type[Runner]:
+    """Import GitPython, which runs a git to see whether there is one, as the caller's environment says: it could name any program for that."""
+    leaked = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("GIT_")}
+    try:
+        from git.cmd import Git as Runner
+
+        return Runner
+    finally:
+        os.environ.update(leaked)
+
+
+_runner = _imported()
 
 
 @dataclass(frozen=True)
@@ -160,7 +175,7 @@ class Git:
             )
 
     def _started(self, command: Sequence[str], stdin: BinaryIO | int, environment: Mapping[str, str]) -> bounds.Child:
-        started = Runner(self._folder).execute(
+        started = _runner(self._folder).execute(
             command,
             istream=stdin,
             env=environment,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,17 @@ def test_a_swapped_git_file_leads_nowhere(project: Project, repo: Repo, tmp_path
         {"GIT_CONFIG_COUNT": "99", "GIT_CONFIG_KEY_60": "core.fsmonitor", "GIT_CONFIG_VALUE_60": "{tripwire}"},
         {"GIT_CONFIG_PARAMETERS": "'core.fsmonitor'='{tripwire}'"},
         {"GIT_EXTERNAL_DIFF": "{tripwire}"},
+        {
+            "GIT_TRACE": "{trap}/trace",
+            "GIT_TRACE2_EVENT": "{trap}/trace2",
+            "GIT_TRACE_PACKET": "{trap}/trace3",
+            "GIT_TRACE_SETUP": "{trap}/trace4",
+        },
+        {"GIT_EXEC_PATH": "{trap}", "GIT_TEMPLATE_DIR": "{trap}", "GIT_ATTR_SOURCE": "HEAD", "GIT_GRAFT_FILE": "{trap}/x"},
+        {"GIT_SSH_COMMAND": "{tripwire}", "GIT_PROXY_COMMAND": "{tripwire}", "GIT_PAGER": "{tripwire}", "GIT_EDITOR": "{tripwire}"},
+        {"PAGER": "{tripwire}", "EDITOR": "{tripwire}", "VISUAL": "{tripwire}", "LESSOPEN": "|{tripwire} %s", "SSH_ASKPASS": "{tripwire}"},
+        {"GIT_ALTERNATE_OBJECT_DIRECTORIES": "{trap}/.git/objects", "GIT_SHALLOW_FILE": "{trap}/x", "GIT_QUARANTINE_PATH": "{trap}"},
+        {"GIT_GLOB_PATHSPECS": "1", "GIT_ICASE_PATHSPECS": "1", "GIT_INDEX_VERSION": "4", "GIT_REPLACE_REF_BASE": "refs/x/"},
         {"GIT_NAMESPACE": "elsewhere", "GIT_PREFIX": "auth/", "GIT_DEFAULT_HASH": "sha256"},
     ],
 )
@@ -206,6 +219,18 @@ def test_git_variables_around_us_change_nothing(
     assert fingerprint(trap) == before
     assert not (tmp_path / "tripped").exists()
     assert repo.status() == []
+
+
+@pytest.mark.parametrize("leak", ["GIT_PYTHON_GIT_EXECUTABLE", "GIT_TRACE", "GIT_TRACE2", "GIT_EXEC_PATH"])
+def test_nor_does_the_first_git_of_a_process(project: Project, repo: Repo, tmp_path: Path, tripwire: Path, leak: str) -> None:
+    value = tripwire if leak.endswith("EXECUTABLE") else tmp_path / "tripped"
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from pathlib import Path; from workspaces import Project; Project.open(Path(sys.argv[1])).status()",
+    ]
+    subprocess.run([*command, repo.path], env={**os.environ, leak: str(value)}, check=True)
+    assert not (tmp_path / "tripped").exists()
 
 
 def test_carried_files_are_not_read_through_links(project: Project, repo: Repo, tmp_path: Path) -> None:
