@@ -40,6 +40,7 @@ from workspaces.model import (
     Snapshot,
     Workspace,
     path_bytes,
+    path_shown,
     path_text,
 )
 
@@ -149,7 +150,9 @@ class PlainBackend:
         before, after = self._tree(base.contents), self._tree(theirs.contents)
         wanted = {path: {each for each in differing(before, after) if f"{each}/".startswith(f"{_path(path)}/")} for path in paths}
         if idle := [path for path, changed in wanted.items() if not changed]:
-            raise InvalidArgument(f"Not changed there: {', '.join(idle)[:200]}. Nothing was merged.", "compare lists what it changed.")
+            raise InvalidArgument(
+                f"Not changed there: {', '.join(map(path_shown, idle[:5]))}. Nothing was merged.", "compare lists what it changed."
+            )
         taken = {path for changed in wanted.values() for path in changed}
         kept = {path: entry for path, entry in before.items() if path not in taken}
         return self._write(kept | {path: entry for path, entry in after.items() if path in taken}, [base.id])
