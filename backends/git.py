@@ -188,6 +188,13 @@ class Git:
         # GitPython's own wait() raises for every refusal.
         return bounds.Child(started.pid, started.stdout, started.stderr, started.__getattr__("wait"))
 
+    def told(self, *args: str | bytes, stdin: bytes = b"", literal: bool = True) -> Reply:
+        """Run git where exit 1, or an object that is not there, says no. Any other refusal says nothing of it, and is raised."""
+        reply = self.ask(*args, stdin=stdin, literal=literal)
+        if reply.status not in (0, 1) and "Not a valid" not in reply.err:
+            raise refusal(args, reply)
+        return reply
+
     def left_locks(self) -> Iterator[Path]:
         """Yield where a git that is killed leaves locks in everybody's way: on the index, and on the head and its branch."""
         yield Path(f"{self.index or self.git_dir / 'index'}.lock")
@@ -296,7 +303,7 @@ class Git:
 
     def _drivers(self) -> list[tuple[bytes, str, str, str, str]]:
         """Return scope, kind, name, setting and value of all that defines a driver or a hook, in git's order: of equals the last one counts."""
-        words = self.ask("config", "--null", "--show-scope", "--get-regexp", r"^(filter|merge|hook)\.").out.split(b"\0")
+        words = self.told("config", "--null", "--show-scope", "--get-regexp", r"^(filter|merge|hook)\.").out.split(b"\0")
         found: list[tuple[bytes, str, str, str, str]] = []
         for scope, line in zip(words[::2], words[1::2], strict=False):
             key, _, value = line.partition(b"\n")

@@ -87,6 +87,54 @@ def test_a_snapshot_holds_all_that_is_there_or_is_none(project: Project, instead
         project.merge("fix")
 
 
+@pytest.mark.parametrize("asked", ["config*get-regexp", "--is-ancestor", "check-ignore", "write-tree"])
+def test_a_git_that_could_not_answer_has_not_said_no(project: Project, repo: Repo, instead: Instead, asked: str) -> None:
+    """Else a program that the repository configures would run, a merge would be taken for undone, a carried or staged file be lost."""
+    repo.write(".worktreeinclude", ".env\n")
+    repo.write(".env", "mine\n")
+    clone(project, "fix").write("cart.py", "mine\n")
+    project.merge("fix")
+    instead(f"*{asked}*) exit 127")
+    with pytest.raises(BackendFailed):
+        project.merge("fix")
+        project.clone(name="other")
+
+
+def test_a_merge_whose_commit_was_reset_away_and_collected_can_be_made_again(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    merged = project.merge("fix").commit
+    repo.git("reset", "-q", "--hard", "HEAD^")
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    repo.git("gc", "-q", "--prune=now")
+    assert repo.git("cat-file", "-t", merged, check=False) == ""
+    assert project.merge("fix").status == "merged"
+
+
+DIES_HALF_WAY = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import workspaces.backends.worktree.checkout as checkout
+def die(git, view, old, new):
+    (git.work_tree / "a").write_text("new")
+    os._exit(9)
+checkout._switch = die
+Project.open(Path(sys.argv[1])).merge("fix")
+"""
+
+
+def test_a_merge_is_not_called_failed_by_a_git_that_could_not_look(project: Project, repo: Repo, instead: Instead) -> None:
+    fix = clone(project, "fix")
+    fix.write("a", "new")
+    fix.write("b", "new")
+    assert subprocess.run([sys.executable, "-c", DIES_HALF_WAY, str(repo.path)], check=False).returncode == 9
+    instead('*cat-file*) if [ ! -e "$GIT_DIR/answers" ]; then exit 127; fi')
+    Project.open(repo.path)
+    (repo.path / ".git" / "answers").touch()
+    Project.open(repo.path)
+    assert not (repo.path / "a").exists()
+
+
 SHORT_OF_DESCRIPTORS = """
 import resource, sys
 from pathlib import Path

@@ -148,7 +148,7 @@ class WorktreeBackend:
             return registration.fork(self._repository, snapshot, clone, self._at(source), self._repository.git(trusted=self.trusted))
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
-        reply = self._git.ask("merge-base", "--all", self._linked(ours, lineage), theirs.id)
+        reply = self._git.told("merge-base", "--all", self._linked(ours, lineage), theirs.id)
         found = reply.out.decode().split()
         return snapshot.load(self._git, found[0]) if len(found) == 1 else recorded
 
@@ -229,10 +229,10 @@ class WorktreeBackend:
 
     def contains(self, workspace: Workspace, commit: str) -> bool:
         git = Git(self._repository.admin_dir(workspace), self._repository.common_dir)
-        return git.ask("merge-base", "--is-ancestor", commit, "HEAD").status == 0
+        return git.told("merge-base", "--is-ancestor", commit, "HEAD").status == 0
 
     def _has(self, descendant: str, ancestor: str) -> bool:
-        return descendant == ancestor or self._git.ask("merge-base", "--is-ancestor", ancestor, descendant).status == 0
+        return descendant == ancestor or self._git.told("merge-base", "--is-ancestor", ancestor, descendant).status == 0
 
     def _side(self, theirs: Snapshot, lineage: Sequence[str], author: str) -> str:
         """Return what a merge commit names as its second parent: their head, or a commit of their uncommitted work on top of it.

@@ -270,7 +270,7 @@ def _updated_head(move: Move) -> Reply:
     """Move the head by compare-and-set. A linked worktree whose branch would lose commits by it is detached instead: the branch is not ours."""
     git, old, new = move.git, move.old.head, move.new.head
     linked = git.git_dir != git.common_dir
-    forward = git.ask("merge-base", "--is-ancestor", old, new).status == 0
+    forward = git.told("merge-base", "--is-ancestor", old, new).status == 0
     option = ("--no-deref",) if move.whole and linked and not forward else ()
     return git.ask("update-ref", *option, "-m", move.reason, "HEAD", new, old)
 
@@ -286,8 +286,8 @@ def settle(move: Move, since: datetime) -> bool:
         drop_stale_lock(lock, since)
     if new.head != old.head and head_of(git).id == new.head:
         return True
-    if git.ask("cat-file", "-e", f"{new.contents}^{{tree}}").status != 0:
-        return False
+    if git.run("cat-file", "--batch-check", stdin=f"{new.contents}\n".encode()).endswith(b" missing\n"):
+        return False  # it was killed before anything was moved
     arrived, begun = _progress(move)
     if begun or len(arrived) < len(steps(git, old.contents, new.contents)):
         _settle_back(move, [*arrived, *begun])

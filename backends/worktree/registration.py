@@ -146,7 +146,7 @@ def _carry(source: Git, target: Path) -> tuple[str, ...]:
         return ()
     named = source.fields("ls-files", "-z", "--others", "--ignored", f"--exclude-from={include}")
     # check-ignore refuses GIT_LITERAL_PATHSPECS; "./" keeps a name that begins with a colon from being magic.
-    reply = source.ask("check-ignore", "-z", "--stdin", stdin=b"".join(b"./" + path + b"\0" for path in named), literal=False)
+    reply = source.told("check-ignore", "-z", "--stdin", stdin=b"".join(b"./" + path + b"\0" for path in named), literal=False)
     ignored = [path[2:] for path in reply.out.split(b"\0")[:-1] if not path.startswith(b"./.workspaces/")]
     return _copied(root, target, ignored)
 

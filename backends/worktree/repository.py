@@ -106,7 +106,7 @@ def _fit(found: Repository) -> Repository:
             f"{found.root} has no commit yet, so there is nothing to clone. Nothing was changed.",
             "Make a first commit (git commit --allow-empty -m start), then call again.",
         )
-    elsewhere = git.ask("config", "--type=path", "core.worktree")
+    elsewhere = git.told("config", "--type=path", "core.worktree")
     if elsewhere.status == 0 and (found.git_dir / os.fsdecode(elsewhere.out.strip())).resolve() != found.root:
         raise NotAProject(
             f"The files of {found.root} are elsewhere, by core.worktree. Nothing was changed.", "Unset core.worktree, or use git worktree."
@@ -141,7 +141,7 @@ def under_way(repository: Repository, git_dir: Path) -> str:
 
 
 def _is_bare(git_dir: Path) -> bool:
-    return Git(git_dir, git_dir).ask("config", "--type=bool", "core.bare").out.strip() == b"true"
+    return Git(git_dir, git_dir).told("config", "--type=bool", "core.bare").out.strip() == b"true"
 
 
 def _checkouts(repository: Repository) -> Iterator[Path]:

@@ -170,6 +170,8 @@ def everything(git: Git, scratch: Path) -> Generator[View]:
     with copied(git, scratch) as view:
         reply = view.ask("write-tree")
         unmerged = _unmerged(view) if reply.status != 0 else ()
+        if reply.status != 0 and not unmerged:
+            raise refusal(["write-tree"], reply)
         modules = unhide(view)
         left_out = _add(view, modules)
         if modules:
