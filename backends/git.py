@@ -170,11 +170,11 @@ class Git:
                 file.seek(0)
             given = file if isinstance(stdin, bytes) else stdin
             seconds = self.patience if bounds.may_be_killed(os.fsdecode(args[0])) else 0.0
-            return confinement.confined(
-                self._rules(args), lambda: bounds.attend(self._started(command, given, environment), seconds, output)
-            )
+            return confinement.confined(self._rules(args), lambda: self._attended(command, given, environment, seconds, output))
 
-    def _started(self, command: Sequence[str], stdin: BinaryIO | int, environment: Mapping[str, str]) -> bounds.Child:
+    def _attended(
+        self, command: Sequence[str], stdin: BinaryIO | int, environment: Mapping[str, str], seconds: float, output: int
+    ) -> bounds.Heard:
         started = _runner(self._folder).execute(
             command,
             istream=stdin,
@@ -185,8 +185,9 @@ class Git:
             # A group of its own can be stopped as a whole, and has no terminal that it could ask for anything.
             start_new_session=True,
         )
-        # GitPython's own wait() raises for every refusal.
-        return bounds.Child(started.pid, started.stdout, started.stderr, started.__getattr__("wait"))
+        # GitPython ends what it started as soon as nobody holds `started`, and its own wait() raises for every refusal.
+        child = bounds.Child(started.pid, started.stdout, started.stderr, started.__getattr__("wait"))
+        return bounds.attend(child, seconds, output)
 
     def told(self, *args: str | bytes, stdin: bytes = b"", literal: bool = True) -> Reply:
         """Run git where exit 1, or an object that is not there, says no. Any other refusal says nothing of it, and is raised."""
