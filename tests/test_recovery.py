@@ -283,7 +283,7 @@ import os, sys
 from pathlib import Path
 from workspaces import Project
 import workspaces.backends.worktree.checkout as checkout
-def die(git, view, old, new):
+def die(git, old, new):
     (git.work_tree / "new" / "deep").mkdir(parents=True)
     os._exit(9)
 checkout._switch = die

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -182,3 +184,37 @@ def test_what_was_acknowledged_while_the_store_was_lost_is_not_lost_with_it(work
         file_of(repo).unlink()
     names = {each.name for each in Project.open(repo.path).status(detail="names").workspaces}
     assert {f"w{number}" for number in range(5)} <= names
+
+
+DIES_BEFORE_IT_COMMITS = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+from workspaces.ledger import Ledger
+append, left = Ledger.append, int(sys.argv[2])
+def die(self, revision, entries):
+    global left
+    append(self, revision, entries)
+    left -= 1
+    if left == 0:
+        os._exit(9)
+Ledger.append = die
+Project.open(Path(sys.argv[1])).clone(name="late")
+"""
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("write", [1, 2, 3, 4])
+def test_a_transaction_that_was_noted_and_never_committed_is_none(project: Project, repo: Repo, write: int, lost: bool) -> None:
+    clone(project, "fix")
+    done = subprocess.run([sys.executable, "-c", DIES_BEFORE_IT_COMMITS, str(repo.path), str(write)], check=False)
+    assert done.returncode == 9
+    if lost:
+        file_of(repo).unlink()
+    project = Project.open(repo.path)
+    assert [finding for finding in project.doctor().findings if not finding.ok] == []
+    names = [each.name for each in project.status(detail="names").workspaces]
+    assert names == ["main", "fix"] or (lost and names == ["main", "fix", "late"])  # whole, then: only its last write was missing
+    if "late" not in names:
+        clone(project, "late")
+    assert [finding for finding in project.doctor().findings if not finding.ok] == []

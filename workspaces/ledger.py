@@ -1,7 +1,8 @@
 """What was ever written to the store, one line for each of its transactions, so that the store can be made again from this file alone.
 
-A line is durable before its transaction is: what was acknowledged is in here. One that a crash or a full disk tore is no line, and one whose
-transaction did not end says no more than an interrupted operation does. JSON, with the names of tables and columns: readable by every version.
+A line is durable before its transaction is: what was acknowledged is in here. It carries the number of its transaction, so that one which never
+ended is known by that its number comes again; and one that a crash or a full disk tore is no line. JSON, with the names of tables and columns:
+readable by every version.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from workspaces.errors import as_ours
+from workspaces.errors import BackendFailed, as_ours
 
 Row = dict[str, str | int]
 _BLOCK = 1 << 16
@@ -28,6 +29,14 @@ class Entry:
     table: str
     row: Row
     gone: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one transaction wrote. `revision` numbers them; two follow each other without a gap."""
+
+    revision: int
+    entries: tuple[Entry, ...]
 
 
 class Ledger:
@@ -52,14 +61,17 @@ class Ledger:
         """The bytes that it takes."""
         return 0 if self.is_empty else self.file.stat().st_size
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Write one transaction down, durably."""
+    def append(self, revision: int, entries: Sequence[Entry]) -> None:
+        """Write one transaction down, durably, in the place of one with the same number, which never ended.
+
+        Raises `BackendFailed` when there are later ones: then the store is an older copy, and what it would write is wrong.
+        """
         with as_ours():
             is_new = not self.file.exists()
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
-                _drop_torn_line(descriptor)
-                _write(descriptor, _line(entries))
+                self._cut(descriptor, revision)
+                _write(descriptor, _text(Line(revision, tuple(entries))))
                 if self.durable:
                     os.fsync(descriptor)
             finally:
@@ -67,21 +79,37 @@ class Ledger:
             if is_new:
                 self._sync_folder()
 
-    def read(self) -> Iterator[list[Entry]]:
+    def read(self) -> Iterator[Line]:
         """Yield the transactions, oldest first. What is no whole line is left out."""
         with suppress(FileNotFoundError), self.file.open("rb") as lines:
             for line in lines:
                 with suppress(ValueError, KeyError):
-                    yield _entries(line)
+                    yield _line(line)
 
-    def rewrite(self, entries: Sequence[Entry]) -> None:
+    def rewrite(self, revision: int, entries: Sequence[Entry]) -> None:
         """Let these entries be all that it says, as one line in the place of all others."""
         with as_ours():
             draft = self.file.with_suffix(".new")
             draft.unlink(missing_ok=True)
-            Ledger(draft, self.durable).append(entries)
+            Ledger(draft, self.durable).append(revision, entries)
             draft.replace(self.file)
             self._sync_folder()
+
+    def _cut(self, descriptor: int, revision: int) -> None:
+        """Cut off what a crash left of a line, and a last line of this revision."""
+        size = os.fstat(descriptor).st_size
+        end = _line_break(descriptor, size)
+        start = _line_break(descriptor, end - 1) if end else 0
+        with suppress(ValueError, KeyError):
+            last = _line(os.pread(descriptor, end - start, start)).revision if end else 0
+            if last > revision:
+                raise BackendFailed(
+                    f"The store beside {self.file} is an older copy: it is at {revision - 1}, and the ledger at {last}. Nothing was changed.",
+                    "workspaces doctor --repair makes it again from its ledger.",
+                )
+            end = start if last == revision else end
+        if end < size:
+            os.ftruncate(descriptor, end)
 
     def _sync_folder(self) -> None:
         """Make the name of the file durable."""
@@ -93,17 +121,14 @@ class Ledger:
                 os.close(descriptor)
 
 
-def _drop_torn_line(descriptor: int) -> None:
-    """Cut off what a crash or a full disk left of a line."""
-    size = end = os.fstat(descriptor).st_size
-    while end > 0:
-        start = max(0, end - _BLOCK)
-        if (at := os.pread(descriptor, end - start, start).rfind(b"\n")) >= 0:
-            end = start + at + 1
-            break
-        end = start
-    if end < size:
-        os.ftruncate(descriptor, end)
+def _line_break(descriptor: int, before: int) -> int:
+    """Return where the line begins that reaches up to `before`: after the last line break in front of it, or at the start of the file."""
+    while before > 0:
+        start = max(0, before - _BLOCK)
+        if (at := os.pread(descriptor, before - start, start).rfind(b"\n")) >= 0:
+            return start + at + 1
+        before = start
+    return 0
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -113,19 +138,21 @@ def _write(descriptor: int, data: bytes) -> None:
 
 def _is_readable(line: bytes) -> bool:
     try:
-        return bool(_entries(line))
+        return bool(_line(line).entries)
     except (ValueError, KeyError):
         return False
 
 
-def _line(entries: Sequence[Entry]) -> bytes:
-    told = [{"table": entry.table, "gone" if entry.gone else "row": entry.row} for entry in entries]
-    return json.dumps(told, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+def _text(line: Line) -> bytes:
+    told = [{"table": entry.table, "gone" if entry.gone else "row": entry.row} for entry in line.entries]
+    return json.dumps({"revision": line.revision, "entries": told}, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
-def _entries(line: bytes) -> list[Entry]:
-    read: JsonValue = json.loads(line)
-    return [_entry(each) for each in read] if isinstance(read, list) else []
+def _line(text: bytes) -> Line:
+    read: JsonValue = json.loads(text)
+    if not isinstance(read, dict) or not isinstance(entries := read["entries"], list):
+        raise ValueError("no line")
+    return Line(int(str(read["revision"])), tuple(map(_entry, entries)))
 
 
 def _entry(told: JsonValue) -> Entry:

@@ -332,7 +332,7 @@ class Store:
     def revision(self) -> int:
         """Return a number that grows with everything that is written here."""
         with self._read() as db:
-            return int(db.execute("SELECT revision FROM meta").fetchone()[0])
+            return _revision(db)
 
     def flaws(self) -> list[str]:
         """Return what is wrong with the file, or between it and its ledger; nothing when both are whole and say the same."""
@@ -344,11 +344,14 @@ class Store:
                     return [f"its schema is {version}, this mcp-workspaces knows {SCHEMA_VERSION}"]
                 if not self.ledger.is_whole:
                     return [f"not all of its ledger {self.ledger.file.name} can be read"]
-                told = sorted(map(repr, _rows(db)))
+                last = max((line.revision for line in self.ledger.read()), default=0)
+                if last > _revision(db) + 1:  # one more may have been noted and never committed
+                    return [f"it is an older copy, at revision {_revision(db)}: its ledger is at {last}"]
+                told = set(map(repr, _rows(db)))
                 with closing(sqlite3.connect(":memory:")) as again:
                     _create(again)
-                    self._replay(again)
-                    differ = set(told) ^ set(map(repr, _rows(again)))
+                    self._replay(again, _revision(db))
+                    differ = told ^ set(map(repr, _rows(again)))
         except BackendFailed as error:
             return [error.message]
         return [f"{len(differ)} rows are not what the ledger {self.ledger.file.name} says"] if differ else []
@@ -361,7 +364,7 @@ class Store:
         try:
             with self._turn(), self._opened() as db:
                 self._make_current(db)
-                self.ledger.rewrite(list(_rows(db)))
+                self.ledger.rewrite(_revision(db), list(_rows(db)))
             return f"made {self.ledger.file.name}, of which not all could be read, again from {self.file.name}"
         except BackendFailed:
             aside = self._rebuild()
@@ -387,7 +390,7 @@ class Store:
         """Reduce a long ledger to what it comes to."""
         if self.ledger.size > _LONG:
             with self._turn(), self._opened() as db:
-                self.ledger.rewrite(list(_rows(db)))
+                self.ledger.rewrite(_revision(db), list(_rows(db)))
 
     # -- the file
 
@@ -404,8 +407,8 @@ class Store:
             page = _Page(db)
             try:
                 yield page
-                db.execute("UPDATE meta SET revision = revision + 1")
-                self._note(page)
+                if page.entries:
+                    self._note(page)
             except BaseException:
                 if db.in_transaction:  # SQLite takes back by itself what found no room
                     db.execute("ROLLBACK")
@@ -414,10 +417,8 @@ class Store:
 
     def _note(self, page: _Page) -> None:
         """Write a transaction to the ledger; all that is remembered, when the ledger was lost."""
-        if self.ledger.is_empty:
-            self.ledger.append(list(_rows(page.db)))
-        elif page.entries:
-            self.ledger.append(page.entries)
+        page.db.execute("UPDATE meta SET revision = revision + 1")
+        self.ledger.append(_revision(page.db), list(_rows(page.db)) if self.ledger.is_empty else page.entries)
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
@@ -484,21 +485,25 @@ class Store:
             if not version:
                 self._replay(db)
             elif self.ledger.is_empty:
-                self.ledger.append(list(_rows(db)))
+                self.ledger.append(_revision(db), list(_rows(db)))
         except BaseException:
             db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
 
-    def _replay(self, db: sqlite3.Connection) -> None:
-        """Do again what the ledger says. What a newer version wrote and this one has no place for is left out."""
-        lines = 0
-        for entries in self.ledger.read():
-            lines += 1
-            for entry in entries:
+    def _replay(self, db: sqlite3.Connection, last: int | None = None) -> None:
+        """Do again what the ledger says, up to the `last` revision. What a newer version wrote and this one has no place for is left out."""
+        for line in self.ledger.read():
+            if last is not None and line.revision > last:
+                return
+            for entry in line.entries:
                 if (columns := _columns(db, entry.table)) and entry.row.keys() & columns:
                     _apply(db, replace(entry, row={name: value for name, value in entry.row.items() if name in columns}))
-        db.execute("UPDATE meta SET revision = revision + ?", (lines,))
+            db.execute("UPDATE meta SET revision = ?", (line.revision,))
+
+
+def _revision(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT revision FROM meta").fetchone()[0])
 
 
 def _version(db: sqlite3.Connection) -> int:
