@@ -26,6 +26,7 @@ from workspaces.errors import (
     Unsupported,
     WorkspaceGone,
     WorkspacesError,
+    as_ours,
     translated,
 )
 from workspaces.model import (
@@ -79,7 +80,7 @@ class PlainBackend:
     def initialize(self) -> None:
         if self.home.parent.is_symlink():
             raise NotAllowed(f"{self.home.parent} is a link, so it could lead anywhere. Nothing was changed.", "Remove it and call again.")
-        with _as_ours():
+        with as_ours():
             for name in ("objects", "trash", "made", "aside"):
                 (self.home / name).mkdir(parents=True, exist_ok=True)
             self._clear_away()
@@ -108,7 +109,7 @@ class PlainBackend:
     @contextmanager
     def keep_all(self) -> Generator[None]:
         if self._view:
-            with _as_ours():
+            with as_ours():
                 self._objects.bring_in()
         yield
 
@@ -118,7 +119,7 @@ class PlainBackend:
     # -- snapshots: contents, and the snapshots that they descend from
 
     def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
-        with _as_ours():
+        with as_ours():
             tree, skipped = freeze(_folder(workspace), self._objects.put)
             made = self._write(tree, lineage)
         return made.model_copy(update={"skipped": tuple(map(_text, skipped))})
@@ -135,12 +136,12 @@ class PlainBackend:
         return Snapshot(id=snapshot, contents=self._read(snapshot)[0])
 
     def _read(self, snapshot: str) -> tuple[str, list[str]]:
-        with _as_ours():
+        with as_ours():
             contents, *parents = self._objects.read(snapshot).decode().split()
         return contents, parents
 
     def _tree(self, contents: str) -> Tree:
-        with _as_ours():
+        with as_ours():
             return unpack(self._objects.read(contents))
 
     def graft(self, contents: Snapshot, onto: str) -> Snapshot:
@@ -194,7 +195,7 @@ class PlainBackend:
 
     def _texts(self, old: Entry | None, new: Entry | None) -> tuple[list[str], list[str]] | None:
         """Return the lines of both sides; None where one is binary."""
-        with _as_ours():
+        with as_ours():
             both = [self._objects.read(entry.blob) if entry else b"" for entry in (old, new)]
         if any(b"\0" in contents for contents in both):
             return None
@@ -226,7 +227,7 @@ class PlainBackend:
     ) -> Merge:
         base = self._common(self._bases([ours.id, *lineage], [theirs.id]))
         trees = Trees(base, self._tree(ours.contents), self._tree(theirs.contents))
-        with _as_ours():
+        with as_ours():
             result, kinds = combine(trees, on_conflict, labels, self._objects)
             made = self._write(result, [])
             decided = on_conflict in ("source", "target")
@@ -265,7 +266,7 @@ class PlainBackend:
     # -- moving a workspace
 
     def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
-        with _as_ours():
+        with as_ours():
             now, skipped = freeze(_folder(workspace), digest)
         before, after = self._tree(old.contents), self._tree(new.contents)
         moved = differing(before, after)
@@ -280,7 +281,7 @@ class PlainBackend:
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
         before, after = self._tree(old.contents), self._tree(new.contents)
-        with _as_ours():
+        with as_ours():
             root = _folder(workspace)
             if freeze(root, digest)[0] != before:
                 raise TargetMoved(f"{root} was changed while the call was at work. Nothing was changed.", "Call again.")
@@ -298,7 +299,7 @@ class PlainBackend:
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
         """Go forward, as all contents are there. Where somebody changed one of the paths since, go back; what he has is left alone."""
         before, after = self._tree(old.contents), self._tree(new.contents)
-        with _as_ours():
+        with as_ours():
             root = _folder(workspace)
             now, _ = freeze(root, digest)
             strange = {path for path in differing(before, after) if now.get(path) not in (before.get(path), after.get(path))}
@@ -326,7 +327,7 @@ class PlainBackend:
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         location, tree = Path(clone.location), self._tree(snapshot.contents)
-        with _as_ours(), self._scratch() as drafts:
+        with as_ours(), self._scratch() as drafts:
             staged = drafts / clone.uid
             staged.mkdir()
             bring(staged, tree, tree, self._objects, drafts)
@@ -344,21 +345,21 @@ class PlainBackend:
         return self.home / "trash" / workspace.uid
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
-        with _as_ours(), suppress(FileNotFoundError):
+        with as_ours(), suppress(FileNotFoundError):
             Path(workspace.location).rename(self._trash(workspace))
 
     def revive(self, workspace: Workspace) -> None:
         location, kept = Path(workspace.location), self._trash(workspace)
         if os.path.lexists(kept) and os.path.lexists(location):
             raise Exists(f"{location} is in the way, so {workspace.id} stays in the trash.", "Move it away and call again.")
-        with _as_ours(), suppress(FileNotFoundError):
+        with as_ours(), suppress(FileNotFoundError):
             kept.rename(location)
         if not os.path.lexists(location):
             raise NotFound(f"Nothing is left of {workspace.id} in the trash.", "Its folder was removed by other means.")
 
     def purge(self, workspace: Workspace) -> None:
         location, made = Path(workspace.location), self._made(workspace)
-        with _as_ours():
+        with as_ours():
             with suppress(FileNotFoundError):
                 if made.read_text() == str(location.lstat().st_ino):
                     location.rename(self._trash(workspace))
@@ -423,12 +424,3 @@ def _is_marked(file: Path) -> bool:
         return False
     lines = file.read_bytes().splitlines()
     return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)
-
-
-@contextmanager
-def _as_ours() -> Generator[None]:
-    """Let what the operating system refuses leave as an error that the core knows."""
-    try:
-        yield
-    except OSError as error:
-        raise translated(error) from error
