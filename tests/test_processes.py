@@ -112,7 +112,8 @@ def test_merges_into_one_target_at_once_are_all_in_it(project: Project, repo: Re
 def test_reading_goes_on_beside_a_merge_at_work(project: Project, repo: Repo, tmp_path: Path) -> None:
     """A slow filter of the person's keeps a merge into one workspace busy; others clone and compare meanwhile."""
     slow = tmp_path / "slow.sh"
-    slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nsleep 4\ncat\n")
+    started, go = repo.path / ".git/workspaces/tmp/started", tmp_path / "go"  # a filter may write only there
+    slow.write_text(f'#!/bin/sh\ntouch "$TMPDIR/started"\nwhile [ ! -e {go} ]; do sleep 0.05; done\ncat\n')
     slow.chmod(0o755)
     Repo(Path(project.clone(name="one").workspaces[0].location))
     project.clone(name="two")
@@ -122,10 +123,11 @@ def test_reading_goes_on_beside_a_merge_at_work(project: Project, repo: Repo, tm
     subprocess.run(["git", "config", "--global", "filter.slow.smudge", str(slow)], check=True)
     script = "import sys; from pathlib import Path; from workspaces import Project\nprint(Project.open(Path(sys.argv[1])).merge('main', 'one').status)"
     with subprocess.Popen([sys.executable, "-c", script, str(repo.path)], stdout=subprocess.PIPE, text=True) as process:
-        while not (tmp_path / "started").exists():
+        while not started.exists():
             assert process.poll() is None
             time.sleep(0.01)
         assert project.compare(["two"]).workspaces[0].behind == 1
         assert project.checkpoint("two").restore_point == "two@1"
         assert process.poll() is None
+        go.touch()
         assert process.communicate()[0].strip() == "merged"

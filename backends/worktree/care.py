@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +35,20 @@ def look(repository: Repository, git: Git, workspaces: Sequence[Workspace], know
     yield _version(git)
     for workspace in workspaces:
         yield _one(repository, workspace)
-    yield _snapshots(git, workspaces)
+    yield _bounded("snapshots", lambda: _snapshots(git, workspaces))
     yield _strays(repository, known)
-    yield _listed(git)
+    yield _bounded("worktree list", lambda: _listed(git))
     yield _locks(repository)
     if not quick:
-        yield _objects(git)
+        yield _bounded("fsck", lambda: _objects(replace(git, patience=_PATIENCE)))
+
+
+def _bounded(check: str, look: Callable[[], Finding]) -> Finding:
+    """Return a finding. What a workspace holds may be too much to be looked at: that is no damage, and is said."""
+    try:
+        return look()
+    except Limit as error:
+        return Finding(check=check, ok=True, message=f"not looked at. {error.message}")
 
 
 def _version(git: Git) -> Finding:
@@ -103,10 +111,7 @@ def _listed(git: Git) -> Finding:
 
 
 def _objects(git: Git) -> Finding:
-    try:
-        reply = replace(git, patience=_PATIENCE).ask("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
-    except Limit:
-        return Finding(check="fsck", ok=True, message="the repository is too large to be looked at here; git fsck looks at all of it")
+    reply = git.ask("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
     said = readable(" ".join((reply.out.decode(errors="replace") + reply.err).split())[:300])
     whole = reply.status == 0
     return Finding(
