@@ -52,6 +52,37 @@ def patience(index: Path, is_main: bool) -> float:
     return (PATIENCE + size * _PER_BYTE) * (_MAINS if is_main else 1)
 
 
+_WAY_OUT = "Take out what is generated or huge, or ignore it (.gitignore); deleting with discard_unmerged always works."
+
+
+class Clock:
+    """The time in which a call may look at what workspaces hold, of which each step takes what it needs. It grows with the project."""
+
+    def __init__(self) -> None:
+        self._started, self._seconds = time.monotonic(), PATIENCE
+
+    @property
+    def left(self) -> float:
+        return self._started + self._seconds - time.monotonic()
+
+    def allow(self, size: int) -> None:
+        """Let the call have what a project takes whose files are told in so many bytes."""
+        self._seconds = max(self._seconds, PATIENCE + size * _PER_BYTE)
+
+    def stand_still(self, seconds: float) -> None:
+        """Leave out what was spent on something else than what workspaces hold."""
+        self._started += seconds
+
+    def check(self, doing: str) -> None:
+        """Raise `Limit` when the time is over."""
+        if self.left <= 0:
+            raise Limit(
+                f"What changed is too large: {doing} was not done in {self._seconds:.0f} s, which is plenty for the size of this project. "
+                "Nothing was changed.",
+                _WAY_OUT,
+            )
+
+
 @dataclass(frozen=True)
 class Child:
     """A process that leads a group of its own, and its two pipes."""
@@ -152,7 +183,7 @@ def too_much(command: str, excess: Excess, folder: Path | None, seconds: float) 
     what = f"What {folder} holds" if folder else "What was to be looked at"
     return Limit(
         f"{what} is too large: git {command} took {took.get(excess, 'too much')}. Nothing was changed.",
-        "Ignore what is generated (.gitignore) and take out what is huge; deleting with discard_unmerged always works.",
+        _WAY_OUT,
         command=command,
         excess=excess,
     )

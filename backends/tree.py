@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -166,28 +167,43 @@ def start_of(file: Path, limit: int) -> bytes:
 class Folders:
     """Descriptors of the folders below a root, opened one name at a time, so that no link on the way is followed.
 
-    Those on the way to the last one are kept open, the nearest `_RUNGS` of them: what comes in the order of paths opens each folder once.
+    Those on the way to the last one are kept open, the nearest `_RUNGS` of them: what comes in the order of paths opens each folder once, and
+    costs the same however deep it is.
     """
 
     def __init__(self, root: Path | str, make: bool = False) -> None:
         self._root = os.open(root, FOLDER)
         self._make = make
-        self._way: list[tuple[str, int]] = []
+        self._asked = ""
+        self._way: list[int] = []
+        self._ends: list[int] = []  # of `_asked`, how far each folder on the way goes
         self._closed = 0
 
     def at(self, folder: str) -> int:
         """Return the descriptor of a folder (`""` for the root), good until the next call. With `make`, missing ones are made."""
-        names = folder.split("/") if folder else []
-        known = 0
-        while known < min(len(names), len(self._way)) and names[known] == self._way[known][0]:
-            known += 1
-        self._close_from(known if known > self._closed else 0)
-        for name in names[len(self._way) :]:
-            self._way.append((name, self._below(self._way[-1][1] if self._way else self._root, name)))
+        if folder != self._asked or len(folder) != self._end:
+            known = bisect_left(self._ends, True, key=lambda end: not self._shares(folder, end))
+            self._close_from(known if known > self._closed else 0)
+            self._asked = folder
+            self._go_on(folder)
+        return self._way[-1] if self._way else self._root
+
+    @property
+    def _end(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def _shares(self, folder: str, end: int) -> bool:
+        """Return whether the folder on the way that goes so far is `folder`, or above it."""
+        return folder[:end] == self._asked[:end] and folder[end : end + 1] in ("", "/")
+
+    def _go_on(self, folder: str) -> None:
+        for name in folder[self._end :].removeprefix("/").split("/") if len(folder) > self._end else ():
+            below = self._below(self._way[-1] if self._way else self._root, name)
+            self._ends.append(self._end + len(name) + (1 if self._way else 0))
+            self._way.append(below)
             if len(self._way) - self._closed > _RUNGS:
-                os.close(self._way[self._closed][1])
+                os.close(self._way[self._closed])
                 self._closed += 1
-        return self._way[-1][1] if self._way else self._root
 
     def _below(self, parent: int, name: str) -> int:
         if self._make:
@@ -197,8 +213,8 @@ class Folders:
 
     def _close_from(self, known: int) -> None:
         while len(self._way) > max(known, self._closed):
-            os.close(self._way.pop()[1])
-        del self._way[known:]
+            os.close(self._way.pop())
+        del self._way[known:], self._ends[known:]
         self._closed = min(self._closed, known)
 
     def __enter__(self) -> Folders:

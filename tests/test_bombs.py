@@ -7,7 +7,7 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from support import Repo, clone
 
 from workspaces import Project
-from workspaces.errors import BackendFailed, Limit, WorkspacesError
+from workspaces.errors import BackendFailed, Limit, UnmergedChanges, WorkspacesError
 
 MOST = 400
 """Megabytes that the largest process of a call may have; the bound of a child and a server's own come to less."""
@@ -234,3 +234,81 @@ def test_any_number_of_repositories_without_a_commit_is_left_out(project: Projec
     assert compared.workspaces[0].files_changed == 1
     assert "and 7 more" in compared.warnings[0]
     assert project.merge("fix").status == "merged"
+
+
+# -- folders ------------------------------------------------------------------------------------------------------------------------------
+
+
+def deepest(folder: Path) -> None:
+    """1,500 levels, a file in each of the last hundred: what is done per level and file must not look at all levels again."""
+    here = os.open(folder, os.O_RDONLY)
+    for level in range(1500):
+        os.mkdir("deeper", dir_fd=here)
+        below = os.open("deeper", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        if level >= 1400:
+            os.close(os.open("file", os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=here))
+    os.close(here)
+
+
+def countless(folder: Path) -> None:
+    for number in range(8000):
+        (folder / f"{number}.txt").touch()
+
+
+def repositories_without_number(folder: Path) -> None:
+    for number in range(1000):
+        (folder / f"inside-{number}" / ".git").mkdir(parents=True)
+        (folder / f"inside-{number}" / ".git" / "HEAD").touch()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is no repository. It is removed at the end: pytest's own way of doing that fails on a deep tree."""
+    folder = tmp_path / "survey"
+    folder.mkdir()
+    (folder / "notes.md").write_text("# Survey\n")
+    yield folder
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def test_fifteen_hundred_levels_cost_no_more_than_as_many_folders(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workspaces.backends.bounds.PATIENCE", 3.0)
+    project = Project.initialize(data)
+    deepest(clone(project, "fix").path)
+    assert project.compare(["fix"]).workspaces[0].files_changed == 100
+    project.clone("fix", name="two")
+    assert project.merge("fix").status == "merged"
+
+
+@pytest.mark.parametrize("bomb", [countless, repositories_without_number, deepest])
+def test_a_folder_that_is_too_large_is_refused_and_deleted(
+    data: Path, bomb: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workspaces.backends.bounds.PATIENCE", 0.02)
+    project = Project.initialize(data)
+    fix = clone(project, "fix")
+    bomb(fix.path)
+    calls: list[Callable[[], object]] = [
+        lambda: project.compare(["fix"]),
+        lambda: project.clone("fix"),
+        lambda: project.checkpoint("fix"),
+        lambda: project.merge("fix"),
+    ]
+    for call in calls:
+        with pytest.raises(Limit, match="too large"):
+            call()
+    project.delete(["fix"], discard_unmerged=True)
+    assert not fix.path.exists()
+    assert [entry.name for entry in data.iterdir() if entry.name != ".workspaces"] == ["notes.md"]
+    assert all(finding.ok for finding in project.doctor().findings)
+
+
+def test_a_repository_in_a_copy_is_told_among_many(data: Path) -> None:
+    project = Project.initialize(data)
+    repositories_without_number(data)
+    fix = clone(project, "fix")
+    (fix.path / "inside-7" / ".git" / "HEAD").write_text("elsewhere\n")
+    with pytest.raises(UnmergedChanges, match="inside-7"):
+        project.delete(["fix"])

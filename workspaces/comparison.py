@@ -197,7 +197,14 @@ def _may_clash(a: Diff, b: Diff) -> bool:
 
 
 def _folders(paths: frozenset[str]) -> set[str]:
-    return {"/".join(parts[:depth]) for parts in (path.split("/") for path in paths) for depth in range(1, len(parts))}
+    """Return the folders that the paths are in, each met once: a tree may be deep."""
+    found: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def _groups(attempts: Sequence[Attempt]) -> list[tuple[str, ...]]:

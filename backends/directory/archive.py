@@ -250,12 +250,21 @@ class Archive:
 
     def is_whole(self, name: str) -> bool:
         """Return whether a record is written with all its rows."""
-        return self.holds(name) and not self._parsed_head(name)
+        return self.holds(name) and not self._near(name)
 
-    def _parsed_head(self, name: str) -> bool:
-        """Return whether a record stands on another. That is said at its start, so a long one need not be read."""
+    def weight(self, name: str) -> int:
+        """Return in about how many bytes a record is told; 0 when it is not there."""
+        try:
+            near = self._near(name)
+            return sum(self._file(each).stat().st_size for each in (name, near) if each)
+        except OSError:
+            return 0
+
+    def _near(self, name: str) -> str:
+        """Return the record that one stands on, if it does. That is said at its start, so a long one need not be read."""
         with self._file(name).open("rb") as file:
-            return file.read(6) == b'{"of":'
+            head = file.read(60)
+        return head.split(b'"')[3].decode() if head.startswith(b'{"of":') else ""
 
     def missing(self, names: set[str]) -> list[str]:
         """Return those of the snapshots that are not whole: no record, or contents that are not in the pool."""

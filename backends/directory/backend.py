@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,12 +37,13 @@ from workspaces.model import (
 )
 
 from .. import area, combine, confinement, trash, tree, views
+from ..bounds import Clock
 from ..place import WORKSPACES, ignore_workspaces, located, prepare_folder
 from . import filling, freezing, frozen, lineages, moving, results, subvolume
 from .archive import Archive, Live, Record
 from .freezing import Index
 from .keeping import Records
-from .manifest import Manifest, differing, is_private, within
+from .manifest import Manifest, above, differing, is_private, within
 from .scan import MOVING, UNSURE, written
 from .sparse import Sparse, needed
 
@@ -53,9 +55,10 @@ _HISTORY = ("HEAD", "refs/heads", "refs/stash")
 
 @dataclass
 class View:
-    """What one call saw of folders. `folder` vanishes with it."""
+    """What one call saw of folders, and how much time it has for that. `folder` vanishes with it."""
 
     folder: Path
+    clock: Clock = field(default_factory=Clock)
     without_contents: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     frozen: dict[str, freezing.Frozen] = field(default_factory=dict[str, freezing.Frozen])
     locks: defaultdict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
@@ -153,7 +156,7 @@ class DirectoryBackend:
             live = Live(location, self._index(workspace), seen.index.keys, seen.manifest)
             record = Record.of(seen.manifest, list(dict.fromkeys(lineage)), (live,))
             try:
-                self._records.hold(record)
+                self._records.hold(record, None if workspace.is_main else self._clock)
             except Busy:
                 if attempt < _TRIES:
                     continue
@@ -167,10 +170,25 @@ class DirectoryBackend:
         with self._view.locks[workspace.uid] if self._view else Lock(), as_ours():
             if again or workspace.uid not in known:
                 archive, index = self._archive, self._index(workspace)
-                known[workspace.uid] = freezing.freeze(
-                    located(workspace), index, self._records.pool, archive, archive.is_empty, workspace.is_main
-                )
+                with self._timed(workspace) as clock:
+                    known[workspace.uid] = freezing.freeze(located(workspace), index, self._records.pool, archive, archive.is_empty, clock)
             return known[workspace.uid]
+
+    @property
+    def _clock(self) -> Clock:
+        return self._view.clock if self._view else Clock()
+
+    @contextmanager
+    def _timed(self, workspace: Workspace) -> Generator[Clock | None]:
+        """Give the clock for looking at a workspace, by the size of what it was made from. For main there is none, and the call's stands still."""
+        clock, started = self._clock, time.monotonic()
+        if not workspace.is_main:
+            clock.allow(self._archive.weight(workspace.origin))
+            yield clock
+            return
+        yield None
+        clock.allow(freezing.weight(self._index(workspace)))
+        clock.stand_still(time.monotonic() - started)
 
     def _noted(self, workspace: Workspace, record: Record, seen: freezing.Frozen) -> Snapshot:
         self._records.remember(record)
@@ -189,10 +207,8 @@ class DirectoryBackend:
         if workspace.is_main or not self._archive.holds(workspace.origin):
             return ()
         origin = self._archive.load(workspace.origin).manifest
-        moved = [path for path in differing(origin, record.manifest, private=True) if is_private(path)]
-        inside = {f"/{path}/".partition("/.git/")[0].lstrip("/") for path in moved}
-        told = {folder: [f"{folder}/.git/{name}".lstrip("/") for name in _HISTORY] for folder in inside}
-        return tuple(sorted(folder or "." for folder, names in told.items() if any(within(path, names) for path in moved)))
+        moved = (f"/{path}/".partition("/.git/") for path in differing(origin, record.manifest, private=True) if is_private(path))
+        return tuple(sorted({folder.lstrip("/") or "." for folder, _, path in moved if within(path.rstrip("/"), _HISTORY)}))
 
     def load(self, snapshot: str) -> Snapshot:
         return self._records.load(snapshot)
@@ -203,7 +219,7 @@ class DirectoryBackend:
     def _sparse(self) -> Sparse:
         if self._view is None:
             raise BackendFailed("Nothing can be compared outside of a view.", "This is a bug.")
-        return Sparse.create(self._view.folder / "git")
+        return Sparse.create(self._view.folder / "git", self._view.clock)
 
     def _sides(self, records: Sequence[Record], parents: Sequence[Sequence[int]], paths: set[str]) -> list[str]:
         """Write commits of the records, with these paths, and return their ids."""
@@ -264,11 +280,11 @@ class DirectoryBackend:
         base = records[graph.best].manifest
         changed = {path for one in records for path in differing(base, one.manifest)}
         ids = self._sides(records, graph.parents, needed([record.manifest for record in records], changed))
-        git, scratch = self._sparse.git, self._sparse.git.git_dir.parent
-        ours_tree = git.line("rev-parse", f"{ids[-2]}^{{tree}}")
-        merged = combine.merge(git, ids[-2], ids[-1], ours_tree, on_conflict, labels, scratch)
+        sparse = self._sparse
+        ours_tree = sparse.git.line("rev-parse", f"{ids[-2]}^{{tree}}")
+        merged = combine.merge(sparse.git, ids[-2], ids[-1], ours_tree, on_conflict, labels, sparse.door.git_dir.parent)
         sides = results.Sides(base, left.manifest, right.manifest)
-        manifest, merge = results.applied(self._sparse, self._records.pool, sides, ours_tree, merged, on_conflict)
+        manifest, merge = results.applied(sparse, self._records.pool, sides, ours_tree, merged, on_conflict)
         self._records.remember(Record.of(manifest, [left.id, right.id], (*left.live, *right.live)))
         return merge
 
@@ -287,8 +303,12 @@ class DirectoryBackend:
     def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
         """See `Backend.obstacles`. All files are in a snapshot, so only what has no contents can be in the way: sockets, pipes, mount points."""
         without = self._view.without_contents.get(workspace.uid, ()) if self._view else ()
-        moved = differing(self._records.find(old).manifest, self._records.find(new).manifest) if without else []
-        return tuple(_shown(path) for path in without if any(within(path, [step]) or within(step, [path]) for step in moved))
+        moved = {*differing(self._records.find(old).manifest, self._records.find(new).manifest)} if without else set[str]()
+        near = moved | above(moved)
+        for folder in sorted(above(without)):  # the outermost first
+            if folder.rpartition("/")[0] in moved:
+                moved.add(folder)
+        return tuple(_shown(path) for path in without if path in near or path.rpartition("/")[0] in moved)
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
         location, index = located(workspace), Index.load(self._index(workspace), self._archive)
@@ -318,6 +338,7 @@ class DirectoryBackend:
             keys=Index.load(self._index(workspace), self._archive).keys,
             source=self._records.source(after),
             pool=self._archive.pool,
+            clock=self._view.clock if self._view and not whole else None,
             private=whole,
         )
 

@@ -21,13 +21,16 @@ from pydantic import JsonValue
 from workspaces.errors import BackendFailed, Limit, NotAllowed, translated
 
 from .. import bounds, tree, views
+from ..bounds import Clock
 from .manifest import UNKNOWN, Entry, How, Manifest, delta, packed_attributes, texts
 from .pool import HELD, SMALL, Pool, unread
 from .scan import UNSURE, Row, in_memory, key_of, read, row_of, scan, written
 
 _TRIES = 4
-_PORTION = 500
+_PORTION = 100
 """Files between two looks at the clock."""
+_AT_MOST = 10_000
+"""Files that nobody reads in a second."""
 _WAITS = 12
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 """Nanoseconds in which two changes can have the same time: of clocks that tick, and of file systems that store whole seconds."""
@@ -124,27 +127,35 @@ class _Seen:
     is_steady: bool = True
 
 
-def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool, is_main: bool) -> Frozen:
+def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool, clock: Clock | None) -> Frozen:
     """Freeze a folder whose index is in `file`. With `is_first`, when nothing was ever kept, large files are named without reading them.
+
+    Without a clock it is the project itself, which a person filled, and gets ten times what is usual for its size.
 
     Raises `Limit` when that takes too long (`bounds`); what was read by then is remembered, so calling it again goes on from there.
     """
     try:
-        return _frozen(location, file, pool, roots, Index.load(file, roots), is_first, is_main)
+        return _frozen(location, file, pool, roots, Index.load(file, roots), is_first, clock)
     except BackendFailed:  # the snapshot that the index stands on is damaged; the folder is not
-        return _frozen(location, file, pool, roots, Index(Manifest(), "", roots), False, is_main)
+        return _frozen(location, file, pool, roots, Index(Manifest(), "", roots), False, clock)
 
 
-def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, is_first: bool, is_main: bool) -> Frozen:
-    until = time.monotonic() + bounds.patience(file, is_main)
-    found = scan(location, known.raw.count("\0") // 2)
+def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, is_first: bool, clock: Clock | None) -> Frozen:
+    until = time.monotonic() + (clock.left if clock else bounds.patience(file, is_main=True))
+    found = scan(location, known.raw.count("\0") // 2, clock)
     if found.raw == known.raw:
         return Frozen(known, {}, ())
     changed = sorted(path for path, _ in found.keys.items() - known.keys.items())
     gone = known.manifest.what.keys() - found.keys.keys()
     if not changed and not gone:
         return Frozen(known, found.skipped, ())
-    now = clock(file.parent)  # before the sync: what is written while it runs is young, too
+    if clock and len(changed) > clock.left * _AT_MOST:
+        raise Limit(
+            f"{location} is too large: {len(changed):,} new or changed files are more than can be read in the time that a call has. "
+            "Nothing was changed.",
+            "Take out what is generated. Deleting with discard_unmerged always works.",
+        )
+    now = time_at(file.parent)  # before the sync: what is written while it runs is young, too
     tree.flush(location)
     looked = len(changed)
     seen: dict[str, _Seen] = {}
@@ -166,25 +177,35 @@ def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, 
     made.save(file)
     if later:
         raise Limit(
-            f"{location}: {looked:,} of {len(changed):,} changed files were read in the time that a call has. Nothing was changed.",
-            "Call again: it goes on from there. Generated files are better kept elsewhere.",
+            f"{location} is too large: {looked:,} of {len(changed):,} changed files were read in the time that a call has. "
+            "Nothing was changed.",
+            "Take out what is generated; where it is a few large files, call again: it goes on from there. Deleting with discard_unmerged "
+            "always works.",
         )
     return Frozen(made, found.skipped, tuple(path for path, one in seen.items() if not one.is_steady))
 
 
 def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roots) -> None:
     """Write the index of a folder that was just made, and that nobody else has seen yet, waiting where a large file would have to be read again."""
-    now = clock(file.parent)
+    now = time_at(file.parent)
     young = {path for path, key in keys.items() if _is_racy(row_of(key), now)}
     for _ in range(_WAITS):
         if not any(manifest.how_at(path).size > SMALL for path in young):
             break
         time.sleep(_TICK / 4e9)
-        now = clock(file.parent)
+        now = time_at(file.parent)
         young = {path for path in young if _is_racy(row_of(keys[path]), now)}
     if in_memory(file.parent):
         young |= {path for path, key in keys.items() if key.startswith("f")}
     Index(manifest, written({path: UNSURE if path in young else key for path, key in keys.items()}), roots).save(file)
+
+
+def weight(file: Path) -> int:
+    """Return in about how many bytes an index tells of a folder; 0 when there is none."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _is_racy(row: Row, now: int) -> bool:
@@ -192,7 +213,7 @@ def _is_racy(row: Row, now: int) -> bool:
     return row.changed > now - tick
 
 
-def clock(folder: Path) -> int:
+def time_at(folder: Path) -> int:
     """Return the time that the file system of `folder` gives to a file now, in nanoseconds."""
     folder.mkdir(parents=True, exist_ok=True)
     with tree.opened(os.open(folder / ".clock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)) as file:

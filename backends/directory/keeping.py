@@ -11,11 +11,15 @@ from workspaces.errors import BackendFailed
 from workspaces.model import Snapshot
 
 from .. import tree, views
+from ..bounds import Clock
 from . import frozen
 from .archive import Archive, Record
 from .freezing import Index
 from .gathering import gather
 from .pool import HELD, Pool
+
+_PORTION = 100
+"""Files between two looks at the clock."""
 
 
 class Records:
@@ -73,13 +77,22 @@ class Records:
             raise record.lost
         return found
 
-    def hold(self, record: Record) -> None:
+    def hold(self, record: Record, clock: Clock | None) -> None:
         """Freeze what was changed since the snapshot that the record stands on, as far as it is small: somebody may go on writing while we look."""
         if self.folder is None:
             return
-        for path, found in record.manifest.touched_files:
-            if record.manifest.how_at(path).size <= HELD and not self.pool.holds(found.content):
-                os.close(self.opened(record, self.pool, found.content))
+        small = (found.content for path, found in record.manifest.touched_files if record.manifest.how_at(path).size <= HELD)
+        wanted = sorted(name for name in {*small} if not self.pool.holds(name) and not self._is_frozen(record, name))
+        for at in range(0, len(wanted), _PORTION):
+            if clock:
+                clock.check(f"freezing {len(wanted):,} changed files")
+            gather(record, self.pool, wanted[at : at + _PORTION])
+
+    def _is_frozen(self, record: Record, name: str) -> bool:
+        found = self.archive.open_frozen(record, name)
+        if found is not None:
+            os.close(found)
+        return found is not None
 
     # -- for good
 

@@ -193,10 +193,23 @@ def within(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
 
 
-def above(path: str) -> list[str]:
-    """Return the folders that a path is in, the outermost first."""
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+def above(paths: Iterable[str]) -> set[str]:
+    """Return the folders that paths are in. Each is met once, so that a deep tree costs what a wide one does."""
+    found: set[str] = set()
+    for path in paths:
+        climb(path, found)
+    return found
+
+
+def climb(path: str, met: set[str]) -> list[str]:
+    """Return the folders that a path is in and that were not `met` yet, the innermost first. They are met then."""
+    fresh: list[str] = []
+    folder = path.rpartition("/")[0]
+    while folder and folder not in met:
+        met.add(folder)
+        fresh.append(folder)
+        folder = folder.rpartition("/")[0]
+    return fresh
 
 
 def differing(old: Manifest, new: Manifest, private: bool = False) -> list[str]:
@@ -211,7 +224,7 @@ def differing(old: Manifest, new: Manifest, private: bool = False) -> list[str]:
     else:
         near = {path for path, _ in old.what.items() ^ new.what.items()}
     paths = sorted(path for path in near if private or not is_private(path))
-    filled = {folder for path in near for folder in above(path)}
+    filled = above(near)
     return [path for path in paths if not (path in filled and _is_folder_of_one(path, old, new))]
 
 

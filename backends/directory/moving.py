@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from workspaces.errors import TargetMoved, Unsupported, WorkspacesError, translated
 
 from .. import tree
+from ..bounds import Clock
 from . import filling
 from .filling import Source
 from .manifest import Entry, Manifest, differing, entry, is_private
@@ -44,6 +45,7 @@ class Move:
     keys: Mapping[str, str]
     source: Source
     pool: Pool
+    clock: Clock | None = None
     private: bool = False
 
 
@@ -213,6 +215,8 @@ def _stage(move: Move, todo: list[Step]) -> None:
     with tree.opened(os.open(move.aside / "new", tree.FOLDER)) as folder:
         links: dict[int, Step] = {}
         for step in (step for step in todo if step.arrives):
+            if move.clock:
+                move.clock.check(f"bringing {len(todo):,} files")
             about = move.new.how_at(step.path)
             first = links.setdefault(about.link, step) if about.link else step
             if first is not step and first.comes == step.comes:

@@ -228,19 +228,17 @@ class _Draft:
 
     def found_in(self, other: Manifest) -> None:
         """Add the folders that what arrived lies in, as the other manifest has them."""
-        for path in [*self._put]:
-            for folder in above(path):
-                if not self.line(folder).startswith("d"):
-                    line = other.what.get(folder, "")
-                    self.put(
-                        folder,
-                        line if line.startswith("d") else Entry("d", 0o755).line,
-                        other.how.get(folder, How(UNKNOWN, time.time_ns()).line),
-                    )
+        for folder in sorted(above(self._put)):
+            if not self.line(folder).startswith("d"):
+                line = other.what.get(folder, "")
+                self.put(
+                    folder,
+                    line if line.startswith("d") else Entry("d", 0o755).line,
+                    other.how.get(folder, How(UNKNOWN, time.time_ns()).line),
+                )
 
     def leave_empty(self, sides: Sides) -> None:
         """Drop the folders that are empty now and that theirs has not."""
-        folders = {folder for path in self._gone for folder in above(path)}
-        for folder in sorted(folders, key=lambda folder: -len(folder)):
+        for folder in sorted(above(self._gone), key=lambda folder: -len(folder)):
             if folder not in sides.theirs.what and self.line(folder).startswith("d"):
                 self.drop_folder(folder)

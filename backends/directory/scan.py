@@ -18,6 +18,7 @@ from pathlib import Path
 from workspaces.errors import NotAllowed
 
 from .. import tree
+from ..bounds import Clock
 from ..place import WORKSPACES
 
 MOVING = ".workspaces-moving"
@@ -36,6 +37,7 @@ _KINDS = {
     stat.S_IFBLK: "b",
     stat.S_IFCHR: "c",
 }
+_LOOKING = "looking at every path"
 _WITHOUT_CONTENTS = {"p": "a pipe", "s": "a socket", "b": "a device", "c": "a device", "m": "a mount point"}
 
 
@@ -98,15 +100,22 @@ def row_of(key: str) -> Row:
     return Row(kind, int(perm, 8), int(size), _nanoseconds(modified), _nanoseconds(changed), int(inode), int(links))
 
 
-def scan(root: Path, expected: int = 0) -> Scan:
-    """Look at every path below `root`; `expected` is about how many there are. Raises `NotAllowed` for a folder that may not be read."""
+def scan(root: Path, expected: int = 0, clock: Clock | None = None) -> Scan:
+    """Look at every path below `root`; `expected` is about how many there are. Raises `NotAllowed` for a folder that may not be read, and
+    `Limit` when the clock says so."""
     mounts = _mounts(root)
-    raw = _by_find(root) if expected >= MANY and not mounts and _has_find() else None
-    return Scan(written(dict(_by_hand(root, mounts))) if raw is None else raw)
+    raw = _by_find(root, clock) if expected >= MANY and not mounts and _has_find() else None
+    return Scan(written(dict(_by_hand(root, mounts, clock))) if raw is None else raw)
 
 
-def _by_find(root: Path) -> str | None:
-    """Let GNU find look; None when it met with anything that it could not look at."""
+def _by_find(root: Path, clock: Clock | None) -> str | None:
+    """Let GNU find look; None when it met with anything that it could not look at, or was not done in time."""
+    with suppress(subprocess.TimeoutExpired):
+        return _found(root, max(0.0, clock.left) if clock else None)
+    return None
+
+
+def _found(root: Path, seconds: float | None) -> str | None:
     found = subprocess.run(
         [
             "find",
@@ -127,6 +136,7 @@ def _by_find(root: Path) -> str | None:
         env={**os.environ, "LC_ALL": "C"},
         capture_output=True,
         check=False,
+        timeout=seconds,
     )
     return None if found.returncode != 0 or found.stderr else os.fsdecode(found.stdout)
 
@@ -138,7 +148,7 @@ def _has_find() -> bool:
     return False
 
 
-def _by_hand(root: Path, mounts: set[str]) -> Iterator[tuple[str, str]]:
+def _by_hand(root: Path, mounts: set[str], clock: Clock | None) -> Iterator[tuple[str, str]]:
     waiting = [""]
     with tree.Folders(root) as folders:
         while waiting:
@@ -150,6 +160,8 @@ def _by_hand(root: Path, mounts: set[str]) -> Iterator[tuple[str, str]]:
             except PermissionError as error:
                 raise NotAllowed(f"{root / at} may not be read.", "Change its permissions, or run as its owner.") from error
             for name, path in ((name, f"{at}/{name}" if at else name) for name in names if name not in _OURS):
+                if clock:
+                    clock.check(_LOOKING)
                 with suppress(FileNotFoundError):
                     key = key_of(os.stat(name, dir_fd=folders.at(at), follow_symlinks=False))
                     if path in mounts:

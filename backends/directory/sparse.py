@@ -11,14 +11,15 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import IO
 
 from .. import tree
+from ..bounds import Clock
 from ..git import Git
-from .manifest import Entry, Manifest, above
+from .manifest import Entry, Manifest, above, climb
 
 BINARY_LIMIT, TEXT_LIMIT = 1 << 20, 1 << 26
 """Bytes up to which binary and text files go in themselves."""
@@ -34,25 +35,33 @@ Opened = Callable[[str], int]
 class Sparse:
     """A git repository that lives as long as one call. `names` are the contents behind each blob, by its id."""
 
-    git: Git
+    door: Git
+    clock: Clock
     names: dict[str, str] = field(default_factory=dict[str, str])
     _blobs: dict[str, str] = field(default_factory=dict[str, str])
     _numbers: count[int] = field(default_factory=count)
 
     @classmethod
-    def create(cls, folder: Path) -> Sparse:
+    def create(cls, folder: Path, clock: Clock) -> Sparse:
         for name in ("objects", "refs"):
             (folder / name).mkdir(parents=True)
         (folder / "HEAD").write_text("ref: refs/heads/none\n")
         (folder / "config").write_text(_CONFIG)
-        return cls(Git(folder, folder, scratch=folder.parent, settings={"core.fsync": "none"}))
+        return cls(Git(folder, folder, scratch=folder.parent, settings={"core.fsync": "none"}), clock)
+
+    @property
+    def git(self) -> Git:
+        """The door to the repository, which is open as long as the call has time."""
+        self.clock.check("comparing it")
+        return replace(self.door, patience=self.clock.left)
 
     def commits(self, sides: Sequence[tuple[Manifest, Opened, Sequence[int]]], paths: Iterable[str]) -> list[str]:
         """Write a commit of each side that has these paths alone; its parents are given as positions of sides before it."""
         wanted, made = sorted(paths), next(self._numbers)
-        with tempfile.TemporaryFile(dir=self.git.git_dir) as script:
+        with tempfile.TemporaryFile(dir=self.door.git_dir) as script:
             for number, (manifest, source, parents) in enumerate(sides):
-                rows = [(path, found, self._blob(script, found, source)) for path in wanted if (found := manifest.at(path))]
+                there = ((path, found) for path in wanted if (found := manifest.at(path)))
+                rows = [(path, found, self._blob(script, found, source)) for path, found in there]
                 _write_commit(script, f"refs/heads/{made}-{number}", [(row[0], row[1], row[2]) for row in rows if row[2]], parents)
             script.write(b"done\n")
             script.seek(0)
@@ -64,6 +73,7 @@ class Sparse:
             return ""
         name = f"l{found.content}" if found.kind == "l" else found.content
         if name not in self._blobs:
+            self.clock.check("reading what changed")
             data = os.fsencode(found.content) if found.kind == "l" else _contents(source(found.content), found.content)
             blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
             script.write(b"blob\ndata %d\n" % len(data) + data + b"\n")
@@ -118,15 +128,13 @@ def needed(manifests: Sequence[Manifest], changed: set[str]) -> set[str]:
 
 def _witnesses(manifest: Manifest, changed: set[str]) -> set[str]:
     """Return an unchanged file below each folder that a changed path is in, where there is one."""
-    wanting = {folder for path in changed for folder in above(path)}
+    wanting = above(changed)
     found: set[str] = set()
     met: set[str] = set()
     for path, line in manifest.what.items():
         folder = path.rpartition("/")[0]
         if line.startswith("d") or path in changed or folder in met:
             continue
-        fresh = [name for name in above(path) if name not in met]
-        met.update(fresh)
-        if wanting.intersection(fresh):
+        if wanting.intersection(climb(path, met)):
             found.add(path)
     return found
