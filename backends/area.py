@@ -70,6 +70,7 @@ def enter(workspace: Workspace, area: Area, network: bool, environment: Mapping[
         temporary = _temporary(workspace, Path(environment.get("TMPDIR") or tempfile.gettempdir()))
         devices = tuple(Path("/dev", name) for name in _DEVICES)
         read = (*area.shared, *_readable(area, environment))
+        confinement.give_up_capabilities()
         confinement.restrict(confinement.Rules(list(map(str, (*area.own, temporary, *devices))), list(map(str, read)), network))
     return {**{name: value for name, value in environment.items() if name not in _AGENTS}, "TMPDIR": str(temporary)}
 

@@ -6,6 +6,7 @@ by starting it from a thread of its own: that needs no launcher, and runs none o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
@@ -54,6 +55,18 @@ def confined(rules: Rules, work: Callable[[], Result]) -> Result:
         return answer.result()
     finally:
         thread.join()
+
+
+_CAPABILITIES = (2, 16, 17, 19, 21, 22, 27, 38, 39)
+"""DAC_READ_SEARCH, SYS_MODULE, SYS_RAWIO, SYS_PTRACE, SYS_ADMIN, SYS_BOOT, MKNOD, PERFMON and BPF (capabilities(7)): with these, root reaches into
+other processes, /proc/PID/environ for one, and around any rule."""
+_DROP_CAPABILITY = 24  # PR_CAPBSET_DROP of prctl(2)
+
+
+def give_up_capabilities() -> None:
+    """Let no program that this thread starts have what root could reach around rules with. Who is not root has none of it."""
+    for capability in _CAPABILITIES if os.geteuid() == 0 else ():
+        landlock.prctl(_DROP_CAPABILITY, capability)
 
 
 def restrict(rules: Rules) -> None:

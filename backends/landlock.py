@@ -65,10 +65,15 @@ def restrict(rules: Rules) -> None:
         for paths, rights in ((rules.write, handled & ~_MAKE_DEVICES), (rules.read or (), handled & _READING)):
             for path in paths:
                 _allow(ruleset, path, rights)
-        _checked(int(_libc().prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)))
+        _checked(prctl(_NO_NEW_PRIVILEGES, 1))
         _checked(_call(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
+
+
+def prctl(operation: int, argument: int) -> int:
+    """Change something about the calling thread (prctl(2)); what comes back is negative when it was refused."""
+    return int(_libc().prctl(operation, argument, 0, 0, 0))
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

@@ -240,6 +240,8 @@ def test_the_term_of_the_trash_is_set_in_the_configuration(project: Project, rep
         ("[trash]\ndays = 0\n", "trash.days"),
         ("= no toml", "is no TOML"),
         ("durable = 7\n", "durable"),
+        ("a = " + "[" * 20_000, "is no TOML"),
+        ("[trash]\nmax_gb = inf\n", "max_gb"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused_by_name(project: Project, repo: Repo, text: str, said: str) -> None:
@@ -277,3 +279,22 @@ print(len(calls))
     assert counts[0] > 5
     assert counts[1] == 0
     assert repo.read("cart.py") == "fast"
+
+
+def test_settings_that_came_by_a_merge_do_not_lock_the_way_back(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("workspaces.toml", "x = 1\n")
+    project.merge("fix")
+    project = Project.open(repo.path)
+    assert [finding.check for finding in project.doctor().findings if not finding.ok] == ["settings"]
+    assert len(project.status().workspaces) == 2
+    with pytest.raises(InvalidArgument, match="x"):
+        project.merge("fix")
+    project.undo()
+    assert clone(project, "other").path.exists()
+
+
+def test_what_is_no_text_is_refused_and_never_a_bug(project: Project, repo: Repo) -> None:
+    with pytest.raises(InvalidArgument, match="request_key"):
+        project.clone(name="fix", request_key="\udcff")
+    made = Project.open(repo.path, actor="a\udcff\nb").clone(name="fix", task="\udcff", request_key="a").workspaces[0]
+    assert (made.owner, made.task) == ("a? b", "?")

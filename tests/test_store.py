@@ -14,7 +14,7 @@ import pytest
 from support import Repo, clone
 
 from workspaces import Project
-from workspaces.errors import BackendFailed
+from workspaces.errors import BackendFailed, Busy
 from workspaces.store import SCHEMA_VERSION
 
 
@@ -218,3 +218,35 @@ def test_a_transaction_that_was_noted_and_never_committed_is_none(project: Proje
     if "late" not in names:
         clone(project, "late")
     assert [finding for finding in project.doctor().findings if not finding.ok] == []
+
+
+def test_a_ledger_that_was_cut_is_not_believed_over_a_whole_store(worked: Project, repo: Repo) -> None:
+    ledger = file_of(repo).with_name("ledger.jsonl")
+    before, work = told(repo), Repo(repo.path / ".workspaces" / "fix").read("cart.py")
+    os.truncate(ledger, ledger.stat().st_size // 3)
+    assert "made ledger.jsonl again" in worked.doctor(repair=True).summary
+    assert (told(repo), Repo(repo.path / ".workspaces" / "fix").read("cart.py")) == (before, work)
+    assert [finding for finding in worked.doctor().findings if not finding.ok] == []
+
+
+def test_a_pipe_in_the_place_of_the_ledger_holds_nobody_up(worked: Project, repo: Repo) -> None:
+    ledger = file_of(repo).with_name("ledger.jsonl")
+    ledger.unlink()
+    os.mkfifo(ledger)
+    assert "is no file" in next(finding.message for finding in worked.doctor().findings if not finding.ok)
+    with pytest.raises(BackendFailed, match="is no file"):
+        worked.clone(name="late")
+    ledger.unlink()
+    assert clone(worked, "late").path.exists()
+
+
+def test_looking_goes_on_while_somebody_is_stopped_at_a_commit(worked: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workspaces.store._GLANCE", 0.1)
+    before = [each.id for each in worked.status().workspaces]
+    with closing(sqlite3.connect(file_of(repo), isolation_level=None)) as stopped:
+        stopped.execute("BEGIN EXCLUSIVE")
+        beside = Project.open(repo.path, patience=0.2)
+        assert [each.id for each in beside.status().workspaces] == before
+        assert beside.compare(["below"]).workspaces[0].merge == "clean"
+        with pytest.raises(Busy):
+            beside.checkpoint("fix")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -24,7 +23,7 @@ class Trash(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     days: int = Field(default=14, ge=1, le=3660)
-    max_gb: float = Field(default=0, ge=0, description="0: as much as there is")
+    max_gb: float = Field(default=0, ge=0, le=10**6, allow_inf_nan=False, description="0: as much as there is")
 
 
 class Config(BaseModel):
@@ -40,7 +39,9 @@ def load(root: Path) -> Config:
     """Read the settings of the project at `root`. Raises `InvalidArgument` for a file that does not say what it should; links are not followed."""
     settings: dict[str, JsonValue] = {}
     for name in FILES:
-        settings = _merged(settings, _parsed(root / name))
+        for table, value in _parsed(root / name).items():
+            old = settings.get(table)
+            settings[table] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -51,6 +52,14 @@ def load(root: Path) -> Config:
             f"{' or '.join(FILES)} in {root}: {where}: {first['msg']}.{likely(where, known)} Nothing was done.",
             f"Settings: {', '.join(known)}.",
         ) from None
+
+
+def known(root: Path) -> Config:
+    """Return the settings of a project, or the defaults where they cannot be read."""
+    try:
+        return load(root)
+    except InvalidArgument:
+        return Config()
 
 
 def _parsed(file: Path) -> dict[str, JsonValue]:
@@ -66,13 +75,5 @@ def _parsed(file: Path) -> dict[str, JsonValue]:
         if len(text) > _LARGEST:
             raise ValueError("it is larger than a megabyte")
         return tomllib.loads(text.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{file} is no TOML: {str(error)[:200]}. Nothing was done.", "Mend it, or move it away.") from None
-
-
-def _merged(below: Mapping[str, JsonValue], above: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    both = dict(below)
-    for key, value in above.items():
-        old = both.get(key)
-        both[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return both

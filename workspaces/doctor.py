@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from workspaces import programs
+from workspaces import config, programs
 from workspaces.core import Core
-from workspaces.errors import WorkspaceGone, WorkspacesError
+from workspaces.errors import InvalidArgument, WorkspaceGone, WorkspacesError
 from workspaces.model import Diagnosis, Finding, Workspace
 from workspaces.removal import set_aside
 from workspaces.wording import counted, listed
@@ -22,7 +22,7 @@ def doctor(core: Core, repair: bool = False, quick: bool = False) -> Diagnosis:
     """Look whether everything remembered is whole, and say what to do about what is not. Without `repair` nothing is changed; `quick` leaves
     out what reads the whole repository."""
     repaired = tuple(_repaired(core)) if repair else ()
-    findings = [_store(core), _journal(core), _at_rest(core), programs.look(core), *_found(core, quick)]
+    findings = [_store(core), _journal(core), _at_rest(core), _settings(core), programs.look(core), *_found(core, quick)]
     wrong = [finding for finding in findings if not finding.ok]
     said = (
         f"{counted(len(wrong), 'problem')} of {counted(len(findings), 'check')}."
@@ -44,6 +44,14 @@ def _store(core: Core) -> Finding:
         message=f"{core.store.file}: {'; '.join(wrong) or 'whole, and as its ledger says'}",
         repair="workspaces doctor --repair makes it again." if wrong else "",
     )
+
+
+def _settings(core: Core) -> Finding:
+    try:
+        config.load(core.backend.root)
+    except InvalidArgument as error:
+        return Finding(check="settings", ok=False, message=error.message, repair=error.hint)
+    return Finding(check="settings", ok=True, message="as they should be, or as they are by default")
 
 
 def _journal(core: Core) -> Finding:

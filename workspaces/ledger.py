@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,19 +48,31 @@ class Ledger:
 
     @property
     def is_empty(self) -> bool:
-        return not self.file.exists() or self.file.stat().st_size == 0
+        return self.size == 0
 
     @property
     def is_whole(self) -> bool:
         """Whether there is one, and every line of it can be read; a torn last one is none."""
-        with suppress(FileNotFoundError), self.file.open("rb") as lines:
-            return not self.is_empty and all(_is_readable(line) for line in lines if line.endswith(b"\n"))
-        return False
+        if self.is_empty:
+            return False
+        with self.file.open("rb") as lines:
+            return all(_is_readable(line) for line in lines if line.endswith(b"\n"))
 
     @property
     def size(self) -> int:
         """The bytes that it takes."""
-        return 0 if self.is_empty else self.file.stat().st_size
+        try:
+            found = self.file.lstat()
+        except FileNotFoundError:
+            return 0
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe never ends
+            raise BackendFailed(f"{self.file} is no file.", "Move it away; workspaces doctor --repair makes it again from the store.")
+        return found.st_size
+
+    @property
+    def last(self) -> int:
+        """The revision of the last transaction that it tells of."""
+        return max((line.revision for line in self.read()), default=0)
 
     def append(self, revision: int, entries: Sequence[Entry]) -> None:
         """Write one transaction down, durably, in the place of one with the same number, which never ended.
@@ -67,7 +80,7 @@ class Ledger:
         Raises `BackendFailed` when there are later ones: then the store is an older copy, and what it would write is wrong.
         """
         with as_ours():
-            is_new = not self.file.exists()
+            is_new = self.is_empty
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 self._cut(descriptor, revision)
@@ -81,7 +94,9 @@ class Ledger:
 
     def read(self) -> Iterator[Line]:
         """Yield the transactions, oldest first. What is no whole line is left out."""
-        with suppress(FileNotFoundError), self.file.open("rb") as lines:
+        if self.is_empty:
+            return
+        with self.file.open("rb") as lines:
             for line in lines:
                 with suppress(ValueError, KeyError):
                     yield _line(line)

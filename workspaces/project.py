@@ -42,6 +42,7 @@ from workspaces.model import (
 from workspaces.naming import project_name
 from workspaces.store import ProjectRow, Store
 from workspaces.trust import Trusted
+from workspaces.wording import plain
 
 _ANY = ("creating", "live", "deleting", "restoring", "deleted")
 
@@ -50,13 +51,13 @@ class Project:
     """One project with its workspaces. Any number of processes may have it open at once."""
 
     def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE, trust: Path | None = None) -> None:
-        durable = config.load(Path(row.root)).durable
+        durable = config.known(Path(row.root)).durable
         if not durable:
             backend.relax()
         trusted = Trusted(trust, backend.root)
         backend.trusted = trusted.fingerprint(backend.home)
         store, locks = Store(backend.home / "store.sqlite", durable, patience), Locks(backend.home / "locks", patience)
-        self._core = Core(row, backend, store, locks, recovery.recover, actor=actor, trusted=trusted)
+        self._core = Core(row, backend, store, locks, recovery.recover, actor=_named(actor), trusted=trusted)
 
     @classmethod
     @as_ours()
@@ -149,7 +150,7 @@ class Project:
         def act(core: Core) -> Cloned:
             return cloning.clone(core, source, count, name, task, labels, include_uncommitted, lease_seconds, progress)
 
-        return requests.once(self._ready(source), request_key, "clone", asked, Cloned, act)
+        return requests.once(self._ready(source, strict=True), request_key, "clone", asked, Cloned, act)
 
     @as_ours()
     def compare(
@@ -186,7 +187,7 @@ class Project:
         def act(core: Core) -> MergeResult:
             return merging.merge(core, source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, progress)
 
-        return requests.once(self._ready(source, target), request_key, "merge", asked, MergeResult, act)
+        return requests.once(self._ready(source, target, strict=True), request_key, "merge", asked, MergeResult, act)
 
     @as_ours()
     def delete(
@@ -202,7 +203,7 @@ class Project:
         def act(core: Core) -> Deleted:
             return removal.delete(core, workspaces, discard_unmerged, children, progress)
 
-        return requests.once(self._ready(), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act)
+        return requests.once(self._ready(strict=True), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act)
 
     @as_ours()
     def status(
@@ -243,7 +244,7 @@ class Project:
     @as_ours()
     def gc(self, abandoned: bool = False, discard_unmerged: bool = False, dry_run: bool = False, progress: Progress = silent) -> Collected:
         """Remove for good what was deleted and whose term is over. See `collection.gc`."""
-        return collection.gc(self._ready(), abandoned, discard_unmerged, dry_run, progress)
+        return collection.gc(self._ready(strict=True), abandoned, discard_unmerged, dry_run, progress)
 
     @as_ours()
     def log(self, limit: int = 50) -> Log:
@@ -300,14 +301,20 @@ class Project:
         """Return a number that grows with everything that is written about this project."""
         return self._core.store.revision()
 
-    def _ready(self, *named: str) -> Core:
-        """Return the project's core for one call. The leases of the workspaces that the call names are renewed."""
+    def _ready(self, *named: str, strict: bool = False) -> Core:
+        """Return the project's core for one call. The leases of the workspaces that the call names are renewed. Settings that mean nothing
+        are refused where the call is `strict`; looking and going back is possible all the same."""
         self._core.backend.initialize()
         if self._core.trusted is not None:
             self._core.backend.trusted = self._core.trusted.fingerprint(self._core.backend.home)
         recovery.recover(self._core)
         self._core.use(named)
-        return replace(self._core, call=new_uid(), config=config.load(self.root))
+        return replace(self._core, call=new_uid(), config=config.load(self.root) if strict else config.known(self.root))
+
+
+def _named(actor: str) -> str:
+    """Return who acts as one short line of text."""
+    return " ".join(plain(actor).split())[:200]
 
 
 def _refuse_second_kind(wanted: Backend, path: Path) -> None:

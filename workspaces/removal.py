@@ -187,13 +187,13 @@ def take_over(core: Core, workspace: Workspace, uid: str, origin: str) -> None:
 def _shared(core: Core, workspace: Workspace, child: Workspace) -> str:
     """Return where a workspace and its parent last agreed as far as its clone has it: what came from the parent after that is not in there."""
     parent, backend = core.parent(workspace), core.backend
-    has = backend.load(core.agreed(child).snapshot)
-    merged = [row.snapshot for row in core.store.merges(workspace.uid) if parent.uid in (row.source, row.target)]
+    agreed = [row.snapshot for row in core.store.merges(workspace.uid) if parent.uid in (row.source, row.target)]
     last = core.agreed(workspace).snapshot
-    agreed: list[str] = [workspace.origin, *(merged[: merged.index(last) + 1] if last in merged else [])]
-    for each in reversed(agreed):
-        if backend.base(backend.load(each), has, (), has).id == each:
-            return each
+    with suppress(Limit):  # what cannot be looked at goes back to where it began
+        has = backend.load(core.agreed(child).snapshot)
+        for each in reversed([workspace.origin, *(agreed[: agreed.index(last) + 1] if last in agreed else [])]):
+            if backend.base(backend.load(each), has, (), has).id == each:
+                return each
     return workspace.origin
 
 
@@ -226,6 +226,7 @@ def revive(core: Core, workspace: Workspace) -> Restored:
         try:
             core.store.save(back, "restoring")
             core.backend.revive(back)
+            core.backend.repoint(back)  # the project may have been moved meanwhile
         except WorkspacesError:
             undo()
             raise

@@ -7,16 +7,16 @@ gets the same answer. One whose process died is served by the next that asks, un
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
-
-from pydantic_core import to_json
 
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument, WorkspacesError
 from workspaces.model import Noun
 from workspaces.store import Request
+from workspaces.wording import plain
 
 Answer = TypeVar("Answer", bound=Noun)
 
@@ -32,9 +32,9 @@ def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer],
     """
     if not key:
         return act(core)
-    if len(key) > MAX_KEY:
-        raise InvalidArgument("request_key is too long. Nothing was done.", f"It has at most {MAX_KEY} characters.")
-    asked = hashlib.sha256(to_json([verb, arguments])).hexdigest()
+    if len(key) > MAX_KEY or plain(key) != key:
+        raise InvalidArgument("request_key is too long, or no text. Nothing was done.", f"It has at most {MAX_KEY} characters of Unicode.")
+    asked = hashlib.sha256(json.dumps([verb, arguments], default=list).encode()).hexdigest()
     with core.locks.change(_line(key)):
         known = core.store.request(core.row.name, key)
         if known is not None and known.asked != asked:

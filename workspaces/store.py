@@ -55,6 +55,8 @@ _SELECT = (
     "SELECT uid, origin, record, COALESCE(seconds, 0), COALESCE(until, ''), COALESCE(holder, '')"
     " FROM workspaces w LEFT JOIN leases ON leases.workspace = w.uid"
 )
+_GLANCE = 2.0
+"""Seconds that reading waits for whoever commits."""
 _LONG = 8 << 20
 """Bytes from which on the ledger is shortened to what it comes to."""
 
@@ -344,9 +346,8 @@ class Store:
                     return [f"its schema is {version}, this mcp-workspaces knows {SCHEMA_VERSION}"]
                 if not self.ledger.is_whole:
                     return [f"not all of its ledger {self.ledger.file.name} can be read"]
-                last = max((line.revision for line in self.ledger.read()), default=0)
-                if last > _revision(db) + 1:  # one more may have been noted and never committed
-                    return [f"it is an older copy, at revision {_revision(db)}: its ledger is at {last}"]
+                if self.ledger.last > _revision(db) + 1:  # one more may have been noted and never committed
+                    return [f"it is an older copy, at revision {_revision(db)}: its ledger is at {self.ledger.last}"]
                 told = set(map(repr, _rows(db)))
                 with closing(sqlite3.connect(":memory:")) as again:
                     _create(again)
@@ -357,18 +358,24 @@ class Store:
         return [f"{len(differ)} rows are not what the ledger {self.ledger.file.name} says"] if differ else []
 
     def repair(self) -> str:
-        """Let the file and its ledger say the same again, and return what was done: the ledger has the last word, where all of it can be read."""
-        if self.ledger.is_whole:
-            aside = self._rebuild()
-            return f"made {self.file.name} again from its ledger" + (f"; what was there is {aside.name}" if aside else "")
+        """Let the file and its ledger say the same again, and return what was done. A whole file has the last word, unless it is an older copy."""
+        if self._is_sound():
+            with self._turn(), self._opened() as db:
+                self.ledger.rewrite(_revision(db), list(_rows(db)))
+            return f"made {self.ledger.file.name} again from {self.file.name}"
+        whole = self.ledger.is_whole
+        aside = self._rebuild()
+        which = "its ledger" if whole else "those lines of its ledger that can be read"
+        return f"made {self.file.name} again from {which}" + (f"; what was there is {aside.name}" if aside else "")
+
+    def _is_sound(self) -> bool:
+        """Return whether the file is whole, of this schema, and no older than its ledger."""
         try:
             with self._turn(), self._opened() as db:
-                self._make_current(db)
-                self.ledger.rewrite(_revision(db), list(_rows(db)))
-            return f"made {self.ledger.file.name}, of which not all could be read, again from {self.file.name}"
+                whole = _version(db) == SCHEMA_VERSION and str(db.execute("PRAGMA quick_check(1)").fetchone()[0]) == "ok"
+                return whole and self.ledger.last <= _revision(db) + 1
         except BackendFailed:
-            aside = self._rebuild()
-            return f"made {self.file.name} again from those lines of its ledger that can be read; what was there is {aside.name if aside else 'gone'}"
+            return False
 
     def _rebuild(self) -> Path | None:
         """Make the file again from its ledger. What was there is set aside, and returned."""
@@ -422,23 +429,37 @@ class Store:
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
-        with self._opened() as db:
-            if _version(db) == SCHEMA_VERSION:
+        with self._opened(writes=False) as db:
+            db.execute(f"PRAGMA busy_timeout = {int(min(_GLANCE, self.patience) * 1000)}")
+            try:
+                current = _version(db) == SCHEMA_VERSION
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or self.ledger.is_empty:
+                    raise
+                # Whoever commits was stopped at it. What it was about to say is in the ledger, with all that came before.
+                with closing(sqlite3.connect(":memory:", isolation_level=None)) as told:
+                    _create(told)
+                    self._replay(told)
+                    yield told
+                return
+            if current:
+                db.execute(f"PRAGMA busy_timeout = {int(self.patience * 1000)}")
                 yield db
                 return
         with self._turn(), self._opened() as db:
             self._make_current(db)
-        with self._opened() as db:
+        with self._opened(writes=False) as db:
             yield db
 
     @contextmanager
-    def _opened(self) -> Generator[sqlite3.Connection]:
+    def _opened(self, writes: bool = True) -> Generator[sqlite3.Connection]:
         try:
             db = sqlite3.connect(self.file, timeout=self.patience, isolation_level=None)
         except sqlite3.Error as error:
             raise NotAllowed(f"{self.file} cannot be opened: {error}.", "Is the repository still there, and is it yours?") from error
         try:
-            db.execute(f"PRAGMA synchronous = {'EXTRA' if self.durable else 'OFF'}")
+            if writes:
+                db.execute(f"PRAGMA synchronous = {'EXTRA' if self.durable else 'OFF'}")
             yield db
         except sqlite3.IntegrityError:
             raise

@@ -24,6 +24,7 @@ from .repository import Repository
 from .snapshot import commit_of, head_of
 
 INCLUDE = ".worktreeinclude"
+_LONGEST = 4096
 _AGE = 5.0
 """Seconds by which a clone's files are older than its index. git takes files of the same second as racy, and would read them all at each look."""
 REASON = "in use as a workspace; remove it with: workspaces delete"
@@ -130,11 +131,12 @@ def appear(staged: Path, admin: Path) -> None:
 
 
 def repoint(location: Path, admin: Path) -> None:
-    """Let a worktree and its git directory name each other again, after both were moved. What is not there is left out."""
+    """Let a worktree and its git directory name each other again, after both were moved. What is not there, or right, is left as it is."""
     if location.is_dir() and not location.is_symlink() and admin.is_dir():
-        (admin / "gitdir").write_text(f"{location}/.git\n")
-        pointer = location / ".git"
-        if pointer.is_file() and not pointer.is_symlink():
+        pointer, back = location / ".git", admin / "gitdir"
+        if tree.start_of(back, _LONGEST) != os.fsencode(f"{location}/.git\n"):
+            back.write_text(f"{location}/.git\n")
+        if pointer.is_file() and not pointer.is_symlink() and tree.start_of(pointer, _LONGEST) != os.fsencode(f"gitdir: {admin}\n"):
             pointer.write_text(f"gitdir: {admin}\n")
 
 
