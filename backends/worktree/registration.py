@@ -134,7 +134,7 @@ def repoint(location: Path, admin: Path) -> None:
     """Let a worktree and its git directory name each other again, after both were moved. What is not there, or right, is left as it is."""
     if location.is_dir() and not location.is_symlink() and admin.is_dir():
         pointer, back = location / ".git", admin / "gitdir"
-        if tree.start_of(back, _LONGEST) != os.fsencode(f"{location}/.git\n"):
+        if back.exists() and tree.start_of(back, _LONGEST) != os.fsencode(f"{location}/.git\n"):
             back.write_text(f"{location}/.git\n")
         if pointer.is_file() and not pointer.is_symlink() and tree.start_of(pointer, _LONGEST) != os.fsencode(f"gitdir: {admin}\n"):
             pointer.write_text(f"gitdir: {admin}\n")
