@@ -191,7 +191,8 @@ def _shared(core: Core, workspace: Workspace, child: Workspace) -> str:
     last = core.agreed(workspace).snapshot
     with suppress(Limit):  # what cannot be looked at goes back to where it began
         has = backend.load(core.agreed(child).snapshot)
-        for each in reversed([workspace.origin, *(agreed[: agreed.index(last) + 1] if last in agreed else [])]):
+        known: list[str] = [workspace.origin, *(agreed[: agreed.index(last) + 1] if last in agreed else [])]
+        for each in reversed(known):
             if backend.base(backend.load(each), has, (), has).id == each:
                 return each
     return workspace.origin
