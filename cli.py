@@ -5,28 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import wraps
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from workspaces.terminal import drawing, screen
 
-    from workspaces.core import Progress
-    from workspaces.model import Collected, Comparison, Conflict, Log, MergeResult, Noun, Status, Trust, Undone, Workspace
+if TYPE_CHECKING:
+    from workspaces.model import Noun, Undone
     from workspaces.project import Project
 
 P = ParamSpec("P")
 _CONFLICTS = 4
-_UNBOUNDED = 10_000
-_AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _LOOP = """Private copies of one git repository or folder for parallel work: clone, compare, merge, delete.
 
 The loop: [bold]workspaces clone -n 3 --task "Fix the login race"[/], let one agent work in each, [bold]workspaces compare[/], \
@@ -130,30 +126,10 @@ def _fail(error: Noun | object, status: int, json: bool) -> NoReturn:
             with suppress(OSError):
                 typer.echo(f'{{"error":{error.model_dump_json()}}}')
         else:
-            _say(f"✗ {error.message}", "red")
+            screen.say(f"✗ {error.message}", "red")
             if error.hint:
-                _say(f"  {error.hint}")
+                screen.say(f"  {error.hint}")
     raise typer.Exit(status)
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = _UNBOUNDED
-    return console
-
-
-def _say(line: str, style: str = "") -> None:
-    """Narrate to stderr. What cannot be told there is not worth failing for."""
-    with suppress(OSError, ValueError):
-        _console(stderr=True).print(_safe(line), style=style or None)
-
-
-def _safe(text: str) -> str:
-    """Return text that cannot steer a terminal: control characters become visible escapes."""
-    return "".join(char if char in "\n\t" or char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _answer(result: Noun, json: bool) -> bool:
@@ -163,31 +139,6 @@ def _answer(result: Noun, json: bool) -> bool:
 
         typer.echo(to_json(result.wire()).decode())
     return json
-
-
-@contextmanager
-def _progress() -> Generator[Progress]:
-    """Show a bar on a terminal for whatever takes longer than a second."""
-    from workspaces.core import silent
-
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield silent
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=_console(stderr=True), transient=True)
-    task, began = bar.add_task(""), time.monotonic()
-
-    def report(done: int, total: int, message: str) -> None:
-        if time.monotonic() - began > 1 and not bar.live.is_started:
-            bar.start()
-        bar.update(task, completed=done, total=total, description=_safe(message))
-
-    try:
-        yield report
-    finally:
-        bar.stop()
 
 
 # -- commands -----------------------------------------------------------------------------------------------------------------------------
@@ -222,8 +173,8 @@ def init(
 
     result = Project.initialize(_folder() / path, backend, name, _actor(), _trust()).described()
     if not _answer(result, json):
-        _say(f"✓ {result.summary}", "green")
-        _say("  next: workspaces clone -n 3 --task '…'")
+        screen.say(f"✓ {result.summary}", "green")
+        screen.say("  next: workspaces clone -n 3 --task '…'")
 
 
 @app.command()
@@ -243,17 +194,17 @@ def clone(
     from workspaces.project import Project
 
     began = time.monotonic()
-    with _progress() as progress:
+    with screen.progress() as progress:
         project = Project.initialize(_folder(), actor=_actor(), trust=_trust())
         made = project.clone(source, count, name, task, label or [], not committed, progress, lease, request_key)
     if not _answer(made, json):
         width = max((len(each.name) for each in made.workspaces), default=0)
         for each in made.workspaces:
-            _say(f"✓ {each.name:<{width}}  {_near(each.location)}", "green")
+            screen.say(f"✓ {each.name:<{width}}  {screen.near(each.location)}", "green")
         for failed, reason in made.failed.items():
-            _say(f"✗ {failed}  {reason}", "red")
-        _warn(made.warnings)
-        _say(f"  {time.monotonic() - began:.1f} s. next: workspaces compare")
+            screen.say(f"✗ {failed}  {reason}", "red")
+        screen.warn(made.warnings)
+        screen.say(f"  {time.monotonic() - began:.1f} s. next: workspaces compare")
     if made.failed:
         raise typer.Exit(1)
 
@@ -278,11 +229,11 @@ def status(
 
 
 def _show_status(names: Sequence[str] | None, deleted: bool, json: bool, places: bool) -> None:
-    with _progress() as progress:
+    with screen.progress() as progress:
         result = _project().status(names or [], include_deleted=deleted, progress=progress)
     if not _answer(result, json):
-        _print_tree(result, places)
-        _warn(result.warnings)
+        drawing.tree(result, places)
+        screen.warn(result.warnings)
 
 
 @app.command()
@@ -299,11 +250,11 @@ def compare(
     project = _project()
     wanted = names or [each.name for each in project.status(detail="names").workspaces if not each.is_main]
     if not wanted:
-        return _say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
-    with _progress() as progress:
+        return screen.say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
+    with screen.progress() as progress:
         result = project.compare(wanted, base, "files" if files else "summary", progress=progress)
     if not _answer(result, json):
-        _print_comparison(result)
+        drawing.comparison(result)
     return None
 
 
@@ -322,7 +273,7 @@ def diff(
     while True:
         page = project.compare([name], other, "diff", _paths(path), cursor, max_chars=100_000)
         if not _answer(page, json):
-            _print_diff(page.diff)
+            drawing.diff(page.diff)
         cursor = page.next_cursor
         if not cursor or json:
             return
@@ -348,12 +299,12 @@ def merge(
     json: Json = False,
 ) -> None:
     """Bring a workspace's changes into its parent, or from the parent into it: all of them, or nothing."""
-    with _progress() as progress:
+    with screen.progress() as progress:
         result = _project().merge(
             source, target, on_conflict, history, message, _paths(path), dry_run, delete_source, if_target, progress, request_key
         )
     if not _answer(result, json):
-        _print_merge(result)
+        drawing.merge(result)
     if result.status == "conflicts":
         raise typer.Exit(_CONFLICTS)
 
@@ -375,14 +326,14 @@ def delete(
     wanted = [each.name for each in reversed(project.status(detail="names").workspaces) if not each.is_main] if all_ else names or []
     if not wanted and not all_:
         raise InvalidArgument("No workspace was named. Nothing was deleted.", "Name workspaces, or use --all.")
-    with _progress() as progress:
+    with screen.progress() as progress:
         result = project.delete(wanted, discard_unmerged, children, progress, request_key)
     if not _answer(result, json):
-        _say(f"{'✓' if not result.kept else '!'} {result.summary}", "yellow" if result.kept else "green")
+        screen.say(f"{'✓' if not result.kept else '!'} {result.summary}", "yellow" if result.kept else "green")
         for kept, why in result.kept.items():
-            _say(f"  {kept}: {why}")
+            screen.say(f"  {kept}: {why}")
         if result.deleted:
-            _say("  ↳ workspaces undo")
+            screen.say("  ↳ workspaces undo")
     if result.kept:
         raise typer.Exit(5)
 
@@ -397,9 +348,9 @@ def restore(
     """Undo the last merge into a workspace, go back to a restore point, or bring a deleted workspace back."""
     result = _project().restore(name, to)
     if not _answer(result, json):
-        _say(f"✓ {result.summary}", "green")
+        screen.say(f"✓ {result.summary}", "green")
         if result.restore_point:
-            _say(f"  ↳ workspaces restore {name} {result.restore_point}")
+            screen.say(f"  ↳ workspaces restore {name} {result.restore_point}")
 
 
 @app.command()
@@ -408,8 +359,8 @@ def checkpoint(name: Name, label: Annotated[str, typer.Option("-l", "--label", h
     """Keep a workspace as it is now as a restore point."""
     result = _project().checkpoint(name, label)
     if not _answer(result, json):
-        _say(f"✓ {result.summary}", "green")
-        _say(f"  ↳ workspaces restore {name} {result.restore_point}")
+        screen.say(f"✓ {result.summary}", "green")
+        screen.say(f"  ↳ workspaces restore {name} {result.restore_point}")
 
 
 @app.command()
@@ -422,7 +373,7 @@ def lease(
     """Take a workspace, an abandoned one too: it is yours until nobody named it for so long."""
     result = _project().lease(name, seconds)
     if not _answer(result, json):
-        _say(
+        screen.say(
             f"✓ {result.name} is {result.owner or 'yours'}{f' until {result.lease_until:%d %b %H:%M} UTC' if result.lease_until else ', for ever'}.",
             "green",
         )
@@ -447,9 +398,9 @@ def redo(json: Json = False) -> None:
 
 def _print_undone(result: Undone, json: bool) -> None:
     if not _answer(result, json):
-        _say(f"✓ {result.summary}", "green")
+        screen.say(f"✓ {result.summary}", "green")
         for step in result.next:
-            _say(f"  ↳ {step}")
+            screen.say(f"  ↳ {step}")
 
 
 @app.command()
@@ -458,7 +409,7 @@ def log(limit: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 30,
     """Show what was done, newest first."""
     result = _project().log(limit)
     if not _answer(result, json):
-        _print_log(result)
+        drawing.log(result)
 
 
 @app.command()
@@ -533,25 +484,14 @@ def gc(
     project = _project()
     planned = project.gc(abandoned, discard_unmerged, dry_run=True)
     if not dry_run and not yes and (planned.freed or planned.deleted):
-        _print_collected(planned)
+        drawing.collected(planned)
         if not sys.stdin.isatty():
             raise InvalidArgument("Nothing was removed: this cannot be undone.", "Run it again with --yes.")
         typer.confirm("Remove them?", abort=True, err=True)
-    with _progress() as progress:
+    with screen.progress() as progress:
         result = planned if dry_run else project.gc(abandoned, discard_unmerged, progress=progress)
     if not _answer(result, json):
-        _print_collected(result)
-
-
-def _print_collected(result: Collected) -> None:
-    if result.freed:
-        rows = [
-            [(each.id.split("/")[-1], ""), (_age(each.deleted), "dim"), (f"{each.size:,}", ""), (each.why, "dim")] for each in result.freed
-        ]
-        _print_table(("Workspace", "Deleted", "Bytes", "Why"), rows)
-    for kept, why in result.kept.items():
-        _say(f"  {kept}: {why}")
-    _say(result.summary)
+        drawing.collected(result)
 
 
 @app.command()
@@ -565,16 +505,16 @@ def doctor(
     from workspaces.project import Project
 
     if repair and (mended := Project.mend_store(_folder())):
-        _say(f"+ {mended}", "green")
+        screen.say(f"+ {mended}", "green")
     result = _project().doctor(repair, quick)
     if not _answer(result, json):
         for done in result.repaired:
-            _say(f"+ {done}", "green")
+            screen.say(f"+ {done}", "green")
         for finding in result.findings:
-            _say(f"{'✓' if finding.ok else '✗'} {finding.check}: {finding.message}", "green" if finding.ok else "red")
+            screen.say(f"{'✓' if finding.ok else '✗'} {finding.check}: {finding.message}", "green" if finding.ok else "red")
             if finding.repair:
-                _say(f"  {finding.repair}")
-        _say(result.summary)
+                screen.say(f"  {finding.repair}")
+        screen.say(result.summary)
     if not all(finding.ok for finding in result.findings):
         raise typer.Exit(1)
 
@@ -598,182 +538,12 @@ def trust(
         shown = project.trust(shown.fingerprint)
     if _answer(shown, json):
         return
-    _print_programs(shown)
+    drawing.programs(shown)
     if shown.programs and not shown.trusted and not revoke and sys.stdin.isatty() and typer.confirm("Let exactly these run?", err=True):
         shown = project.trust(shown.fingerprint)
-        _say(f"✓ {shown.summary}", "green")
+        screen.say(f"✓ {shown.summary}", "green")
     if shown.programs and not shown.trusted and not revoke:
         raise typer.Exit(1)
-
-
-# -- how results look -----------------------------------------------------------------------------------------------------------------------
-
-
-def _near(location: str) -> str:
-    here = Path.cwd()
-    return os.path.relpath(location, here) if Path(location).is_relative_to(here) else location
-
-
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        _say(f"! {warning}", "yellow")
-
-
-def _age(since: datetime) -> str:
-    seconds = int((datetime.now(since.tzinfo) - since).total_seconds())
-    return next((f"{seconds // unit}{letter}" for unit, letter in _AGES if seconds >= unit), "now")
-
-
-def _size(each: Workspace) -> str:
-    return f"{each.files_changed} +{each.insertions} -{each.deletions}" if each.files_changed else ""
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> None:
-    """Print rows of (text, style)."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, no_wrap=column != "Task", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_safe(text), style=style) for text, style in row))
-    _console().print(table, soft_wrap=False)
-
-
-_STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "abandoned": "yellow", "deleted": "dim"}
-
-
-def _print_tree(result: Status, places: bool) -> None:
-    rows: list[list[tuple[str, str]]] = []
-    shown = {each.id for each in result.workspaces}
-    for each, lead in _branches(result.workspaces, shown):
-        state = "clean" if each.is_main and not each.files_changed else "uncommitted" if each.is_main else each.state
-        task = "your checkout" if each.is_main else each.task
-        rows.append(
-            [
-                (f"{lead}{each.name}", "bold" if each.is_main else ""),
-                (state, _STATE_STYLE.get(each.state, "")),
-                (_size(each), ""),
-                (f"↓{each.behind}" if each.behind else "", "yellow"),
-                (_age(each.created), "dim"),
-                (each.contained or (task.splitlines()[0] if task else ""), ""),
-                *([(_near(each.location), "dim")] if places else []),
-            ]
-        )
-    _print_table(("Workspace", "State", "Changes", "Base", "Age", "Task", *(["Folder"] if places else [])), rows)
-
-
-def _branches(workspaces: Sequence[Workspace], shown: set[str]) -> Iterator[tuple[Workspace, str]]:
-    """Yield the workspaces with the lines of the tree that lead to them."""
-
-    def below(parent: str) -> list[Workspace]:
-        return [each for each in workspaces if (each.parent if each.parent in shown else "") == parent and each.id != parent]
-
-    def walk(siblings: list[Workspace], indent: str) -> Iterator[tuple[Workspace, str]]:
-        for number, each in enumerate(siblings):
-            last = number == len(siblings) - 1
-            yield each, f"{indent}{'└─' if last else '├─'} "
-            yield from walk(below(each.id), indent + ("   " if last else "│  "))
-
-    for root in below(""):
-        yield root, "@ " if root.is_main else ""
-        yield from walk(below(root.id), "")
-
-
-_VERDICTS = {"clean": ("✓ merges", "green"), "conflicts": ("✗ conflicts", "red"), "up_to_date": ("= merged", "dim")}
-
-
-def _print_comparison(result: Comparison) -> None:
-    rows = [
-        [
-            (each.name, ""),
-            (_size(each) or "no change", ""),
-            _VERDICTS[each.merge],
-            (f"↓{each.behind}" if each.behind else "", "yellow"),
-            (f"={each.group}" if each.group else "", "cyan"),
-            (each.task.splitlines()[0] if each.task else "", ""),
-        ]
-        for each in result.workspaces
-    ]
-    _print_table(("Workspace", "Changes", "Merge", "Base", "Same", "Task"), rows)
-    if result.files:
-        _print_table(
-            ("File", "Change", "Lines", "By"),
-            [
-                [
-                    (each.path, ""),
-                    (each.status, ""),
-                    ("binary" if each.binary else f"+{each.insertions} -{each.deletions}", ""),
-                    (", ".join(name.split("/")[-1] for name in each.by), "dim"),
-                ]
-                for each in result.files
-            ],
-        )
-    for pair in result.pairs:
-        paths = ", ".join(conflict.path for conflict in pair.conflicts[:5])
-        _say(f"✗ {pair.a.split('/')[-1]} and {pair.b.split('/')[-1]} conflict in {paths}", "red")
-    _warn(result.warnings)
-    _say(result.summary)
-
-
-def _print_diff(text: str) -> None:
-    console = _console()
-    if not console.is_terminal:
-        sys.stdout.write(text)
-        return
-    from rich.text import Text
-
-    styles = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
-    for line in _safe(text).splitlines():
-        console.print(Text(line, style="bold" if line.startswith(("+++", "---")) else styles.get(line[:1], "")))
-
-
-def _print_merge(result: MergeResult) -> None:
-    mark, style = {"conflicts": ("✗", "red"), "up_to_date": ("=", ""), "would_merge": ("→", "")}.get(result.status, ("✓", "green"))
-    _say(f"{mark} {result.summary}", style)
-    _print_conflicts(result.conflicts)
-    _warn(result.warnings)
-    if result.restore_point:
-        _say(f"  ↳ workspaces undo   (restore point {result.restore_point})")
-    elif result.status == "conflicts":
-        child, parent = result.source.split("/")[-1], result.target.split("/")[-1]
-        _say(f"  resolve: workspaces merge {parent} {child} --on-conflict markers, edit the files, workspaces merge {child}")
-
-
-def _print_conflicts(conflicts: Sequence[Conflict]) -> None:
-    for conflict in conflicts:
-        _say(f"  {conflict.path}  {conflict.kind.replace('_', '/')}", "red")
-        for hunk in conflict.hunks[:3]:
-            for mark, text in (("<", hunk.ours), (">", hunk.theirs)):
-                for number, line in enumerate(text.splitlines()[:6]):
-                    _say(f"    {'' if number else hunk.start:>5} {mark} {line}", "dim")
-
-
-def _print_programs(shown: Trust) -> None:
-    if shown.programs:
-        rows = [[(each.kind, ""), (each.name, "bold"), (each.setting, ""), (each.command, "")] for each in shown.programs]
-        _print_table(("Kind", "Name", "Setting", "Command"), rows)
-    if shown.changed:
-        _say("! What was trusted before has changed.", "yellow")
-    _warn(shown.warnings)
-    _say(f"{'✓' if shown.trusted else '='} {shown.summary}", "green" if shown.trusted else "")
-
-
-def _print_log(result: Log) -> None:
-    rows = [
-        [
-            (str(each.id), "dim"),
-            (_age(each.at), "dim"),
-            (each.actor, "dim"),
-            (each.verb, "bold"),
-            (", ".join(name.split("/")[-1] for name in each.workspaces), ""),
-            (f"{each.before[:9]} → {each.after[:9]}" if each.before or each.after else "", "dim"),
-            ("" if each.state == "done" else each.state, "yellow"),
-        ]
-        for each in result.operations
-    ]
-    _print_table(("No", "Age", "Who", "What", "Workspaces", "Snapshots", ""), rows)
 
 
 def main() -> None:
@@ -784,21 +554,10 @@ def main() -> None:
     try:
         app()
     finally:
-        _flushed(sys.stderr, 2)
-        if not _flushed(sys.stdout, 1):
-            _say("✗ The answer could not be written.", "red")
+        screen.flushed(sys.stderr, 2)
+        if not screen.flushed(sys.stdout, 1):
+            screen.say("✗ The answer could not be written.", "red")
             sys.exit(1)
-
-
-def _flushed(stream: TextIO | None, descriptor: int) -> bool:
-    """Write out what a stream still holds. One that takes nothing is let go, so that Python does not fail over it at its end."""
-    try:
-        if stream is not None:
-            stream.flush()
-    except (OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-        return False
-    return True
 
 
 if __name__ == "__main__":

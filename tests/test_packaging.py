@@ -19,7 +19,7 @@ HOMES = {
     "mcp": "workspaces/server/",
     "reflink_copy": "backends/tree.py",
     "typer": "cli.py",
-    "rich": "cli.py",
+    "rich": "workspaces/terminal/",
     "git": "backends/git.py",
     "sqlite3": "workspaces/store.py",
 }
@@ -32,7 +32,7 @@ FLOORS = [
     {"collection", "history", "merging", "overview", "requests"},
     {"doctor", "recovery"},
     {"project"},
-    {"server"},
+    {"server", "terminal"},
 ]
 
 

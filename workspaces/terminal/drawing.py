@@ -1,0 +1,160 @@
+"""How results look to a person: trees, tables, diffs, what to do next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from workspaces.terminal import screen
+
+if TYPE_CHECKING:
+    from workspaces.model import Collected, Comparison, Conflict, Log, MergeResult, Status, Trust, Workspace
+
+_STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "abandoned": "yellow", "deleted": "dim"}
+_VERDICTS = {"clean": ("✓ merges", "green"), "conflicts": ("✗ conflicts", "red"), "up_to_date": ("= merged", "dim")}
+
+
+def tree(result: Status, places: bool) -> None:
+    rows: list[list[tuple[str, str]]] = []
+    shown = {each.id for each in result.workspaces}
+    for each, lead in _branches(result.workspaces, shown):
+        state = "clean" if each.is_main and not each.files_changed else "uncommitted" if each.is_main else each.state
+        task = "your checkout" if each.is_main else each.task
+        rows.append(
+            [
+                (f"{lead}{each.name}", "bold" if each.is_main else ""),
+                (state, _STATE_STYLE.get(each.state, "")),
+                (_size(each), ""),
+                (f"↓{each.behind}" if each.behind else "", "yellow"),
+                (screen.age(each.created), "dim"),
+                (each.contained or (task.splitlines()[0] if task else ""), ""),
+                *([(screen.near(each.location), "dim")] if places else []),
+            ]
+        )
+    screen.table(("Workspace", "State", "Changes", "Base", "Age", "Task", *(["Folder"] if places else [])), rows)
+
+
+def _branches(workspaces: Sequence[Workspace], shown: set[str]) -> Iterator[tuple[Workspace, str]]:
+    """Yield the workspaces with the lines of the tree that lead to them."""
+
+    def below(parent: str) -> list[Workspace]:
+        return [each for each in workspaces if (each.parent if each.parent in shown else "") == parent and each.id != parent]
+
+    def walk(siblings: list[Workspace], indent: str) -> Iterator[tuple[Workspace, str]]:
+        for number, each in enumerate(siblings):
+            last = number == len(siblings) - 1
+            yield each, f"{indent}{'└─' if last else '├─'} "
+            yield from walk(below(each.id), indent + ("   " if last else "│  "))
+
+    for root in below(""):
+        yield root, "@ " if root.is_main else ""
+        yield from walk(below(root.id), "")
+
+
+def _size(each: Workspace) -> str:
+    return f"{each.files_changed} +{each.insertions} -{each.deletions}" if each.files_changed else ""
+
+
+def comparison(result: Comparison) -> None:
+    rows = [
+        [
+            (each.name, ""),
+            (_size(each) or "no change", ""),
+            _VERDICTS[each.merge],
+            (f"↓{each.behind}" if each.behind else "", "yellow"),
+            (f"={each.group}" if each.group else "", "cyan"),
+            (each.task.splitlines()[0] if each.task else "", ""),
+        ]
+        for each in result.workspaces
+    ]
+    screen.table(("Workspace", "Changes", "Merge", "Base", "Same", "Task"), rows)
+    if result.files:
+        screen.table(
+            ("File", "Change", "Lines", "By"),
+            [
+                [
+                    (each.path, ""),
+                    (each.status, ""),
+                    ("binary" if each.binary else f"+{each.insertions} -{each.deletions}", ""),
+                    (", ".join(name.split("/")[-1] for name in each.by), "dim"),
+                ]
+                for each in result.files
+            ],
+        )
+    for pair in result.pairs:
+        paths = ", ".join(conflict.path for conflict in pair.conflicts[:5])
+        screen.say(f"✗ {pair.a.split('/')[-1]} and {pair.b.split('/')[-1]} conflict in {paths}", "red")
+    screen.warn(result.warnings)
+    screen.say(result.summary)
+
+
+def diff(text: str) -> None:
+    console = screen.console()
+    if not console.is_terminal:
+        sys.stdout.write(text)
+        return
+    from rich.text import Text
+
+    styles = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
+    for line in screen.safe(text).splitlines():
+        console.print(Text(line, style="bold" if line.startswith(("+++", "---")) else styles.get(line[:1], "")))
+
+
+def merge(result: MergeResult) -> None:
+    mark, style = {"conflicts": ("✗", "red"), "up_to_date": ("=", ""), "would_merge": ("→", "")}.get(result.status, ("✓", "green"))
+    screen.say(f"{mark} {result.summary}", style)
+    _conflicts(result.conflicts)
+    screen.warn(result.warnings)
+    if result.restore_point:
+        screen.say(f"  ↳ workspaces undo   (restore point {result.restore_point})")
+    elif result.status == "conflicts":
+        child, parent = result.source.split("/")[-1], result.target.split("/")[-1]
+        screen.say(f"  resolve: workspaces merge {parent} {child} --on-conflict markers, edit the files, workspaces merge {child}")
+
+
+def _conflicts(conflicts: Sequence[Conflict]) -> None:
+    for conflict in conflicts:
+        screen.say(f"  {conflict.path}  {conflict.kind.replace('_', '/')}", "red")
+        for hunk in conflict.hunks[:3]:
+            for mark, text in (("<", hunk.ours), (">", hunk.theirs)):
+                for number, line in enumerate(text.splitlines()[:6]):
+                    screen.say(f"    {'' if number else hunk.start:>5} {mark} {line}", "dim")
+
+
+def collected(result: Collected) -> None:
+    if result.freed:
+        rows = [
+            [(each.id.split("/")[-1], ""), (screen.age(each.deleted), "dim"), (f"{each.size:,}", ""), (each.why, "dim")]
+            for each in result.freed
+        ]
+        screen.table(("Workspace", "Deleted", "Bytes", "Why"), rows)
+    for kept, why in result.kept.items():
+        screen.say(f"  {kept}: {why}")
+    screen.say(result.summary)
+
+
+def programs(shown: Trust) -> None:
+    if shown.programs:
+        rows = [[(each.kind, ""), (each.name, "bold"), (each.setting, ""), (each.command, "")] for each in shown.programs]
+        screen.table(("Kind", "Name", "Setting", "Command"), rows)
+    if shown.changed:
+        screen.say("! What was trusted before has changed.", "yellow")
+    screen.warn(shown.warnings)
+    screen.say(f"{'✓' if shown.trusted else '='} {shown.summary}", "green" if shown.trusted else "")
+
+
+def log(result: Log) -> None:
+    rows = [
+        [
+            (str(each.id), "dim"),
+            (screen.age(each.at), "dim"),
+            (each.actor, "dim"),
+            (each.verb, "bold"),
+            (", ".join(name.split("/")[-1] for name in each.workspaces), ""),
+            (f"{each.before[:9]} → {each.after[:9]}" if each.before or each.after else "", "dim"),
+            ("" if each.state == "done" else each.state, "yellow"),
+        ]
+        for each in result.operations
+    ]
+    screen.table(("No", "Age", "Who", "What", "Workspaces", "Snapshots", ""), rows)

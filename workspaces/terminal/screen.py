@@ -1,0 +1,104 @@
+"""What goes to a person's terminal, and how: text that cannot steer it, narration apart from answers, bars for what takes long."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from workspaces.core import Progress
+
+_UNBOUNDED = 10_000
+_AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def say(line: str, style: str = "") -> None:
+    """Narrate to stderr. What cannot be told there is not worth failing for."""
+    with suppress(OSError, ValueError):
+        console(stderr=True).print(safe(line), style=style or None)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        say(f"! {warning}", "yellow")
+
+
+def safe(text: str) -> str:
+    """Return text that cannot steer a terminal: control characters become visible escapes."""
+    return "".join(char if char in "\n\t" or char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> None:
+    """Print rows of (text, style)."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column != "Task", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(safe(text), style=style) for text, style in row))
+    console().print(table, soft_wrap=False)
+
+
+def console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _UNBOUNDED
+    return console
+
+
+@contextmanager
+def progress() -> Generator[Progress]:
+    """Show a bar on a terminal for whatever takes longer than a second."""
+    from workspaces.core import silent
+
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console(stderr=True), transient=True)
+    task, began = bar.add_task(""), time.monotonic()
+
+    def report(done: int, total: int, message: str) -> None:
+        if time.monotonic() - began > 1 and not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=done, total=total, description=safe(message))
+
+    try:
+        yield report
+    finally:
+        bar.stop()
+
+
+def near(location: str) -> str:
+    here = Path.cwd()
+    return os.path.relpath(location, here) if Path(location).is_relative_to(here) else location
+
+
+def age(since: datetime) -> str:
+    seconds = int((datetime.now(since.tzinfo) - since).total_seconds())
+    return next((f"{seconds // unit}{letter}" for unit, letter in _AGES if seconds >= unit), "now")
+
+
+def flushed(stream: TextIO | None, descriptor: int) -> bool:
+    """Write out what a stream still holds. One that takes nothing is let go, so that Python does not fail over it at its end."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        return False
+    return True
