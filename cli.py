@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from importlib.metadata import version
@@ -18,7 +19,7 @@ import typer
 from workspaces.terminal import drawing, screen
 
 if TYPE_CHECKING:
-    from workspaces.model import Noun, Undone
+    from workspaces.model import Noun, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
@@ -441,16 +442,33 @@ def run(
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {"WORKSPACE": found.id, "WORKSPACE_PATH": found.location, "PWD": found.location}
     environment |= {} if found.is_main else {"GIT_CEILING_DIRECTORIES": str(Path(found.location).parent)}
-    sys.stdout.flush()
-    if confined:
-        environment = project.confine(found.id, network, environment)
     try:
         os.chdir(found.location)
-        os.execvpe(command[0], command, environment)  # noqa: S606 - running it is what was asked for
     except FileNotFoundError:
-        raise NotFound(f"{command[0]} was not found, or the folder {found.location} is gone.", "workspaces doctor looks closer.") from None
-    except PermissionError:
-        raise NotFound(f"{command[0]} may not be run.", "Is it executable?") from None
+        raise NotFound(f"The folder {found.location} is gone. Nothing was run.", "workspaces doctor looks closer.") from None
+    program = shutil.which(command[0], path=environment.get("PATH", os.defpath))
+    if program is None:
+        raise NotFound(f"No program {command[0]!r} was found. Nothing was run.", "Is it on PATH, and executable?")
+    sys.stdout.flush()
+    if confined:
+        environment = project.confine(found.id, network, environment | _with(program, environment)) | {
+            "PATH": environment.get("PATH", os.defpath)
+        }
+    try:
+        os.execve(program, command, environment)  # noqa: S606 - running it is what was asked for
+    except OSError as error:
+        # Confined, nothing of ours can be loaded any more that was not loaded before.
+        sys.stderr.write(f"✗ {screen.safe(program)} could not be started: {error.strerror}.\n")
+        raise typer.Exit(126) from None
+
+
+def _with(program: Path, workspace: Workspace, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return a PATH on which a program that was named by its place is too, and what it is a link to, as a virtual environment's python is.
+
+    One in the workspace is not looked into: who works there could have it lead anywhere.
+    """
+    places = () if program.is_relative_to(workspace.location) else (program.parent, program.resolve().parent)
+    return {"PATH": os.pathsep.join([environment.get("PATH", os.defpath), *map(str, places)])}
 
 
 @app.command()

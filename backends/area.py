@@ -98,10 +98,10 @@ def _readable(area: Area, environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _tools(environment: Mapping[str, str]) -> Iterable[Path]:
-    """Return where the environment says that programs are: a folder `bin` brings along what is beside it."""
+    """Return where the environment says that programs are: a folder `bin`, or `shims`, brings along what is beside it."""
     found = [Path(name).resolve() for name in environment.get("PATH", "").split(os.pathsep) if name.startswith("/")]
     named = [Path(environment[name]).resolve() for name in _TOOL_VARIABLES if environment.get(name, "").startswith("/")]
-    return dict.fromkeys([*found, *(each.parent for each in found if each.name == "bin"), *named])
+    return dict.fromkeys([*found, *(each.parent for each in found if each.name in ("bin", "shims")), *named])
 
 
 def _apart(place: Path, hidden: Sequence[Path]) -> Iterator[Path]:

@@ -223,6 +223,48 @@ def test_the_network_is_there_when_it_is_allowed(repo: Repo, two: tuple[Repo, Re
 
 
 @needs_landlock
+@pytest.mark.parametrize("folder", ["bin", "shims"])
+def test_tools_bring_along_what_lies_beside_them(repo: Repo, two: tuple[Repo, Repo], tmp_path: Path, folder: str) -> None:
+    """By its place, or by PATH; a tool may be a link to one elsewhere."""
+    kit = Repo(tmp_path / "kit")
+    kit.write("lib/words.txt", "found\n")
+    for name in (f"{folder}/say", "else/bin/real"):
+        kit.write(name, f"#!/bin/sh\ncat {kit.path}/lib/words.txt\n")
+        (kit.path / name).chmod(0o755)
+    (kit.path / folder / "link").symlink_to(kit.path / "else/bin/real")
+    command = [WORKSPACES, "run", "--confined", "fix", "--"]
+    for program in (str(kit.path / folder / "say"), str(kit.path / folder / "link"), "say"):
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        environment["PATH"] += f":{kit.path / folder}" if program == "say" else ""
+        done = subprocess.run([*command, program], cwd=repo.path, env=environment, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.returncode) == ("found\n", 0), (program, done.stderr)
+
+
+@needs_landlock
+def test_a_link_that_an_agent_made_brings_nothing_along(repo: Repo, two: tuple[Repo, Repo], tmp_path: Path) -> None:
+    private = Repo(tmp_path / "private")
+    private.write("letter.txt", "secret\n")
+    private.write("bin/tool", f"#!/bin/sh\ncat {private.path}/letter.txt\n")
+    (private.path / "bin/tool").chmod(0o755)
+    (two[0].path / "tool").symlink_to(private.path / "bin/tool")
+    for program in ("./tool", str(two[0].path / "tool")):
+        command = [WORKSPACES, "run", "--confined", "fix", "--", program]
+        done = subprocess.run(command, cwd=repo.path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (126, "")
+
+
+@needs_landlock
+def test_a_program_that_cannot_be_run_says_so(repo: Repo, two: tuple[Repo, Repo]) -> None:
+    two[0].write("tool", "#!/no/such/shell\n")
+    (two[0].path / "tool").chmod(0o755)
+    for program, status, said in (("nowhere", 3, "No program 'nowhere' was found"), ("./tool", 126, "could not be started")):
+        command = [WORKSPACES, "run", "--confined", "fix", "--", program]
+        done = subprocess.run(command, cwd=repo.path, capture_output=True, text=True, check=False)
+        assert done.returncode == status
+        assert said in done.stderr
+
+
+@needs_landlock
 def test_a_folder_is_confined_too(tmp_path: Path, home: Path) -> None:
     folder = Repo(tmp_path / "survey")
     folder.write("table.csv", "secret\n")
