@@ -451,9 +451,8 @@ def run(
         raise NotFound(f"No program {command[0]!r} was found. Nothing was run.", "Is it on PATH, and executable?")
     sys.stdout.flush()
     if confined:
-        environment = project.confine(found.id, network, environment | _with(program, environment)) | {
-            "PATH": environment.get("PATH", os.defpath)
-        }
+        reach = environment | _with(Path(program).absolute(), found, environment)
+        environment = project.confine(found.id, network, reach) | {"PATH": environment.get("PATH", os.defpath)}
     try:
         os.execve(program, command, environment)  # noqa: S606 - running it is what was asked for
     except OSError as error:
