@@ -75,5 +75,5 @@ def forget_stale(target: Path) -> None:
     """Remove the `.keep` files that a killed process of ours left an hour ago or more."""
     for keep in target.glob("*.keep"):
         with suppress(OSError):
-            if time.time() - keep.stat().st_mtime > _STALE and keep.read_text() == NOTE:
+            if time.time() - keep.stat().st_mtime > _STALE and tree.start_of(keep, len(NOTE) + 1) == NOTE.encode():
                 keep.unlink()
