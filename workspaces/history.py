@@ -247,7 +247,7 @@ def redo(core: Core) -> Undone:
     known = core.store.operations(core.row.name, limit=10**6)
     undos = [each for each in known if each.state == "done" and "undoes" in each.arguments]
     later = _standing(core)
-    if not undos or (later and _stands_after(later, undos[0], known)):
+    if not undos or any(each.id > undos[0].id for each in later):
         why = "something else was done since the last undo" if undos else "nothing was taken back"
         raise NotFound(
             f"Nothing can be done again: {why}. Nothing was changed.", "workspaces log shows what was done; undo takes a number."
@@ -263,13 +263,6 @@ def redo(core: Core) -> Undone:
         operations=tuple(_told(each.model_copy(update={"state": "done"})) for each in again),
         next=("workspaces undo",),
     )
-
-
-def _stands_after(standing: list[Operation], undo: Operation, known: list[Operation]) -> bool:
-    """Return whether something was done after an undo that is no redo of what an undo took back: that has put it aside for good."""
-    redone = {str(each.arguments["redoes"]) for each in known if "redoes" in each.arguments}
-    brought_back = {str(each.arguments["undoes"]) for each in known if each.call in redone and "undoes" in each.arguments}
-    return any(each.id > undo.id and each.call not in brought_back for each in standing)
 
 
 def _undone(core: Core, last: Operation) -> str:

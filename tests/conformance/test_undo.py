@@ -54,6 +54,19 @@ def test_redo_ends_where_something_else_was_done(project: Project, main: Main) -
     assert main.contents() == before
 
 
+def test_what_was_put_aside_stays_so_when_the_later_thing_is_taken_back_and_done_again(project: Project, main: Main) -> None:
+    clone(project, "one").write("one.txt", "1\n")
+    clone(project, "two").write("two.txt", "2\n")
+    project.merge("one")
+    project.undo()
+    project.merge("two")
+    project.undo()
+    project.redo()
+    with pytest.raises(NotFound, match="something else was done"):
+        project.redo()
+    assert (main.has("one.txt"), main.read("two.txt")) == (False, "2\n")
+
+
 def test_a_delete_that_was_taken_back_is_done_again(project: Project) -> None:
     fix = clone(project, "fix")
     fix.edit(3, "mine")
