@@ -72,5 +72,7 @@ def give_up_capabilities() -> None:
 def restrict(rules: Rules) -> None:
     """Put rules on the calling thread, for good."""
     landlock.restrict(rules)
-    if not rules.network and seccomp.available():
-        seccomp.forbid_network()
+    if seccomp.available():
+        seccomp.forbid_reach()
+        if not rules.network:
+            seccomp.forbid_network()

@@ -1,6 +1,7 @@
-"""seccomp: a thread, and every program that it starts, makes no sockets but local ones (seccomp(2); no root needed).
+"""seccomp: a thread, and every program that it starts, makes no sockets but local ones, and has no reach by terminals and keys (seccomp(2)).
 
-Landlock knows TCP alone, and that only since Linux 6.7; a filter of system calls knows every kind of socket, on all kernels that are in use.
+Landlock knows TCP alone, and that only since Linux 6.7; a filter of system calls knows every kind of socket, on all kernels that are in use, and
+what Landlock has no word for: an open terminal takes what is pushed into it as if the person had typed it. No root is needed.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from typing import NamedTuple
 
 
 class _Machine(NamedTuple):
-    """How a filter recognizes a machine's system calls (linux/audit.h), and the numbers of two of them."""
+    """How a filter recognizes a machine's system calls (linux/audit.h), and the numbers of some of them."""
 
     name: int
     socket: int
     seccomp: int
+    ioctl: int
+    keys: int
+    """The first of three in a row: add_key, request_key and keyctl."""
 
 
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, 41, 317),
-    "aarch64": _Machine(0xC00000B7, 198, 277),
-    "riscv64": _Machine(0xC00000F3, 198, 277),
+    "x86_64": _Machine(0xC000003E, 41, 317, 16, 248),
+    "aarch64": _Machine(0xC00000B7, 198, 277, 29, 217),
+    "riscv64": _Machine(0xC00000F3, 198, 277, 29, 217),
 }
 _IO_URING_SETUP = 425
 """It would make sockets past any filter."""
@@ -37,8 +41,10 @@ _SET_FILTER, _SPEC_ALLOW = 1, 1 << 2
 _NO_NEW_PRIVILEGES = 38
 
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _NAME, _FIRST_ARGUMENT = 0, 4, 16
+_NUMBER, _NAME, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
 """Where a filter finds them in `struct seccomp_data`; of an argument, its low half."""
+_TYPE, _CONSOLE = 0x5412, 0x541C
+"""What pushes input into a terminal: TIOCSTI of ioctl_tty(2), TIOCLINUX of ioctl_console(2)."""
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 
 
@@ -54,10 +60,17 @@ def available() -> bool:
 
 def forbid_network() -> None:
     """Let the calling thread, and all that it starts, make local sockets only, for good."""
-    machine = _machine()
-    if machine is None:
-        return
-    program = _filter(machine)
+    if machine := _machine():
+        _install(machine, _network(machine))
+
+
+def forbid_reach() -> None:
+    """Let the calling thread, and all that it starts, type into no terminal and hold no keys of a person's (keyrings(7)), for good."""
+    if machine := _machine():
+        _install(machine, _reach(machine))
+
+
+def _install(machine: _Machine, program: bytes) -> None:
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     if int(_libc().prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)) < 0 or _seccomp(machine, header) < 0:
@@ -66,9 +79,8 @@ def forbid_network() -> None:
 
 
 @cache
-def _filter(machine: _Machine) -> bytes:
-    """Return the filter as a program for the kernel's packet filter: each step with how many to skip if it holds, and if not."""
-    steps = (
+def _network(machine: _Machine) -> bytes:
+    return _program(
         (_LOAD, 0, 0, _NAME),
         (_EQUAL, 0, 8, machine.name),
         (_LOAD, 0, 0, _NUMBER),
@@ -82,6 +94,29 @@ def _filter(machine: _Machine) -> bytes:
         (_RETURN, 0, 0, _REFUSE | errno.ENOSYS),
         (_RETURN, 0, 0, _REFUSE | errno.EACCES),
     )
+
+
+@cache
+def _reach(machine: _Machine) -> bytes:
+    return _program(
+        (_LOAD, 0, 0, _NAME),
+        (_EQUAL, 0, 10, machine.name),
+        (_LOAD, 0, 0, _NUMBER),
+        (_AT_LEAST, 7, 0, _OTHER_NUMBERS),
+        (_EQUAL, 2, 0, machine.ioctl),
+        (_AT_LEAST, 4, 0, machine.keys + 3),
+        (_AT_LEAST, 4, 3, machine.keys),
+        (_LOAD, 0, 0, _SECOND_ARGUMENT),
+        (_EQUAL, 3, 0, _TYPE),
+        (_EQUAL, 2, 0, _CONSOLE),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _REFUSE | errno.ENOSYS),
+        (_RETURN, 0, 0, _REFUSE | errno.EACCES),
+    )
+
+
+def _program(*steps: tuple[int, int, int, int]) -> bytes:
+    """Return a filter as a program for the kernel's packet filter: each step with how many to skip if it holds, and if not."""
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 

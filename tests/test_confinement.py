@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
+import pty
 import socket
 import subprocess
 import sys
@@ -155,11 +158,13 @@ def two(project: Project) -> tuple[Repo, Repo]:
     return clone(project, "fix"), clone(project, "other")
 
 
-def confined(repo: Repo, script: str, *options: str, program: str = "sh") -> subprocess.CompletedProcess[str]:
+def confined(
+    repo: Repo, script: str, *options: str, program: str = "sh", stdin: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[str]:
     """Run a script in the workspace `fix`, confined."""
     command = [WORKSPACES, "run", *options, "--confined", "fix", "--", program, "-c", script]
     environment = {**os.environ, "TMPDIR": str(repo.path.parent)}
-    return subprocess.run(command, cwd=repo.path, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=repo.path, env=environment, stdin=stdin, capture_output=True, text=True, check=False, timeout=60)
 
 
 @needs_landlock
@@ -220,6 +225,34 @@ def test_the_network_is_there_when_it_is_allowed(repo: Repo, two: tuple[Repo, Re
     assert not was_called(listener)
     assert confined(repo, call, "--network", program=sys.executable).returncode == 0
     assert was_called(listener)
+
+
+@needs_landlock
+@pytest.mark.parametrize("options", [(), ("--network",)])
+@pytest.mark.parametrize("call", [0x5412, 0x541C])
+def test_a_confined_command_does_not_type_into_the_terminal(
+    repo: Repo, two: tuple[Repo, Repo], options: tuple[str, ...], call: int
+) -> None:
+    """What is pushed into a terminal (TIOCSTI, TIOCLINUX), the shell behind it reads as typed by the person."""
+    script = f"import fcntl\ntry: fcntl.ioctl(0, {call}, b'x')\nexcept OSError as error: raise SystemExit(error.errno)"
+    ours, theirs = pty.openpty()
+    try:
+        assert confined(repo, script, *options, program=sys.executable, stdin=theirs).returncode == errno.EACCES
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@needs_landlock
+@pytest.mark.parametrize("options", [(), ("--network",)])
+def test_a_confined_command_has_no_keys_of_the_person(repo: Repo, two: tuple[Repo, Repo], options: tuple[str, ...]) -> None:
+    first = 248 if platform.machine() == "x86_64" else 217
+    script = (
+        f"import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+        f"print([(libc.syscall(call, 0, 0, 0, 0, 0), ctypes.get_errno()) for call in range({first}, {first + 3})])"
+    )
+    done = confined(repo, script, *options, program=sys.executable)
+    assert done.stdout.strip() == str([(-1, errno.ENOSYS)] * 3), done.stderr
 
 
 @needs_landlock
