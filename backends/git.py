@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from workspaces.errors import BackendFailed, Busy, Details, NoSpace, as_ours
+from workspaces.errors import BackendFailed, Busy, Details, NoSpace, as_ours, readable
 from workspaces.model import Program, fingerprint, path_text
 
 from . import bounds, confinement, landlock, tree
@@ -411,8 +411,3 @@ def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
             "(git lfs fetch --all, for example)."
         )
     return BackendFailed(f"git {os.fsdecode(args[0])} failed: {said}", hint, **details)
-
-
-def readable(text: str) -> str:
-    """Return text with control characters escaped, fit for a message."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -302,6 +302,27 @@ async def test_half_characters_are_refused(repo: Repo, arguments: dict[str, Any]
         assert len((await data(client, "status"))["workspaces"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("initialize", {"path": "{}"}),
+        ("initialize", {"backend": "{}"}),
+        ("compare", {"workspaces": ["{}"]}),
+        ("merge", {"source": "fix", "if_target": "{}"}),
+        ("restore", {"workspace": "main", "to": "{}"}),
+        ("clone", {"name": "{}"}),
+    ],
+)
+async def test_what_a_caller_names_draws_on_no_terminal(repo: Repo, tool: str, arguments: dict[str, Any]) -> None:
+    """Errors are shown to people: escapes, and what turns the direction of writing, are told and not sent."""
+    evil = "\x1b[2J\u202egnp\x7f"
+    given = json.loads(json.dumps(arguments).replace("{}", json.dumps(evil)[1:-1]))
+    async with connected(repo) as client:
+        await data(client, "clone", name="fix")
+        said = await error(client, tool, **given)
+    assert (said["message"] + said.get("hint", "")).isprintable()
+
+
 @in_both_eras
 async def test_progress_of_a_long_call(repo: Repo, era: Era) -> None:
     heard: list[tuple[float, float | None]] = []

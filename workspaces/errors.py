@@ -40,6 +40,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
 Details = Annotated[dict[str, JsonValue], WithJsonSchema({"type": "object", "additionalProperties": True})]
 
 
+def readable(text: str) -> str:
+    """Return text with control characters escaped, fit for a message: what a caller or a workspace named must not draw on a terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 class ErrorBody(BaseModel):
     """The one envelope in which every face reports a failed call."""
 
@@ -60,8 +65,8 @@ class WorkspacesError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, hint: str = "", **details: JsonValue) -> None:
-        super().__init__(message)
-        self.message, self.hint, self.details = message, hint, details
+        self.message, self.hint, self.details = readable(message), readable(hint), details
+        super().__init__(self.message)
         self.settled = True
         """False when what was begun could not be taken back yet: the next call ends it."""
 

@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from workspaces.errors import BackendFailed, Limit, WorkspaceGone
+from workspaces.errors import BackendFailed, Limit, WorkspaceGone, readable
 from workspaces.model import Finding, Snapshot, Workspace
 from workspaces.model import path_text as shown
 
 from .. import tree
-from ..git import Git, readable
+from ..git import Git
 from ..place import WORKSPACES, located
 from . import registration
 from .repository import Repository

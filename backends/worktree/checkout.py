@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import Busy, TargetMoved, WorkspacesError, as_ours
+from workspaces.errors import Busy, TargetMoved, WorkspacesError, as_ours, readable
 from workspaces.model import Snapshot
 
 from .. import bounds, tree
 from ..diff import Step, refuse_hollow, steps
-from ..git import Git, Reply, readable, refusal
+from ..git import Git, Reply, refusal
 from ..mergetree import entries
 from .snapshot import commit_of, copied, everything, head_of, unhide
 

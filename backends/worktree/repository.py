@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from workspaces.errors import NotAProject
+from workspaces.errors import NotAProject, readable
 from workspaces.model import Workspace
 
 from .. import bounds, tree
-from ..git import Git, readable
+from ..git import Git
 from ..place import WORKSPACES
 
 _LONGEST = 4096
