@@ -153,3 +153,21 @@ def test_too_few_descriptors_are_an_error_of_ours(project: Project, repo: Repo) 
     clone(project, "fix").write("cart.py", "mine\n")
     done = subprocess.run([sys.executable, "-c", SHORT_OF_DESCRIPTORS, str(repo.path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_workspace_lacks_is_fetched_from_nowhere(project: Project, repo: Repo, instead: Instead) -> None:
+    """git before 2.45 does not know GIT_NO_LAZY_FETCH, and fetching from a path runs what the configuration names as uploadpack."""
+    fix = clone(project, "fix")
+    lines = fix.git("ls-tree", "HEAD") + f"\n100644 blob {'12' * 20}\tlost\n"
+    made = subprocess.run(["git", "mktree", "--missing"], cwd=fix.path, input=lines, capture_output=True, text=True, check=True)
+    fix.git("read-tree", made.stdout.strip())
+    fix.git("update-index", "--skip-worktree", "lost")
+    told = repo.path / ".git/workspaces/tmp/told"
+    remote = {"promisor": "true", "partialclonefilter": "blob:none", "url": str(repo.path), "uploadpack": f"touch {told};"}
+    for key, value in remote.items():
+        repo.git("config", f"remote.o.{key}", value)
+    repo.git("config", "protocol.file.allow", "always")
+    instead("*) unset GIT_NO_LAZY_FETCH")
+    with pytest.raises(BackendFailed):
+        project.compare(["fix"])
+    assert not told.exists()
