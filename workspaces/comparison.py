@@ -17,6 +17,7 @@ from workspaces.backend import Backend
 from workspaces.core import Core, Freeze, Progress, silent
 from workspaces.errors import InvalidArgument, Limit, NotFound
 from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
+from workspaces.naming import age_then_name
 from workspaces.wording import HUNK_BUDGET, bounded, counted, flaws, listed
 
 Detail = Literal["summary", "files", "diff"]
@@ -50,9 +51,13 @@ def compare(
     max_chars: int = 20_000,
     progress: Progress = silent,
 ) -> Comparison:
-    """Say what each workspace changed and whether it merges, and of several, which conflict with each other. Changes nothing."""
-    if not names or len(names) > MAX_WORKSPACES:
-        raise InvalidArgument(f"{len(names)} workspaces were named.", f"Name 1 to {MAX_WORKSPACES}; status lists them.")
+    """Say what each workspace (all but main, when none is named) changed and whether it merges, and of several, which conflict with each
+    other. Changes nothing."""
+    names = names or [each.id for each in sorted(core.live(), key=age_then_name) if not each.is_main]
+    if len(names) > MAX_WORKSPACES:
+        raise InvalidArgument(f"{len(names)} workspaces are too many.", f"Name at most {MAX_WORKSPACES}; status lists them.")
+    if not names:
+        raise NotFound("There is no workspace to compare yet.", "clone makes some.")
     if not 500 <= max_chars <= MAX_CHARS:
         raise InvalidArgument(f"max_chars is {max_chars}.", f"It goes from 500 to {MAX_CHARS}.")
     if sum(map(len, paths)) > MAX_CHARS:

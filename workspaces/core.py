@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -46,10 +46,12 @@ def silent(done: int, total: int, message: str) -> None:
 
 @dataclass(frozen=True)
 class Agreement:
-    """A snapshot that a workspace and its parent both contain; `head` is the commit by which the parent got it, if it made one."""
+    """A snapshot that a workspace and its parent both contain; `head` is the commit by which the parent got it, if it made one.
+    `merged` when it is the workspace's work that the parent got."""
 
     snapshot: str
     head: str = ""
+    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -251,13 +253,23 @@ class Core:
         rows = self.store.merges(holder.uid)
         return [row.snapshot for row in rows if uids & {row.source, row.target} and self._stands(row, holder)]
 
-    def agreed(self, child: Workspace) -> Agreement:
-        """Return where the workspace and its parent last agreed: when it was cloned, or when one was last merged into the other."""
+    def agreed(self, child: Workspace, states: Mapping[int, str] | None = None) -> Agreement:
+        """Return where the workspace and its parent last agreed: when it was cloned, or when one was last merged into the other. `states` of
+        operations are those that they are about to have."""
         parent = self.parent(child)
-        for row in reversed(self.store.merges(child.uid)):
+        for row in reversed(self.store.merges(child.uid, states)):
             if parent.uid in (row.source, row.target) and self._stands(row, parent):
-                return Agreement(row.snapshot, row.head if row.target == parent.uid else "")
+                received = row.target == parent.uid
+                return Agreement(row.snapshot, row.head if received else "", received)
         return Agreement(child.origin)
+
+    def at_rest(self, workspace: Workspace, suspected: Sequence[str] = (), states: Mapping[int, str] | None = None) -> Workspace:
+        """Return a workspace with the base and state that follow from the merges that stand and from its files, of which the `suspected`
+        may hold conflict markers."""
+        agreed = Agreement(workspace.base) if workspace.is_main else self.agreed(workspace, states)
+        unresolved = self.backend.marked(workspace, list(dict.fromkeys([*workspace.unresolved, *suspected])))
+        state = "conflicted" if unresolved else "merged" if agreed.merged else "ready"
+        return workspace.model_copy(update={"base": agreed.snapshot, "unresolved": unresolved, "state": state})
 
     def _known(self) -> list[Workspace]:
         """Return the workspaces that are there or restorable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -54,7 +55,7 @@ def restore(core: Core, name: str, to: str = "", revert: bool = False) -> Restor
             _refuse_obstacles(view, workspace, old, new)
             with view.keep_all():
                 kept = _switch(core, view, workspace, old, new, point, made)
-        workspace = _refreshed(core, workspace)
+        workspace = core.find(workspace.id)
     return Restored(
         summary=f"Restored {workspace.name} to {point.name}{f' ({point.label})' if point.label else ''}.",
         workspace=workspace,
@@ -145,7 +146,7 @@ def _switch(
         "reason": reason,
         "point": kept.model_dump(mode="json"),
         "whole": not workspace.is_main,
-        "undoes": made.id if point.cause == "merge" else 0,
+        "undoes": made.id if point.cause == "merge" else made.outcome.get("redoes", 0) if point.cause == "restore" else 0,
         "redoes": made.outcome.get("undoes", 0) if point.cause == "restore" else 0,
     }
     operation = core.begin("restore", workspace, outcome=notes, to=point.name)
@@ -160,21 +161,29 @@ def _switch(
 
 
 def record_restore(core: Core, operation: Operation, workspace: Workspace) -> None:
-    """Write a restore down that the workspace's files and head already have; recovery does the same after a crash."""
+    """Write a restore down that the workspace's files and head already have, and what follows from it for those whose merge it took back or
+    made stand again; recovery does the same after a crash."""
     note = operation.outcome
     point = RestorePoint.model_validate(note["point"])
-    known = {each.id: each for each in core.store.operations(core.row.name, limit=10**6)}
-    states = ((note["undoes"], "undone"), (note["redoes"], "done"))
-    others = [known[number].model_copy(update={"state": state}) for number, state in states if isinstance(number, int) and number in known]
-    core.store.finish(operation.model_copy(update={"state": "done"}), point=(workspace.uid, point), others=others)
+    states = {number: state for key, state in (("undoes", "undone"), ("redoes", "done")) if isinstance(number := note[key], int)}
+    others = [each for each in core.store.operations(core.row.name, limit=10**6) if each.id in states]
+    uids = {str(uid) for each in others if isinstance(sides := each.outcome["uids"], list) for uid in sides}
+    near = [each for each in core.live() if each.uid in uids and each.uid != workspace.uid and not each.is_main]
+    core.store.finish(
+        operation.model_copy(update={"state": "done"}),
+        point=(workspace.uid, point),
+        others=[each.model_copy(update={"state": states[each.id]}) for each in others],
+        restated=[
+            core.at_rest(workspace, _suspected([each for each in others if states[each.id] == "done"]), states),
+            *(core.at_rest(each, states=states) for each in near),
+        ],
+    )
 
 
-def _refreshed(core: Core, workspace: Workspace) -> Workspace:
-    base = workspace.base if workspace.is_main else core.agreed(workspace).snapshot
-    unresolved = core.backend.marked(workspace, workspace.unresolved)
-    workspace = workspace.model_copy(update={"base": base, "unresolved": unresolved, "state": "conflicted" if unresolved else "ready"})
-    core.store.save(workspace)
-    return workspace
+def _suspected(merges: Sequence[Operation]) -> list[str]:
+    """Return the paths that merges left conflict markers in, or may have."""
+    noted = [each.outcome.get("conflicting") for each in merges]
+    return [str(path) for paths in noted if isinstance(paths, list) for path in paths]
 
 
 # -- the log ------------------------------------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-"""Which names a workspace may have, and short readable ones for those who name none."""
+"""Which names a workspace may have, short readable ones for those who name none, and in which order they are listed."""
 
 from __future__ import annotations
 
 import random
 import re
+from datetime import datetime
 
 from workspaces.errors import InvalidName
-from workspaces.model import MAIN
+from workspaces.model import MAIN, Workspace
 
 MAX_LENGTH = 63
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
@@ -93,3 +94,9 @@ def invented(task: str) -> str:
 def project_name(folder: str) -> str:
     """Return a folder's name in the form that ids and refs can carry."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", folder).strip("-")[:MAX_LENGTH] or "project"
+
+
+def age_then_name(workspace: Workspace) -> tuple[bool, datetime, list[tuple[int, str]]]:
+    """Return what sorts main first, then the oldest, and those of one call by name, name-2 before name-10."""
+    parts = re.findall(r"\d+|\D+", workspace.name)
+    return not workspace.is_main, workspace.created, [(int(part), "") if part.isdecimal() else (0, part) for part in parts]

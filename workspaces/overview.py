@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
 from typing import Literal
 
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
 from workspaces.model import Diff, Snapshot, Status, Workspace
+from workspaces.naming import age_then_name
 from workspaces.removal import contained
 from workspaces.wording import counted
 
@@ -88,19 +87,13 @@ def _as_tree(workspaces: Sequence[Workspace]) -> Iterator[Workspace]:
     """Yield parents before their clones; one whose parent is not among them stands for itself."""
     shown = {workspace.id for workspace in workspaces}
     below: dict[str, list[Workspace]] = {}
-    for workspace in sorted(workspaces, key=_age_then_name):
+    for workspace in sorted(workspaces, key=age_then_name):
         below.setdefault(workspace.parent if workspace.parent in shown else "", []).append(workspace)
     waiting = list(reversed(below.get("", [])))
     while waiting:
         here = waiting.pop()
         yield here
         waiting += reversed(below.get(here.id, []))
-
-
-def _age_then_name(workspace: Workspace) -> tuple[bool, datetime, list[tuple[int, str]]]:
-    """Return what sorts main first, then the oldest, and those of one call by name, name-2 before name-10."""
-    parts = re.findall(r"\d+|\D+", workspace.name)
-    return not workspace.is_main, workspace.created, [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 def _next(workspaces: Sequence[Workspace]) -> tuple[str, ...]:

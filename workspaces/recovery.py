@@ -15,7 +15,7 @@ from workspaces.errors import Busy, WorkspacesError
 from workspaces.history import record_restore
 from workspaces.merging import record
 from workspaces.model import Operation, Snapshot, Workspace
-from workspaces.removal import set_aside
+from workspaces.removal import record_return, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _revive(core: Core, operation: Operation) -> None:
         _end(core, operation, state="failed")
     else:
         core.backend.revive(workspace)
-        _end(core, operation, (workspace, "live"))
+        record_return(core, operation, workspace)
 
 
 def _move(core: Core, operation: Operation, workspace: Workspace) -> bool:

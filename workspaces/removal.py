@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
-from workspaces.model import Change, Children, Deleted, Restored, Snapshot, Workspace, now
+from workspaces.model import Change, Children, Deleted, Operation, Restored, Snapshot, Workspace, now
 from workspaces.wording import counted, listed, sized
 
 
@@ -231,13 +231,20 @@ def revive(core: Core, workspace: Workspace) -> Restored:
         except WorkspacesError:
             undo()
             raise
-        core.store.finish(operation.model_copy(update={"state": "done"}), (back, "live"))
+        back = record_return(core, operation, back)
         core.use([back.id])
     return Restored(
         summary=f"Restored {workspace.name}, as it was when it was deleted.",
         workspace=back,
         next=(f"compare(workspaces=['{workspace.name}'])",),
     )
+
+
+def record_return(core: Core, operation: Operation, workspace: Workspace) -> Workspace:
+    """Write down that a workspace is back whose files are; recovery does the same after a crash."""
+    back = core.at_rest(workspace)
+    core.store.finish(operation.model_copy(update={"state": "done"}), (back, "live"))
+    return back
 
 
 def _summary(deleted: Sequence[str], refused: dict[str, WorkspacesError], gone: Sequence[str], until: datetime | None) -> str:

@@ -9,7 +9,7 @@ its name: two processes that want the same one meet at the unique index, and the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -228,15 +228,15 @@ class Store:
 
     # -- merges and restore points
 
-    def merges(self, uid: str) -> list[MergeRow]:
-        """Return the merges that `uid` took part in and that still stand, oldest first."""
+    def merges(self, uid: str, states: Mapping[int, str] | None = None) -> list[MergeRow]:
+        """Return the merges that `uid` took part in and that still stand, oldest first; or will stand, when operations have these states."""
         with self._read() as db:
             rows = db.execute(
-                "SELECT source, target, snapshot, head FROM merges m JOIN operations o ON o.id = m.operation"
-                " WHERE (source = ? OR target = ?) AND o.state = 'done' ORDER BY m.operation",
+                "SELECT o.id, o.state, source, target, snapshot, head FROM merges m JOIN operations o ON o.id = m.operation"
+                " WHERE (source = ? OR target = ?) ORDER BY m.operation",
                 (uid, uid),
             ).fetchall()
-        return [MergeRow(*map(str, row)) for row in rows]
+        return [MergeRow(*map(str, row[2:])) for row in rows if (states or {}).get(int(row[0]), row[1]) == "done"]
 
     def next_number(self, uid: str) -> int:
         with self._read() as db:
@@ -265,15 +265,18 @@ class Store:
         merged: MergeRow | None = None,
         point: tuple[str, RestorePoint] | None = None,
         others: Sequence[Operation] = (),
+        restated: Sequence[Workspace] = (),
     ) -> Operation:
         """Write an operation's end, and the workspaces (with their phases), the merge and the restore point that it brought, as one; and with it
-        the states of others that it took back or made stand again."""
+        the states of others that it took back or made stand again, and what follows from that for workspaces which the caller need not hold."""
         with self._write() as page:
             project = page.db.execute("SELECT project FROM operations WHERE id = ?", (operation.id,)).fetchone()
             for each in (operation, *others):
                 page.put("operations", _entry(str(project[0]), each))
             for workspace, phase in saved:
                 page.put("workspaces", _row(workspace, phase))
+            for workspace in restated:
+                _restate(page, workspace)
             if merged is not None:
                 sides: Row = {"source": merged.source, "target": merged.target}
                 page.put("merges", {"operation": operation.id, **sides, "snapshot": merged.snapshot, "head": merged.head})
@@ -563,6 +566,14 @@ def _row(workspace: Workspace, phase: str) -> Row:
         "phase": phase,
         "record": workspace.model_dump_json(),
     }
+
+
+def _restate(page: _Page, workspace: Workspace) -> None:
+    """Write a workspace's state and base down, if it is there; the rest of it as it is by now, for somebody else may have changed that."""
+    row = page.db.execute(f"{_SELECT} WHERE uid = ? AND phase = 'live'", (workspace.uid,)).fetchone()
+    if row is not None:
+        told = {"state": workspace.state, "base": workspace.base, "unresolved": workspace.unresolved}
+        page.put("workspaces", _row(_workspace(*map(str, row)).model_copy(update=told), "live"))
 
 
 def _entry(project: str, operation: Operation) -> Row:

@@ -263,3 +263,12 @@ def test_a_lease_can_be_set_and_given_up(project: Project) -> None:
 def _lapse(project: Project, name: str) -> None:
     """Let a lease have ended an hour ago."""
     Store(find(project.root).home / "store.sqlite").lease(project.find(name).uid, 60, now() - timedelta(hours=1), "")
+
+
+def test_a_call_that_names_no_workspace_renews_no_lease(project: Project) -> None:
+    project.clone(name="fix", count=2, lease_seconds=60)
+    _lapse(project, "fix-1")
+    project.status()
+    assert [(each.name, each.state) for each in project.compare([]).workspaces] == [("fix-1", "abandoned"), ("fix-2", "ready")]
+    project.compare(["fix-1"])
+    assert [each.state for each in project.status().workspaces if each.name == "fix-1"] == ["ready"]
