@@ -94,7 +94,7 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        from workspaces.errors import ErrorBody, WorkspacesError, translated
+        from workspaces.errors import ErrorBody, Interrupted, WorkspacesError, translated
 
         try:
             command(*args, **kwargs)
@@ -103,7 +103,10 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
         except WorkspacesError as error:
             _fail(error.body, error.exit_status, bool(kwargs.get("json")))
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            stopped = Interrupted(
+                "Stopped. What was begun is taken back, or ended, by the next command.", "workspaces log shows what was done."
+            )
+            _fail(stopped.body, stopped.exit_status, bool(kwargs.get("json")))
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
@@ -249,11 +252,10 @@ def compare(
 ) -> None:
     """Show what workspaces (default: all) changed, whether they merge, and which conflict with each other."""
     project = _project()
-    wanted = names or [each.name for each in project.status(detail="names").workspaces if not each.is_main]
-    if not wanted:
+    if not names and len(project.status(detail="names").workspaces) == 1:
         return screen.say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
     with screen.progress() as progress:
-        result = project.compare(wanted, base, "files" if files else "summary", progress=progress)
+        result = project.compare(names or [], base, "files" if files else "summary", progress=progress)
     if not _answer(result, json):
         drawing.comparison(result)
     return None
@@ -352,6 +354,8 @@ def restore(
         screen.say(f"✓ {result.summary}", "green")
         if result.restore_point:
             screen.say(f"  ↳ workspaces restore {name} {result.restore_point}")
+        else:
+            screen.say("  ↳ workspaces undo")
 
 
 @app.command()
@@ -509,6 +513,8 @@ def gc(
         result = planned if dry_run else project.gc(abandoned, discard_unmerged, progress=progress)
     if not _answer(result, json):
         drawing.collected(result)
+        if result.deleted and not dry_run:
+            screen.say("  ↳ workspaces undo   (brings the abandoned ones back)")
 
 
 @app.command()

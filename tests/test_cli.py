@@ -6,13 +6,20 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import Repo, fingerprint
+
+from workspaces import Project
+from workspaces.backend import find
+from workspaces.model import now
+from workspaces.store import Store
 
 WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 COMMANDS = "init clone list status compare diff merge delete restore checkpoint undo log path run serve doctor"
@@ -265,3 +272,56 @@ def test_an_answer_that_cannot_be_written_is_a_failure(shop: Repo) -> None:
         )
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
+
+
+def lapse(repo: Repo, name: str) -> None:
+    """Let a lease have ended an hour ago."""
+    project = Project.open(repo.path)
+    Store(find(repo.path).home / "store.sqlite").lease(project.find(name).uid, 60, now() - timedelta(hours=1), "")
+
+
+def test_a_comparison_of_all_leaves_what_is_abandoned_so(shop: Repo) -> None:
+    assert "No workspaces yet" in run(shop, "compare").stderr
+    run(shop, "clone", "--name", "fix", "--lease", "60")
+    lapse(shop, "fix")
+    assert "fix" in run(shop, "compare").stdout
+    assert answer(shop, "status")["workspaces"][1]["state"] == "abandoned"
+    run(shop, "compare", "fix")
+    assert answer(shop, "status")["workspaces"][1]["state"] == "ready"
+
+
+def test_what_destroys_says_how_to_undo_it(shop: Repo) -> None:
+    run(shop, "clone", "--name", "fix", "--lease", "60")
+    there = fingerprint(Repo(shop.path / ".workspaces/fix"))
+    lapse(shop, "fix")
+    commands = [["gc", "--abandoned", "--yes"], ["delete", "fix"], ["merge", "fix", "-d"]]
+    for command in commands:
+        assert "↳ workspaces undo" in run(shop, *command).stderr
+        assert not (shop.path / ".workspaces/fix").exists()
+        run(shop, "undo")
+        assert fingerprint(Repo(shop.path / ".workspaces/fix")) == there
+    run(shop, "delete", "fix")
+    assert "↳ workspaces undo" in run(shop, "restore", "fix").stderr
+    run(shop, "undo")
+    assert not (shop.path / ".workspaces/fix").exists()
+    assert "↳" not in run(shop, "gc", "--abandoned", "--dry-run").stderr
+
+
+def test_a_merge_that_only_deletes_says_so(shop: Repo) -> None:
+    run(shop, "clone", "--name", "fix")
+    said = run(shop, "merge", "fix", "-d").stderr
+    assert "= main has all of fix already. Nothing was merged. Deleted fix (restorable until" in said
+    run(shop, "clone", "--name", "fix")
+    assert "Nothing was changed." in run(shop, "merge", "fix").stderr
+
+
+def test_a_call_that_is_stopped_says_what_becomes_of_it(shop: Repo) -> None:
+    command = [WORKSPACES, "clone", "-n", "40", "--name", "many", "--json"]
+    with subprocess.Popen(command, cwd=shop.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list((shop.path / ".workspaces").glob("many-*")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["error"]["code"]) == (130, "interrupted"), said
+    assert [each["name"] for each in answer(shop, "status")["workspaces"]] == ["main"]
+    assert "all well" in run(shop, "doctor").stderr

@@ -101,5 +101,5 @@ def _answer(core: Core, deleted: list[str], freed: list[Freed], kept: dict[str, 
         deleted=tuple(deleted),
         kept=kept,
         size=size,
-        next=("workspaces gc --yes",) if dry_run and (freed or deleted) else (),
+        next=("workspaces gc --yes",) if dry_run and (freed or deleted) else ("workspaces undo",) if deleted else (),
     )

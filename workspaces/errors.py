@@ -21,7 +21,7 @@
     ├── BackendMissing          no installed backend has that name
     ├── Unsupported             this backend cannot do that
     ├── BackendFailed           git (or another engine) said no
-    └── Interrupted             the caller stopped the call; nothing was changed
+    └── Interrupted             somebody stopped the call; what it had begun is taken back, or ended, by the next
 
 `message` says what happened and what state things are in, `hint` what to do next.
 """
@@ -168,6 +168,8 @@ class BackendFailed(WorkspacesError):
 
 class Interrupted(WorkspacesError):
     code = "interrupted"
+    exit_status = 130
+    retryable = True
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

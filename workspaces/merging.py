@@ -264,13 +264,16 @@ def _refused(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResult
 
 def _nothing_to_do(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, delete_source: bool) -> MergeResult:
     result = MergeResult(
-        summary=f"{receiver.name} has all of {bringer.name} already. Nothing was changed.",
+        summary=f"{receiver.name} has all of {bringer.name} already. {'Nothing was merged' if delete_source else 'Nothing was changed'}.",
         status="up_to_date",
         source=bringer.id,
         target=receiver.id,
         snapshot=plan.ours.id,
     )
-    return _with_source_deleted(core, bringer, result) if delete_source else result
+    if not delete_source:
+        return result
+    done = _with_source_deleted(core, bringer, result)
+    return done if done.warnings else done.model_copy(update={"next": (f"undo: restore(workspace='{bringer.name}')",)})
 
 
 def _promised(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResult:

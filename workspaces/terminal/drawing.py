@@ -108,6 +108,8 @@ def merge(result: MergeResult) -> None:
     screen.warn(result.warnings)
     if result.restore_point:
         screen.say(f"  ↳ workspaces undo   (restore point {result.restore_point})")
+    elif any(step.startswith("undo: ") for step in result.next):
+        screen.say("  ↳ workspaces undo")
     elif result.status == "conflicts":
         child, parent = result.source.split("/")[-1], result.target.split("/")[-1]
         screen.say(f"  resolve: workspaces merge {parent} {child} --on-conflict markers, edit the files, workspaces merge {child}")
