@@ -236,18 +236,33 @@ def test_the_term_of_the_trash_is_set_in_the_configuration(project: Project, rep
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("durabel = false\n", "Did you mean 'durable'"),
-        ("[trash]\ndays = 0\n", "trash.days"),
-        ("= no toml", "is no TOML"),
-        ("durable = 7\n", "durable"),
+        ("# ours\ndurabel = false\n", "workspaces.toml, line 2: there is no setting 'durabel'. Did you mean 'durable'? Nothing was done."),
+        ("[trash]\n\ndays = 0\n", "workspaces.toml, line 3: trash.days is 0; it must be 1 or more. Nothing was done."),
+        ("[trash]\ndays = 1.5\n", "workspaces.toml, line 2: trash.days is 1.5; it must be a whole number."),
+        ("[trash]\ndasy = 3\n", "line 2: there is no setting 'trash.dasy'. Did you mean 'trash.days'?"),
+        ("trash.dasy = 3\n", "line 1: there is no setting 'trash.dasy'. Did you mean 'trash.days'?"),
+        ("trash = {dasy = 3}\n", "line 1: there is no setting 'trash.dasy'. Did you mean 'trash.days'?"),
+        ("[trsh]\ndays = 3\n", "line 1: there is no setting 'trsh'. Did you mean 'trash'?"),
+        ("trash = 3\n", "line 1: trash is 3; it must be a table of settings."),
+        ("= no toml", "workspaces.toml is no TOML: Invalid statement (at line 1, column 1)"),
+        ("durable = 7\n", "line 1: durable is 7; it must be true or false."),
         ("a = " + "[" * 20_000, "is no TOML"),
-        ("[trash]\nmax_gb = inf\n", "max_gb"),
+        ("[trash]\nmax_gb = inf\n", "line 2: trash.max_gb is Infinity; it must be a finite number."),
+        ("[trash]\nmax_gb = [1]\n", "line 2: trash.max_gb is [1]; it must be a number."),
+        ("[trash]\ndays = 2026-01-01\n", 'line 2: trash.days is "2026-01-01"; it must be a whole number.'),
     ],
 )
-def test_settings_that_mean_nothing_are_refused_by_name(project: Project, repo: Repo, text: str, said: str) -> None:
+def test_settings_that_mean_nothing_are_refused_by_file_line_and_name(project: Project, repo: Repo, text: str, said: str) -> None:
     repo.write("workspaces.toml", text)
-    with pytest.raises(InvalidArgument, match=said):
+    with pytest.raises(InvalidArgument) as refused:
         project.clone(name="fix")
+    assert said in refused.value.message
+    assert "pydantic" not in str(refused.value.body)
+    repo.write("workspaces.toml", "[trash]\ndays = 3\n")
+    repo.write("workspaces.local.toml", text)
+    with pytest.raises(InvalidArgument) as refused:
+        project.clone(name="fix")
+    assert said.replace("workspaces.toml", "workspaces.local.toml") in refused.value.message
 
 
 def test_settings_are_not_read_through_a_link(project: Project, repo: Repo, tmp_path: Path) -> None:

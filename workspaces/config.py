@@ -5,16 +5,21 @@ Both may have come with the repository, so nothing in here lets anything run, an
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from workspaces.errors import InvalidArgument, as_ours, likely
+from workspaces.model import path_shown
 
 FILES = ("workspaces.toml", "workspaces.local.toml")
 _LARGEST = 1 << 20
+_HEADER = re.compile(r"\s*\[+([^\[\]]+)\]+")
 
 
 class Trash(BaseModel):
@@ -37,21 +42,80 @@ class Config(BaseModel):
 
 def load(root: Path) -> Config:
     """Read the settings of the project at `root`. Raises `InvalidArgument` for a file that does not say what it should; links are not followed."""
+    texts = {root / name: _text(root / name) for name in FILES}
     settings: dict[str, JsonValue] = {}
-    for name in FILES:
-        for table, value in _parsed(root / name).items():
+    for file, text in texts.items():
+        for table, value in _parsed(file, text).items():
             old = settings.get(table)
             settings[table] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        known = [*Config.model_fields, *(f"trash.{name}" for name in Trash.model_fields)]
-        raise InvalidArgument(
-            f"{' or '.join(FILES)} in {root}: {where}: {first['msg']}.{likely(where, known)} Nothing was done.",
-            f"Settings: {', '.join(known)}.",
-        ) from None
+        raise _refusal(error, texts) from None
+
+
+def _refusal(error: ValidationError, texts: Mapping[Path, str]) -> InvalidArgument:
+    """Say in which file and line the first wrong setting is, and what it should be."""
+    first = error.errors(include_url=False)[0]
+    words = [str(word) for word in first["loc"]]
+    where = next(
+        (f"{file}, line {line}" for file in reversed([*texts]) if (line := _line(texts[file], words))), " or ".join(map(str, texts))
+    )
+    name, settings = path_shown(".".join(words)[:100]), [*_settings(Config)]
+    if first["type"] == "extra_forbidden":
+        said = f"there is no setting '{name}'.{likely(name, [*settings, *Config.model_fields])}"
+    else:
+        limits = first.get("ctx", {})
+        rule = _RULES.get(first["type"], first["msg"][:1].lower() + first["msg"][1:]).format(**limits)
+        said = f"{name} is {json.dumps(first['input'], default=str)[:60]}; {rule}."
+    return InvalidArgument(f"{where}: {said} Nothing was done.", f"Settings: {', '.join(settings)}.")
+
+
+_RULES = {
+    "bool_parsing": "it must be true or false",
+    "bool_type": "it must be true or false",
+    "int_parsing": "it must be a whole number",
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_parsing": "it must be a number",
+    "float_type": "it must be a number",
+    "finite_number": "it must be a finite number",
+    "greater_than_equal": "it must be {ge} or more",
+    "less_than_equal": "it must be {le} or less",
+    "string_type": "it must be text",
+    "list_type": "it must be a list",
+    "model_type": "it must be a table of settings",
+}
+"""What pydantic's kinds of errors mean to who wrote a setting."""
+
+
+def _settings(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Yield the names of all settings, those of tables with the table's."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+def _line(text: str, words: Sequence[str]) -> int:
+    """Return the number of the line in which a setting, or else the table that it is in, is set; 0 when none does."""
+    table: list[str] = []
+    found = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = _plain(header[1])
+        here = table if header else [*table, *_plain(line.partition("=")[0])] if "=" in line else []
+        if here and here == [*words[: len(here)]] and (not found or len(here) == len(words)):
+            found = number
+            if len(here) == len(words):
+                break
+    return found
+
+
+def _plain(dotted: str) -> list[str]:
+    return [word.strip().strip("\"'") for word in dotted.split(".")]
 
 
 def known(root: Path) -> Config:
@@ -62,18 +126,25 @@ def known(root: Path) -> Config:
         return Config()
 
 
-def _parsed(file: Path) -> dict[str, JsonValue]:
+def _text(file: Path) -> str:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return {}
+        return ""
     except OSError as error:
         raise InvalidArgument(f"{file} cannot be read: {error.strerror}. Nothing was done.", "It must be a file, and no link.") from None
     with as_ours(), os.fdopen(descriptor, "rb") as opened:
-        text = opened.read(_LARGEST + 1)
+        read = opened.read(_LARGEST + 1)
+    if len(read) > _LARGEST:
+        raise InvalidArgument(f"{file} is larger than a megabyte. Nothing was done.", "Mend it, or move it away.")
     try:
-        if len(text) > _LARGEST:
-            raise ValueError("it is larger than a megabyte")
-        return tomllib.loads(text.decode())
+        return read.decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"{file} is no TOML: it is not UTF-8. Nothing was done.", "Mend it, or move it away.") from None
+
+
+def _parsed(file: Path, text: str) -> dict[str, JsonValue]:
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{file} is no TOML: {str(error)[:200]}. Nothing was done.", "Mend it, or move it away.") from None
