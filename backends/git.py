@@ -19,10 +19,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from workspaces.errors import BackendFailed, Busy, Details, NoSpace, as_ours, readable
+from workspaces.errors import BackendFailed, Details, NoSpace, as_ours, readable
 from workspaces.model import Program, fingerprint, path_text
 
 from . import bounds, confinement, landlock, tree
+from .gitlocks import in_the_way
 from .place import WORKSPACES
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ _FILLS_TREES = {"read-tree", "checkout-index", "merge-tree"}
 """What writes the work tree; a merge finds its drivers' files there."""
 _MOVES_REFS = {"update-ref", "fast-import"}
 """What makes locks beside `config` and `hooks`, which only a rule on all of their folder allows. Neither starts a program of anybody's."""
+_LOCKED = re.compile(r"'([^'\n]+\.lock)': File exists")
 _FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.([^.]+)$", re.DOTALL)
 _LOCAL = (b"local", b"worktree")
@@ -399,12 +401,8 @@ def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
     details: Details = {"command": os.fsdecode(args[0]), "status": reply.status}
     if any(sign in reply.err for sign in ("No space left on device", "Disk quota exceeded", "File too large")):
         return NoSpace(f"The disk is full: {said}", "Free some space and call again.", **details)
-    if ".lock': File exists" in reply.err:
-        return Busy(
-            f"Another git process is at work in this repository: {said}",
-            "Call again when it is done; a stale lock file must be removed by hand.",
-            **details,
-        )
+    if lock := _LOCKED.search(reply.err):
+        return in_the_way(Path(lock[1]))
     hint = "workspaces doctor looks closer."
     if _FILTER_FAILED.search(reply.err) and confinement.held():
         hint = (

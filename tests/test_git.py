@@ -6,16 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Repo, clone
+from support import Repo, clone, fingerprint
 
 from workspaces import Project
-from workspaces.errors import BackendFailed, TargetMoved
+from workspaces.errors import BackendFailed, Busy, TargetMoved
 
 Instead = Callable[[str], None]
+WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 
 
 @pytest.fixture
@@ -171,3 +173,34 @@ def test_what_a_workspace_lacks_is_fetched_from_nowhere(project: Project, repo: 
     with pytest.raises(BackendFailed):
         project.compare(["fix"])
     assert not told.exists()
+
+
+@pytest.mark.parametrize("name", ["index.lock", "HEAD.lock", "refs/heads/trunk.lock"])
+def test_a_lock_that_somebody_left_is_named_with_its_age_and_holder(project: Project, repo: Repo, name: str) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.write("new/file.txt", "mine\n")
+    before = fingerprint(repo)
+    lock = repo.path / ".git" / name
+    lock.touch()
+    os.utime(lock, (time.time() - 7300,) * 2)
+    done = subprocess.run([WORKSPACES, "merge", "fix"], cwd=repo.path, capture_output=True, text=True, check=False)
+    assert done.returncode == 6, done.stderr
+    assert f"there is {lock} since" in done.stderr
+    assert "(2 hours); no process has it open" in done.stderr
+    assert f"remove it (rm {lock}) and call again" in done.stderr
+    with lock.open(), pytest.raises(Busy, match=rf"process {os.getpid()} \(.*\) has it open") as refused:
+        project.merge("fix")
+    assert refused.value.hint.startswith("Wait")
+    assert [each.state for each in project.log(2).operations] == ["failed", "failed"]
+    lock.unlink()
+    assert fingerprint(repo) == before
+    assert project.merge("fix").status == "merged"
+
+
+def test_the_doctor_tells_how_old_a_lock_is(project: Project, repo: Repo) -> None:
+    lock = repo.path / ".git" / "index.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - 100,) * 2)
+    (finding,) = (each for each in project.doctor(quick=True).findings if not each.ok)
+    assert (finding.check, "(1 minute); no process has it open" in finding.message) == ("locks of git", True)

@@ -15,6 +15,7 @@ from workspaces.model import path_text as shown
 
 from .. import tree
 from ..git import Git
+from ..gitlocks import described
 from ..place import WORKSPACES, located
 from . import registration
 from .repository import Repository
@@ -125,11 +126,10 @@ def _objects(git: Git) -> Finding:
 def _locks(repository: Repository) -> Finding:
     there = [lock for name in ("index.lock", "HEAD.lock") if (lock := repository.git_dir / name).exists()]
     there += [lock for name in ("packed-refs.lock", "config.lock") if (lock := repository.common_dir / name).exists()]
-    names = ", ".join(map(str, there))
     return Finding(
         check="locks of git",
         ok=not there,
-        message=f"there is {names}" if there else "no lock of git's in the checkout",
+        message=", and ".join(map(described, there)) if there else "no lock of git's in the checkout",
         repair=f"If no git runs in {repository.root}, remove it." if there else "",
     )
 

@@ -22,6 +22,7 @@ from workspaces.model import Snapshot
 from .. import bounds, tree
 from ..diff import Step, refuse_hollow, steps
 from ..git import Git, Reply, refusal
+from ..gitlocks import in_the_way
 from ..mergetree import entries
 from .snapshot import commit_of, copied, everything, head_of, unhide
 
@@ -121,6 +122,7 @@ def carry_out(move: Move) -> None:
             f"{git.work_tree} is at commit {head[:12]} now, not at {old.head[:12]}. Nothing was changed.",
             "Look at it again with compare, then repeat the call.",
         )
+    _wait_for_locks(git)
     try:
         if move.is_plain:
             with own_index(git, move.scratch) as view:
@@ -135,6 +137,17 @@ def carry_out(move: Move) -> None:
     except WorkspacesError as error:
         _take_back(move, error)
         raise
+
+
+def _wait_for_locks(git: Git) -> None:
+    """Raise `Busy`, before anything is moved, when another git keeps what a move needs, or left it locked."""
+    for lock in git.left_locks():
+        for _ in range(_PATIENCE):
+            if not os.path.lexists(lock):
+                break
+            time.sleep(0.1)
+        else:
+            raise in_the_way(lock)
 
 
 def _sync(move: Move) -> None:
@@ -177,10 +190,7 @@ def _locked(lock: Path) -> Generator[None]:
             break
         time.sleep(0.1)
     else:
-        raise Busy(
-            f"Another git process is at work in this repository: {lock} exists.",
-            "Call again when it is done; a stale lock file must be removed by hand.",
-        )
+        raise in_the_way(lock)
     try:
         yield
     finally:
@@ -259,6 +269,8 @@ def _move_head(move: Move) -> None:
     reply = _updated_head(move)
     # A git that is killed may have moved it already.
     if reply.status != 0 and head_of(move.git).id != move.new.head:
+        if isinstance(error := refusal(["update-ref"], reply), Busy):
+            raise error
         _settle_back(move, _progress(move)[0])
         raise TargetMoved(
             f"The head of {move.git.work_tree} could not be moved: {readable(' '.join(reply.err.split()))}. Nothing was changed.",
