@@ -334,11 +334,11 @@ class Core:
         )
 
     def done_before(self, verb: str) -> list[Operation]:
-        """Return what a dead process did of the call that is being served, oldest first."""
+        """Return what a dead process did of the call that is being served, oldest first; what was undone since, too."""
         if not self.resumes:
             return []
         done = self.store.operations_of(self.row.name, self.call)
-        return [each for each in reversed(done) if each.verb == verb and each.state == "done"]
+        return [each for each in reversed(done) if each.verb == verb and each.state in ("done", "undone")]
 
     def point(
         self,

@@ -62,6 +62,8 @@ def _resolved(core: Core, names: Sequence[str], deleted: Sequence[str]) -> tuple
                 raise
             gone += [before.id] if before.id not in deleted else []
             continue
+        if workspace.id in deleted:
+            continue
         if workspace.is_main:
             raise Protected("main is the project itself and cannot be deleted. Nothing was deleted.", "Delete clones by their names.")
         wanted[workspace.id] = workspace

@@ -42,8 +42,9 @@ def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer],
                 f"request_key {key!r} was used for another call. Nothing was done.", "Use a new key for a new call.", request_key=key
             )
         if known is not None and known.answer:
-            return kind.model_validate_json(known.answer)
-        return _served(core, known or Request(key, asked, core.call), known is not None, act)
+            return _with_what_came_of_it(core, known, kind.model_validate_json(known.answer))
+        request = known or Request(key, asked, core.call)
+        return _with_what_came_of_it(core, request, _served(core, request, known is not None, act))
 
 
 def _served(core: Core, request: Request, is_repeated: bool, act: Callable[[Core], Answer]) -> Answer:
@@ -60,6 +61,16 @@ def _served(core: Core, request: Request, is_repeated: bool, act: Callable[[Core
         raise
     core.store.remember(project, replace(request, answer=answer.model_dump_json()))
     return answer
+
+
+def _with_what_came_of_it(core: Core, request: Request, answer: Answer) -> Answer:
+    """Return the first answer; when what it tells was undone since, with a warning: it is not done again."""
+    undone = [str(each.id) for each in core.store.operations_of(core.row.name, request.call) if each.state == "undone"]
+    if not undone:
+        return answer
+    said = f"This was done by an earlier call with that request_key, and undone since ({', '.join(undone[:5])} in the log). Nothing was done now."
+    warnings = answer.model_dump().get("warnings", ())
+    return answer.model_copy(update={"warnings": (*warnings, f"{said} To do it again, call with a new key.")})
 
 
 def _line(key: str) -> str:

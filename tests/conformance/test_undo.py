@@ -167,6 +167,26 @@ def test_a_call_that_failed_may_be_made_again_with_its_key(project: Project) -> 
     assert project.delete(["fix"], request_key="a").deleted == ("shop/fix",)
 
 
+def test_a_repeated_call_that_was_undone_since_does_nothing_and_says_so(project: Project, main: Main) -> None:
+    made = project.clone(name="fix", request_key="a")
+    at(made.workspaces[0]).edit(3, "mine")
+    before = main.contents()
+    merged = project.merge("fix", request_key="b")
+    project.undo()
+    again = project.merge("fix", request_key="b")
+    assert (again.status, again.commit, main.contents()) == ("merged", merged.commit, before)
+    assert "undone since" in again.warnings[-1]
+    assert "new key" in again.warnings[-1]
+    project.redo()
+    assert project.merge("fix", request_key="b") == merged
+    gone = project.delete(["fix"], request_key="c")
+    project.undo()
+    again_gone = project.delete(["fix"], request_key="c")
+    assert (again_gone.deleted, project.find("fix").state) == (gone.deleted, "merged")
+    assert "undone since" in again_gone.warnings[-1]
+    assert project.clone(name="fix", request_key="a").warnings == made.warnings
+
+
 def test_calls_made_at_once_with_one_key_act_once(project: Project, main: Main) -> None:
     answers: list[str] = []
 
@@ -206,7 +226,8 @@ project = Project.open(Path(sys.argv[1]))
         ("project.delete(['fix', 'other'], discard_unmerged=True, request_key='a')", "delete"),
     ],
 )
-def test_what_a_dead_process_did_is_not_done_again(project: Project, main: Main, call: str, verb: str) -> None:
+@pytest.mark.parametrize("undone", [False, True])
+def test_what_a_dead_process_did_is_not_done_again(project: Project, main: Main, call: str, verb: str, undone: bool) -> None:
     """It died after it acted and before it answered; the caller, who heard nothing, asks again."""
     clone(project, "fix").edit(3, "mine")
     clone(project, "other")
@@ -214,8 +235,13 @@ def test_what_a_dead_process_did_is_not_done_again(project: Project, main: Main,
     assert done.returncode == 9
     before = main.contents()
     operations = len(project.log(1000).operations)
+    if undone:
+        project.undo()
+        before = main.contents()
+        operations = len(project.log(1000).operations)
     if verb == "clone":
         made = project.clone(count=2, name="new", request_key="a")
+        assert bool(made.warnings) == undone
         assert [each.name for each in made.workspaces] == ["new-1", "new-2"]
     elif verb == "merge":
         merged = project.merge("fix", delete_source=True, request_key="a")
