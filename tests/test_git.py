@@ -183,7 +183,7 @@ def test_a_lock_that_somebody_left_is_named_with_its_age_and_holder(project: Pro
     before = fingerprint(repo)
     lock = repo.path / ".git" / name
     lock.touch()
-    os.utime(lock, (time.time() - 7300,) * 2)
+    os.utime(lock, (1, time.time() - 7300))
     done = subprocess.run([WORKSPACES, "merge", "fix"], cwd=repo.path, capture_output=True, text=True, check=False)
     assert done.returncode == 6, done.stderr
     assert f"there is {lock} since" in done.stderr
@@ -201,6 +201,6 @@ def test_a_lock_that_somebody_left_is_named_with_its_age_and_holder(project: Pro
 def test_the_doctor_tells_how_old_a_lock_is(project: Project, repo: Repo) -> None:
     lock = repo.path / ".git" / "index.lock"
     lock.touch()
-    os.utime(lock, (time.time() - 100,) * 2)
+    os.utime(lock, (1, time.time() - 100))
     (finding,) = (each for each in project.doctor(quick=True).findings if not each.ok)
     assert (finding.check, "(1 minute); no process has it open" in finding.message) == ("locks of git", True)

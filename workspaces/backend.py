@@ -176,6 +176,10 @@ class Backend(Protocol):
         """Remove all that was ever kept for it, a half-made clone included. Purging again changes nothing."""
         ...
 
+    def is_placed(self, workspace: Workspace) -> bool:
+        """Return whether the folder that was made for a workspace is in its place, whole: somebody may have found it there."""
+        ...
+
     def weigh(self, workspace: Workspace) -> int:
         """Return the bytes on disk that a deleted workspace takes."""
         ...

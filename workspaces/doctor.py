@@ -11,7 +11,7 @@ from workspaces import config, programs
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument, WorkspaceGone, WorkspacesError
 from workspaces.model import Diagnosis, Finding, Workspace
-from workspaces.removal import set_aside
+from workspaces.removal import set_aside, take_back
 from workspaces.wording import counted, listed
 
 _ALL = ("creating", "live", "deleting", "restoring", "deleted")
@@ -110,9 +110,7 @@ def _settled(core: Core, workspace: Workspace) -> list[str]:
     phases = {phase: core.store.workspaces(core.row.name, (phase,)) for phase in _MOVING}
     phase = next((name for name, found in phases.items() if any(each.uid == workspace.uid for each in found)), "")
     if phase == "creating":
-        core.backend.purge(workspace)
-        core.store.forget(workspace.uid)
-        return [f"took back {workspace.id}, which was half made"]
+        return [take_back(core, workspace)]
     if phase == "deleting":
         core.backend.retire(workspace, None)
         core.store.save(workspace, "deleted")
@@ -129,5 +127,5 @@ def _mended(core: Core, workspace: Workspace) -> list[str]:
     except WorkspaceGone:
         if workspace.is_main or core.children(workspace):
             return []
-        set_aside(core, workspace, None)
+        set_aside(core, workspace, None, why="its folder was removed by other means")
         return [f"set {workspace.id} aside, whose folder was removed by other means; its restore points are kept"]

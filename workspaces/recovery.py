@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
-from workspaces.core import Core
+from workspaces.core import Core, new_uid
 from workspaces.errors import Busy, WorkspacesError
 from workspaces.history import record_restore
 from workspaces.merging import record
 from workspaces.model import Operation, Snapshot, Workspace
-from workspaces.removal import record_return, set_aside
+from workspaces.removal import record_return, set_aside, take_back
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +24,11 @@ logger = logging.getLogger(__name__)
 def recover(core: Core) -> None:
     """End every operation of the project that was begun by a process that is gone. One that cannot be ended now is left for later."""
     for operation in _unfinished(core):
+        own = replace(core, call=new_uid(), is_named=False, resumes=False)  # what is set aside here is no part of the call that came by
         try:
-            with _held(core, operation):
-                if operation.id in {each.id for each in _unfinished(core)}:
-                    _END[operation.verb](core, operation)
+            with _held(own, operation):
+                if operation.id in {each.id for each in _unfinished(own)}:
+                    _END[operation.verb](own, operation)
         except Busy:
             continue
         except (WorkspacesError, OSError) as error:
@@ -56,15 +58,14 @@ def _end(core: Core, operation: Operation, *saved: tuple[Workspace, str], state:
 
 
 def _clone(core: Core, operation: Operation) -> None:
-    """Roll back: nobody was told of these clones. One that is whole may have been found and worked in, so it goes into the trash."""
+    """Roll back: nobody was told of these clones. One that may have been found and worked in goes into the trash."""
     half_made = {workspace.uid for workspace in core.store.workspaces(core.row.name, ("creating",))}
     live = {workspace.uid for workspace in core.live()}
     for workspace in _known(core, operation):
         if workspace.uid in half_made:
-            core.backend.purge(workspace)
-            core.store.forget(workspace.uid)
+            logger.info("%s", take_back(core, workspace))
         elif workspace.uid in live and not core.children(workspace):
-            set_aside(core, workspace, None)
+            set_aside(core, workspace, None, why="its clone was interrupted before anybody was told of it")
     _end(core, operation, state="failed")
 
 

@@ -15,6 +15,9 @@ from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Prote
 from workspaces.model import Change, Children, Deleted, Operation, Restored, Snapshot, Workspace, now
 from workspaces.wording import counted, listed, sized
 
+_FRESH = timedelta(minutes=1)
+"""How long after it was begun nobody can have found an unfinished clone, but by looking at it."""
+
 
 def delete(
     core: Core,
@@ -204,18 +207,43 @@ def _term(core: Core) -> timedelta:
     return timedelta(days=core.config.trash.days)
 
 
-def set_aside(core: Core, workspace: Workspace, snapshot: Snapshot | None, handed: dict[str, JsonValue] | None = None) -> datetime:
-    """Move a workspace into the trash, journaled. The caller holds it. Raises `HasChildren` while it has clones."""
+def set_aside(
+    core: Core, workspace: Workspace, snapshot: Snapshot | None, handed: dict[str, JsonValue] | None = None, why: str = ""
+) -> datetime:
+    """Move a workspace into the trash, journaled, with the reason when nobody asked for it. The caller holds it. Raises `HasChildren` while it has clones."""
     if below := core.children(workspace):
         raise HasChildren(f"{workspace.name} has {counted(len(below), 'clone')}.", "Delete them first, or delete with children='reparent'.")
     at = now()
     until = at + _term(core)
-    operation = core.begin("delete", workspace, outcome={"old": snapshot.id if snapshot else "", "handed": handed or {}})
+    operation = core.begin("delete", workspace, outcome={"old": snapshot.id if snapshot else "", "handed": handed or {}}, why=why)
     gone = workspace.model_copy(update={"state": "deleted", "deleted": at, "restorable_until": until})
     core.store.save(gone, "deleting")
     core.backend.retire(workspace, snapshot)
     core.store.finish(operation.model_copy(update={"state": "done"}), (gone, "deleted"))
     return until
+
+
+def take_back(core: Core, workspace: Workspace) -> str:
+    """Take a clone back that was never finished, and return what was done. The caller holds it; nobody was told of it.
+
+    One that stands in its place could have been found there: when it is old, or is not as it was laid out, it goes into the trash.
+    """
+    if core.backend.is_placed(workspace) and (now() - workspace.created > _FRESH or not _is_as_made(core, workspace)):
+        why = "its clone was interrupted, and somebody may have worked in it"
+        set_aside(core, workspace, None, why=why)
+        return f"set {workspace.id} aside: {why}; restore brings it back"
+    core.backend.purge(workspace)
+    core.store.forget(workspace.uid)
+    return f"took back {workspace.id}, which was half made"
+
+
+def _is_as_made(core: Core, workspace: Workspace) -> bool:
+    try:
+        with core.backend.aside() as view:
+            made, there = view.load(workspace.origin), view.snapshot(workspace)
+    except WorkspacesError:
+        return False
+    return (made.contents, made.head) == (there.contents, there.head) and not there.left_out
 
 
 def revive(core: Core, workspace: Workspace) -> Restored:

@@ -428,6 +428,9 @@ class DirectoryBackend:
             self._archive.forget(workspace.uid)
             self._archive.collect()
 
+    def is_placed(self, workspace: Workspace) -> bool:
+        return self._is_mine(workspace)
+
     def _is_mine(self, workspace: Workspace) -> bool:
         try:
             return Path(workspace.location).lstat().st_ino == int(self._mine(workspace).read_text())

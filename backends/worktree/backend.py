@@ -337,6 +337,9 @@ class WorktreeBackend:
         with as_ours():
             trash.purge(self._repository, workspace)
 
+    def is_placed(self, workspace: Workspace) -> bool:
+        return self._repository.admin_dir(workspace).exists() and os.path.lexists(workspace.location)
+
     # -- looking after
 
     def weigh(self, workspace: Workspace) -> int:

@@ -155,7 +155,7 @@ def log(result: Log) -> None:
             (each.verb, "bold"),
             (", ".join(name.split("/")[-1] for name in each.workspaces), ""),
             (f"{each.before[:9]} → {each.after[:9]}" if each.before or each.after else "", "dim"),
-            ("" if each.state == "done" else each.state, "yellow"),
+            (str(each.arguments.get("why", "")) if each.state == "done" else each.state, "yellow"),
         ]
         for each in result.operations
     ]

@@ -357,12 +357,16 @@ class PlainBackend:
         if not os.path.lexists(location):
             raise NotFound(f"Nothing is left of {workspace.id} in the trash.", "Its folder was removed by other means.")
 
+    def is_placed(self, workspace: Workspace) -> bool:
+        with suppress(FileNotFoundError):
+            return self._made(workspace).read_text() == str(Path(workspace.location).lstat().st_ino)
+        return False
+
     def purge(self, workspace: Workspace) -> None:
         location, made = Path(workspace.location), self._made(workspace)
         with as_ours():
-            with suppress(FileNotFoundError):
-                if made.read_text() == str(location.lstat().st_ino):
-                    location.rename(self._trash(workspace))
+            if self.is_placed(workspace):
+                location.rename(self._trash(workspace))
             with suppress(FileNotFoundError):
                 shutil.rmtree(self._trash(workspace))
             made.unlink(missing_ok=True)
