@@ -28,6 +28,7 @@ FLOORS = [
     {"backend", "config", "ledger", "locks", "naming", "trust", "wording"},
     {"store"},
     {"core"},
+    {"containment"},
     {"cloning", "comparison", "programs", "removal"},
     {"collection", "history", "merging", "overview", "requests"},
     {"doctor", "recovery"},

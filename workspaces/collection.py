@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from workspaces.containment import contained
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
 from workspaces.model import Collected, Freed, Workspace, now
-from workspaces.removal import contained, delete
+from workspaces.removal import delete
 from workspaces.wording import counted
 
 YOUNG = timedelta(days=1)

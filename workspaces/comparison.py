@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import Literal
 
 from workspaces.backend import Backend
+from workspaces.containment import said_of, taken_back
 from workspaces.core import Core, Freeze, Progress, silent
 from workspaces.errors import InvalidArgument, Limit, NotFound
 from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
@@ -39,6 +40,8 @@ class Attempt:
     diff: Diff
     merge: Merge
     behind: int = 0
+    lost: str = ""
+    """What is to be said when the parent had its work and has taken it back."""
 
 
 def compare(
@@ -137,7 +140,9 @@ def _attempt(
     lineage, agreed = core.granted(parent, workspace), core.agreed(workspace)
     ancestor = view.base(against, snapshot, lineage, view.load(agreed.snapshot))
     merged = view.merge(against, snapshot, lineage, labels=(parent.name, workspace.name))
-    return Attempt(workspace, snapshot, against, ancestor, view.diff(ancestor, snapshot), merged, core.behind(view, agreed, against))
+    lost = taken_back(core, view, workspace, against)
+    said = f"{workspace.name} was merged, but {said_of(core, workspace, lost)}." if lost else ""
+    return Attempt(workspace, snapshot, against, ancestor, view.diff(ancestor, snapshot), merged, core.behind(view, agreed, against), said)
 
 
 def _restore_point(core: Core, workspace: Workspace, name: str) -> Snapshot:
@@ -160,6 +165,7 @@ def _compared(core: Core, attempt: Attempt, groups: list[tuple[str, ...]], total
     group = next((number for number, ids in enumerate(groups, 1) if seen.id in ids and len(ids) > 1), 0)
     conflicts, _ = bounded(attempt.merge.conflicts, HUNK_BUDGET // total)
     fields = {name: getattr(seen, name) for name in Workspace.model_fields}
+    fields["state"] = "ready" if attempt.lost and seen.state == "merged" else seen.state
     return Compared.model_validate(
         fields
         | {"snapshot": attempt.snapshot.id, "merge": _verdict(attempt), "conflicts": conflicts, "group": group, "behind": attempt.behind}
@@ -339,6 +345,7 @@ def _warnings(attempts: Sequence[Attempt]) -> tuple[str, ...]:
     for attempt in attempts:
         found += bounded(attempt.merge.conflicts)[1]
         found += flaws(attempt.workspace.name, attempt.snapshot)
+        found += [attempt.lost] if attempt.lost else []
     return tuple(dict.fromkeys(found))
 
 

@@ -263,6 +263,15 @@ class Core:
                 return Agreement(row.snapshot, row.head if received else "", received)
         return Agreement(child.origin)
 
+    def brought(self, child: Workspace) -> list[tuple[str, str]]:
+        """Return what each merge of the workspace into its parent that stands brought, as the snapshots before and after, oldest first."""
+        parent, before, found = self.parent(child), child.origin, list[tuple[str, str]]()
+        for row in self.store.merges(child.uid):
+            if parent.uid in (row.source, row.target) and self._stands(row, parent):
+                found += [(before, row.snapshot)] if row.target == parent.uid else []
+                before = row.snapshot
+        return found
+
     def at_rest(self, workspace: Workspace, suspected: Sequence[str] = (), states: Mapping[int, str] | None = None) -> Workspace:
         """Return a workspace with the base and state that follow from the merges that stand and from its files, of which the `suspected`
         may hold conflict markers."""

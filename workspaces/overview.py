@@ -7,11 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 from workspaces.backend import Backend
+from workspaces.containment import contained, said_of, taken_back
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
 from workspaces.model import Diff, Snapshot, Status, Workspace
 from workspaces.naming import age_then_name
-from workspaces.removal import contained
 from workspaces.wording import counted
 
 StatusDetail = Literal["names", "summary"]
@@ -49,7 +49,7 @@ def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], 
     with core.backend.aside() as view, ThreadPoolExecutor(_AT_ONCE) as pool:
         parents = {parent.id: parent for each in workspaces if not each.is_main for parent in [core.parent(each)]}
         frozen = {name: pool.submit(_committed, core, view, parent) for name, parent in parents.items()}
-        work = [(workspace, pool.submit(_seen, core, view, workspace, frozen)) for workspace in workspaces]
+        work = [(workspace, pool.submit(_seen, core, view, workspace, frozen, warnings)) for workspace in workspaces]
         for number, (workspace, future) in enumerate(work):
             try:
                 found.append(future.result())
@@ -65,7 +65,7 @@ def _committed(core: Core, view: Backend, parent: Workspace) -> Snapshot:
         return freeze(parent, committed=True)
 
 
-def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Future[Snapshot]]) -> Workspace:
+def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Future[Snapshot]], warnings: list[str]) -> Workspace:
     """Return a workspace with its size of change, and how far its parent has moved on."""
     if workspace.is_main:
         with core.looking(view, workspace) as freeze:
@@ -78,6 +78,9 @@ def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Fu
     diff = Diff() if base.contents == snapshot.contents else view.diff(base, snapshot)
     parent = parents[core.parent(workspace).id].result()
     seen = core.observed(workspace, snapshot, base, diff).model_copy(update={"behind": core.behind(view, agreed, parent)})
+    if seen.state == "merged" and seen.behind and (lost := taken_back(core, view, workspace, parent)):
+        warnings.append(f"{workspace.name} was merged, but {said_of(core, workspace, lost)}.")
+        return seen.model_copy(update={"state": "ready"})
     if seen.state != "abandoned":
         return seen
     return seen.model_copy(update={"contained": contained(core, view, workspace, snapshot)})

@@ -10,9 +10,10 @@ from functools import partial
 from pydantic import JsonValue
 
 from workspaces.backend import Backend
+from workspaces.containment import committed, contained, left, said_of, taken_back
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
-from workspaces.model import Change, Children, Deleted, Operation, Restored, Snapshot, Workspace, now
+from workspaces.model import Children, Deleted, Operation, Restored, Snapshot, Workspace, now
 from workspaces.wording import counted, listed, sized
 
 _FRESH = timedelta(minutes=1)
@@ -133,7 +134,13 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
     """Raise `UnmergedChanges` when the workspace has what its parent has not."""
     if contained(core, view, workspace, snapshot):
         return
-    changes = _left(core, view, workspace, snapshot)
+    if lost := taken_back(core, view, workspace, committed(core, view, core.parent(workspace))):
+        raise UnmergedChanges(
+            f"{workspace.name} was merged, but {said_of(core, workspace, lost)}. Nothing was deleted.",
+            f"If that work is not wanted any more, delete again with discard_unmerged=true (restorable for {_term(core).days} days).",
+            files=list(lost[:50]),
+        )
+    changes = left(core, view, workspace, snapshot)
     own = f"repositories of its own: {listed([*snapshot.left_out, *snapshot.ahead])}"
     raise UnmergedChanges(
         f"{workspace.name} has unmerged work: {sized(changes) if changes else own}. Nothing was deleted.",
@@ -141,27 +148,6 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
         f"(restorable for {_term(core).days} days).",
         files=[change.path for change in changes[:50]],
     )
-
-
-def contained(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) -> str:
-    """Return why deleting a workspace loses nothing, by the cheapest test that shows it; nothing when it has what its parent has not.
-
-    Repositories inside of it, which no merge brings, are work of its own.
-    """
-    if snapshot.left_out or snapshot.ahead:
-        return ""
-    agreed, parent = view.load(core.agreed(workspace).snapshot), core.parent(workspace)
-    if (snapshot.contents, snapshot.head) == (agreed.contents, agreed.head):
-        return f"it has nothing that {parent.id} has not"
-    return "" if _left(core, view, workspace, snapshot) else f"merging it into {parent.id} would add nothing"
-
-
-def _left(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) -> tuple[Change, ...]:
-    """Return what a merge into the parent would bring, or all of a workspace's change where that conflicts."""
-    parent = core.parent(workspace)
-    ours = view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
-    merged = view.merge(ours, snapshot, core.granted(parent, workspace))
-    return view.diff(view.load(core.agreed(workspace).snapshot), snapshot).changes if merged.conflicts else merged.changes
 
 
 def _hand_over(core: Core, workspace: Workspace) -> dict[str, JsonValue]:

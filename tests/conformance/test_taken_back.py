@@ -1,0 +1,67 @@
+"""Work that was merged, and that a person took out of the parent again by other means: it is not thrown away unasked."""
+
+from __future__ import annotations
+
+import pytest
+
+from workspaces import Project
+from workspaces.errors import UnmergedChanges
+
+from .folders import Main, clone
+
+
+def test_work_that_main_took_back_is_not_deleted_unasked(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    fix.write("new.txt", "new\n")
+    project.merge("fix")
+    main.edit(3, "line 3")
+    main.remove("new.txt")
+    main.record()
+    with pytest.raises(UnmergedChanges, match=r"main has taken its work back since in cart.py, new.txt"):
+        project.delete(["fix"])
+    kept = project.merge("fix", delete_source=True)
+    assert (kept.status, "taken its work back" in kept.warnings[0], fix.path.exists()) == ("up_to_date", True, True)
+    seen, compared = project.status(["fix"]), project.compare(["fix"])
+    assert [(each.workspaces[0].state, "taken its work back" in each.warnings[0]) for each in (seen, compared)] == [("ready", True)] * 2
+    assert project.gc(abandoned=True).deleted == ()
+    project.delete(["fix"], discard_unmerged=True)
+
+
+def test_a_part_that_was_taken_back_counts_beside_other_work_in_the_file(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    fix.edit(18, "mine too")
+    project.merge("fix")
+    main.edit(3, "line 3")
+    main.edit(18, "line 18")
+    main.edit(10, "of main")
+    main.record()
+    with pytest.raises(UnmergedChanges, match="taken its work back"):
+        project.delete(["fix"])
+
+
+def test_work_that_main_went_on_with_is_still_in_there(project: Project, main: Main) -> None:
+    for name in ("changed", "renamed"):
+        fix = clone(project, name)
+        fix.write(f"{name}.txt", "".join(f"{name} {number}\n" for number in range(20)))
+        fix.edit(3 if name == "changed" else 12, "mine")
+        project.merge(name)
+    main.edit(3, "mine, and better")
+    main.edit(19, "of main")
+    main.write("changed.txt", "changed\n")
+    main.move("renamed.txt", "elsewhere/renamed.txt")
+    main.record()
+    assert [each.state for each in project.status(["changed", "renamed"]).workspaces] == ["merged", "merged"]
+    assert len(project.delete(["changed", "renamed"]).deleted) == 2
+
+
+def test_work_that_is_merged_again_after_it_was_taken_back_may_go(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    project.merge("fix")
+    main.edit(3, "line 3")
+    main.record()
+    main.edit(3, "mine")
+    main.record()
+    assert project.delete(["fix"]).deleted == ("shop/fix",)
