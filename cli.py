@@ -335,6 +335,7 @@ def delete(
         screen.say(f"{'✓' if not result.kept else '!'} {result.summary}", "yellow" if result.kept else "green")
         for kept, why in result.kept.items():
             screen.say(f"  {kept}: {why}")
+        screen.warn(result.warnings)
         if result.deleted:
             screen.say("  ↳ workspaces undo")
     if result.kept:
@@ -352,6 +353,7 @@ def restore(
     result = _project().restore(name, to)
     if not _answer(result, json):
         screen.say(f"✓ {result.summary}", "green")
+        screen.warn(result.warnings)
         if result.restore_point:
             screen.say(f"  ↳ workspaces restore {name} {result.restore_point}")
         else:

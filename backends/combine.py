@@ -78,8 +78,8 @@ def _is_attributes(path: bytes) -> bool:
 
 
 def marked_files(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
-    """Return which of the files below `root` hold conflict markers."""
-    return tuple(path for path in paths if _has_markers(root / os.fsdecode(path_bytes(path))))
+    """Return which of the files below `root` hold conflict markers; none, where a link stands in its place."""
+    return tuple(path for path in paths if not root.is_symlink() and _has_markers(root / os.fsdecode(path_bytes(path))))
 
 
 def _has_markers(file: Path) -> bool:

@@ -25,8 +25,8 @@ def in_trash(workspace: Workspace, home: Path, beside: Path) -> Path | None:
     """Return where the folder of a workspace is in the trash; None when it is back already. Raises `Exists` when something is in its place."""
     location = Path(workspace.location)
     _refuse_links(location)
-    kept = next((place for place in (home / "tree", beside / "tree") if place.exists()), None)
-    if kept is None and not location.exists():
+    kept = next((place for place in (home / "tree", beside / "tree") if os.path.lexists(place)), None)
+    if kept is None and not os.path.lexists(location):
         raise NotFound(
             f"Nothing is left of {workspace.id} in the trash: its folder was removed by other means.",
             "What was last snapshotted of it is still in the project's history.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -13,7 +15,7 @@ from workspaces.backend import Backend
 from workspaces.containment import committed, contained, left, said_of, taken_back
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
-from workspaces.model import Children, Deleted, Operation, Restored, Snapshot, Workspace, now
+from workspaces.model import Children, Deleted, Operation, Restored, Snapshot, Workspace, now, path_shown, path_text
 from workspaces.wording import counted, listed, sized
 
 _FRESH = timedelta(minutes=1)
@@ -32,6 +34,7 @@ def delete(
     refused: dict[str, WorkspacesError] = {}
     wanted, gone = _resolved(core, names, deleted)
     until = now() + _term(core) if deleted else None
+    links = {each.id: said for each in wanted if (said := _link(each))}
     for number, workspace in enumerate(wanted):
         progress(number, len(wanted), f"deleting {workspace.name}")
         try:
@@ -50,6 +53,7 @@ def delete(
         deleted=tuple(deleted),
         kept={name: error.message for name, error in refused.items()},
         restorable_until=until,
+        warnings=tuple(f"{said}: that link went into the trash." for name, said in links.items() if name in deleted),
         next=tuple(f"undo: restore(workspace='{name.split('/')[-1]}')" for name in deleted[:1]),
     )
 
@@ -249,11 +253,22 @@ def revive(core: Core, workspace: Workspace) -> Restored:
             raise
         back = record_return(core, operation, back)
         core.use([back.id])
+    link = _link(back)
     return Restored(
-        summary=f"Restored {workspace.name}, as it was when it was deleted.",
+        summary=f"Restored {workspace.name}, as it was when it was deleted{': a link, not a folder' if link else ''}.",
         workspace=back,
+        warnings=(f"{link}, as when it was deleted. Put the folder itself in its place to work with {workspace.name}.",) if link else (),
         next=(f"compare(workspaces=['{workspace.name}'])",),
     )
+
+
+def _link(workspace: Workspace) -> str:
+    """Say where a link leads that stands in the place of a workspace's folder; nothing when none does."""
+    location = Path(workspace.location)
+    if not location.is_symlink():
+        return ""
+    target = path_shown(path_text(os.fsencode(location.readlink())))
+    return f"{location} is a link to {target}, which was neither read nor changed"
 
 
 def record_return(core: Core, operation: Operation, workspace: Workspace) -> Workspace:

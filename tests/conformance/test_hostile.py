@@ -99,6 +99,29 @@ def test_a_workspace_that_became_a_link_is_refused(project: Project, precious: F
     assert not fix.path.is_symlink()
 
 
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_that_was_deleted_in_the_place_of_a_workspace_comes_back_as_one(project: Project, precious: Folder, dangling: bool) -> None:
+    fix = clone(project, "fix")
+    elsewhere = fix.path.parent.parent.with_name("elsewhere")
+    fix.write("own.txt", "own\n")
+    fix.path.rename(elsewhere)
+    target = "no/where" if dangling else str(precious.path)
+    fix.path.symlink_to(target)
+    before = precious.contents(times=True)
+    gone = project.delete(["fix"])
+    assert "is a link to" in gone.warnings[0]
+    assert not fix.path.is_symlink()
+    back = project.restore("fix")
+    assert (str(fix.path.readlink()), "a link, not a folder" in back.summary) == (target, True)
+    assert f"is a link to {target}" in back.warnings[0]
+    with pytest.raises(NotFound):
+        project.compare(["fix"])
+    assert precious.contents(times=True) == before
+    fix.path.unlink()
+    elsewhere.rename(fix.path)
+    assert project.merge("fix").status == "merged"
+
+
 def test_a_folder_of_workspaces_that_became_a_link_is_refused(project: Project, main: Main, precious: Folder) -> None:
     clone(project, "fix").edit(3, "mine")
     folder = main.path / ".workspaces"
