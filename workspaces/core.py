@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -138,19 +138,35 @@ class Core:
 
     def parent(self, workspace: Workspace) -> Workspace:
         """Return the workspace that this one was cloned from; where that was deleted, the nearest one above it that is there."""
-        known = {each.id: each for each in self._known()}
-        above = known.get(workspace.parent)
-        while above is not None and above.state == "deleted":
-            above = known.get(above.parent)
-        return above or self.main()
+        parents = self._parents()
+        above = next((each for each in islice(_upwards(parents, workspace), 1, None) if each.state != "deleted"), None)
+        return self._as_it_is(above) if above else self.main()
+
+    def is_child(self, workspace: Workspace, parent: Workspace) -> bool:
+        """Return whether a workspace was made from just that one, and not from another that had its name before."""
+        found = self._parents().get(workspace.uid)
+        return found is not None and found.uid == parent.uid
 
     def children(self, workspace: Workspace) -> list[Workspace]:
-        return [child for child in self.live() if child.parent == workspace.id]
+        parents = self._parents()
+        return [child for child in self.live() if child.uid in parents and parents[child.uid].uid == workspace.uid]
 
     def depths(self) -> dict[str, int]:
         """Return how many steps each workspace is from `main`, by id."""
-        known = {each.id: each for each in self._known()}
-        return {name: sum(1 for _ in _upwards(known, each)) for name, each in known.items()}
+        parents = self._parents()
+        return {each.id: sum(1 for _ in _upwards(parents, each)) for each in self.live()}
+
+    def _parents(self) -> dict[str, Workspace]:
+        """Return the parent of each workspace by uid, there or restorable: of those that had its name one after the other, the one that is
+        there, or was last, of those that were made before the clone."""
+        before: dict[str, Workspace] = {}
+        found: dict[str, Workspace] = {}
+        for each in self.store.workspaces(self.row.name, ("live", *_GONE)):
+            if each.parent in before:
+                found[each.uid] = before[each.parent]
+            if each.id not in before or before[each.id].state == "deleted":
+                before[each.id] = each
+        return found
 
     # -- locks
 
@@ -222,7 +238,7 @@ class Core:
         if workspace.is_main:
             return []
         rows = self.store.merges(workspace.uid)
-        near = {self.parent(workspace).uid, *(child.uid for child in self._known() if child.parent == workspace.id)}
+        near = {self.parent(workspace).uid, *(uid for uid, parent in self._parents().items() if parent.uid == workspace.uid)}
         own = [row.snapshot for row in rows if row.source == workspace.uid or (row.source in near and self._stands(row, workspace))]
         return list(dict.fromkeys([workspace.origin, *own]))
 
@@ -234,7 +250,7 @@ class Core:
         began with, so for them there are none.
         """
         chain = self._chain(other, holder)
-        if chain and chain[-1].parent != holder.id:
+        if chain and not self.is_child(chain[-1], holder):
             return []
         return list(dict.fromkeys([*(each.origin for each in chain[-1:]), *self._merged(holder, [*chain, other])]))
 
@@ -280,15 +296,11 @@ class Core:
         state = "conflicted" if unresolved else "merged" if agreed.merged else "ready"
         return workspace.model_copy(update={"base": agreed.snapshot, "unresolved": unresolved, "state": state})
 
-    def _known(self) -> list[Workspace]:
-        """Return the workspaces that are there or restorable."""
-        return [*self.store.workspaces(self.row.name, _GONE), *self.live()]
-
     def _chain(self, workspace: Workspace, other: Workspace) -> list[Workspace]:
         """Return the workspace and its ancestors below the first that is also `other` or an ancestor of it."""
-        known = {each.id: each for each in self._known()}
-        above = {each.id for each in _upwards(known, other)}
-        return list(takewhile(lambda each: each.id not in above, _upwards(known, workspace)))
+        parents = self._parents()
+        above = {each.uid for each in _upwards(parents, other)}
+        return list(takewhile(lambda each: each.uid not in above, _upwards(parents, workspace)))
 
     def _stands(self, row: MergeRow, holder: Workspace) -> bool:
         """Return whether the holder still has the merge: one that it received may have been reset away."""
@@ -387,11 +399,11 @@ def _is_same_place(name: str, location: str) -> bool:
     return name == location or os.path.realpath(name) == location
 
 
-def _upwards(known: dict[str, Workspace], workspace: Workspace) -> Iterator[Workspace]:
+def _upwards(parents: Mapping[str, Workspace], workspace: Workspace) -> Iterator[Workspace]:
     here: Workspace | None = workspace
     while here is not None:
         yield here
-        here = known.get(here.parent)
+        here = parents.get(here.uid)
 
 
 def new_uid() -> str:

@@ -151,7 +151,7 @@ def _plan(
     _refuse_untrusted(view, bringer, receiver, merged)
     moved = Snapshot(id="", contents=merged.contents, head=ours.head)
     _refuse_obstacles(receiver, merged, view.obstacles(receiver, ours, moved))
-    follow = receiver.parent == bringer.id and not paths
+    follow = core.is_child(receiver, bringer) and not paths
     return Plan(ours, theirs, merged, view.commit(ours, theirs, merged, history, message or _message(bringer), follow, lineage))
 
 
@@ -231,9 +231,9 @@ def record(core: Core, operation: Operation, bringer: Workspace, receiver: Works
     receiver = receiver.model_copy(update={"state": "conflicted" if marked else "ready", "unresolved": marked})
     # What main only has uncommitted may be thrown away without our knowing: it counts as merged when it is committed.
     counts = moved or not receiver.is_main or not core.backend.capabilities.commits
-    if receiver.parent == bringer.id:
+    if core.is_child(receiver, bringer):
         receiver = receiver.model_copy(update={"base": theirs})
-    if bringer.parent == receiver.id and counts:
+    if core.is_child(bringer, receiver) and counts:
         bringer = bringer.model_copy(update={"base": theirs, "state": bringer.state if partial else "merged"})
     core.store.finish(
         operation.model_copy(update={"state": "done"}),

@@ -298,3 +298,25 @@ def test_a_call_that_names_no_workspace_renews_no_lease(project: Project) -> Non
     assert [(each.name, each.state) for each in project.compare([]).workspaces] == [("fix-1", "abandoned"), ("fix-2", "ready")]
     project.compare(["fix-1"])
     assert [each.state for each in project.status().workspaces if each.name == "fix-1"] == ["ready"]
+
+
+def test_a_grandchild_that_comes_back_is_none_of_a_new_one_with_its_parents_name(project: Project, main: Main) -> None:
+    clone(project, "fix").write("of-fix.txt", "fix\n")
+    below = clone(project, "below", "fix")
+    below.write("of-below.txt", "below\n")
+    project.delete(["below", "fix"], discard_unmerged=True)
+    project.restore("below")
+    alone = project.compare(["below"]).workspaces
+    project.undo()
+    clone(project, "fix").write("of-new.txt", "new\n")
+    project.restore("below")
+    assert project.compare(["below"]).workspaces == alone
+    with pytest.raises(UnmergedChanges):
+        project.delete(["below"])
+    assert project.delete(["fix"], discard_unmerged=True).deleted == ("shop/fix",)
+    assert project.merge("below").target == "shop/main"
+    assert (main.read("of-below.txt"), main.has("of-new.txt")) == ("below\n", False)
+    clone(project, "fix")
+    child = clone(project, "child", "fix")
+    child.write("of-child.txt", "child\n")
+    assert project.merge("child").target == "shop/fix"
