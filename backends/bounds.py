@@ -5,10 +5,12 @@ Who does not know what a workspace holds cannot know beforehand what looking at 
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import selectors
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,14 +20,31 @@ from typing import IO, Literal
 
 from workspaces.errors import Limit
 
+from . import processes
+
 MEMORY = 208 << 20
 """Bytes of data (RLIMIT_DATA of setrlimit(2)) that a child may have: an index of about a million files. Two run at once in a call."""
 OUTPUT = 48 << 20
 """Bytes that are read of a child's output: the names of about half a million files."""
 PATIENCE = 3.0
-"""Seconds that a child which only reads may run in a small repository."""
+"""Seconds of processor that a child which only reads may use in a small repository, and that a call may use for what folders hold. Not of the
+clock on the wall: a machine with other work takes many times as long for the same. Nor does a slow disk count: what is large where it is
+looked at and small where it is kept costs processor."""
+STEP = 0.25
+"""Seconds more for each thing that is asked of folders (one frozen, two compared, two merged): about six gits of 5 ms, on a slow machine."""
+PER_PATH = 1 / 500
+"""Seconds more for each path that is really there to be read or compared: 100,000 new files took 36 to 47 s of processor in all (compare and
+merge each, ext4, a busy machine of two cores), freezing 2,000 of them 1.4 s and more. Nobody makes a file cheaper than it is looked at."""
+MOST = 90_000
+"""Paths in a folder that its project had not, and the most that are looked at: with 100,000 new ones the process that compared them had 507 MB."""
 _PER_BYTE = 1 / 200_000
 """Seconds more for each byte of the project's own index: about one for 2,000 of its files."""
+_PER_LINE = 120
+"""Bytes in which a record or an index tells of a path."""
+_STARVED = 20
+"""How many times as long by the clock on the wall a child may take, however busy the machine is."""
+_STIR = 0.02
+"""Seconds of processor by which a child that does something is told from one that waits."""
 _MAINS = 10
 """How many times as long a child may look at the project's own checkout, which a person filled."""
 _ERRORS = 8 << 20
@@ -56,31 +75,60 @@ _WAY_OUT = "Take out what is generated or huge, or ignore it (.gitignore); delet
 
 
 class Clock:
-    """The time in which a call may look at what workspaces hold, of which each step takes what it needs. It grows with the project."""
+    """The time that a call may use for what folders hold, counted in seconds of processor: of its own threads and of its gits.
 
-    def __init__(self) -> None:
-        self._started, self._seconds = time.monotonic(), PATIENCE
+    What is really there, path by path, gives it more time, and is bounded by number.
+    """
+
+    def __init__(self, seconds: float | None = None, most: float | None = None) -> None:
+        self._seconds, self._spent = PATIENCE if seconds is None else seconds, 0.0
+        self._most = most
+        self._since: dict[int, float] = {}
+
+    @classmethod
+    def of_main(cls, index: Path) -> Clock:
+        """Return the clock for the project itself, which a person filled: of any number of paths."""
+        return cls(patience(index, is_main=True), math.inf)
 
     @property
     def left(self) -> float:
-        return self._started + self._seconds - time.monotonic()
+        now, thread = time.thread_time(), threading.get_ident()
+        self._spent += max(0.0, now - self._since.get(thread, now))
+        self._since[thread] = now
+        return self._seconds - self._spent
 
-    def allow(self, size: int) -> None:
-        """Let the call have what a project takes whose files are told in so many bytes."""
-        self._seconds = max(self._seconds, PATIENCE + size * _PER_BYTE)
+    def skip(self) -> None:
+        """Leave out what this thread did since it was last looked at the clock."""
+        self._since[threading.get_ident()] = time.thread_time()
 
-    def stand_still(self, seconds: float) -> None:
-        """Leave out what was spent on something else than what workspaces hold."""
-        self._started += seconds
+    def spend(self, seconds: float) -> None:
+        """Count what a child used."""
+        self._spent += seconds
+
+    def allow(self, paths: int) -> None:
+        """Let the call do one thing more, that has to look at so many paths."""
+        self._seconds += STEP + paths * PER_PATH
+
+    def room(self, size: int) -> float:
+        """Return how many paths a folder may have that was made from one which is told in so many bytes."""
+        return (MOST if self._most is None else self._most) + 2 * (size // _PER_LINE)
 
     def check(self, doing: str) -> None:
         """Raise `Limit` when the time is over."""
         if self.left <= 0:
             raise Limit(
-                f"What changed is too large: {doing} was not done in {self._seconds:.0f} s, which is plenty for the size of this project. "
+                f"What changed is too large: {doing} was not done in {self._seconds:.0f} s of processor, which is plenty for so many files. "
                 "Nothing was changed.",
                 _WAY_OUT,
             )
+
+
+def too_many(location: Path, room: float) -> Limit:
+    """Return the error for a folder with more paths than there is room for."""
+    return Limit(
+        f"{location} is too large: it holds more than the {room:,.0f} paths that are looked at in a copy of this project. Nothing was changed.",
+        _WAY_OUT.replace(", or ignore it (.gitignore)", ""),
+    )
 
 
 @dataclass(frozen=True)
@@ -95,12 +143,13 @@ class Child:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a child said until it ended, or was stopped: of what it took too much."""
+    """What a child said until it ended, or was stopped: of what it took too much, and how many seconds of processor it used."""
 
     status: int
     out: bytes
     err: bytes
     excess: Excess
+    seconds: float
 
 
 @dataclass
@@ -119,14 +168,16 @@ class _Pipe:
 
 
 def attend(child: Child, seconds: float, output: int = OUTPUT) -> Heard:
-    """Hear a child to its end. One that takes more than `seconds` or `output` is stopped, with all that it started.
+    """Hear a child to its end. One that uses more than `seconds` of processor, or says more than `output`, is stopped, with all that it started;
+    so is one that only waits, for what nobody will say.
 
     With no `seconds` it is one that moves a checkout: that is never stopped, not even when this is interrupted, and what it says too much is lost.
     """
     _confine(child.pid)
+    meter = _Meter(child.pid, seconds)
     out, err = _Pipe(child.out, output), _Pipe(child.err, _ERRORS)
     try:
-        excess = _listen(out, err, seconds)
+        excess = _listen(out, err, meter)
         if excess:
             _kill(child)
     except BaseException:
@@ -134,31 +185,69 @@ def attend(child: Child, seconds: float, output: int = OUTPUT) -> Heard:
             _kill(child)
         raise
     finally:
+        used = meter.used
         status = child.wait()
         for pipe in (out, err):
             pipe.source.close()
     said = b"".join(err.parts)
     if status != 0 and not excess and any(sign in said for sign in _EXHAUSTED):
         excess = "memory"
-    return Heard(status, b"".join(out.parts), said, excess)
+    return Heard(status, b"".join(out.parts), said, excess, used)
 
 
-def _listen(out: _Pipe, err: _Pipe, seconds: float) -> Excess:
-    until = time.monotonic() + seconds
+def _listen(out: _Pipe, err: _Pipe, meter: _Meter) -> Excess:
     with selectors.DefaultSelector() as waiting:
         for pipe in (out, err):
             waiting.register(pipe.source, selectors.EVENT_READ, pipe)
         while waiting.get_map():
-            ready = waiting.select(max(0.0, until - time.monotonic()) if seconds else None)
-            if seconds and time.monotonic() >= until:
+            ready = waiting.select(meter.next_look)
+            if meter.is_over():
                 return "time"
             for key, _ in ready:
                 pipe = out if key.fileobj is out.source else err
                 if not pipe.read():
                     waiting.unregister(pipe.source)
-            if seconds and out.size > out.limit:
+            if meter.seconds and out.size > out.limit:
                 return "output"
     return ""
+
+
+class _Meter:
+    """Looks from time to time at what a child has used, for which it may have some seconds; with none it is never over.
+
+    A child cannot use more than the time that passes, so the first look is when all of it may be used. Where the system does not tell what
+    processes use, the clock on the wall has to do.
+    """
+
+    def __init__(self, pid: int, seconds: float) -> None:
+        self.seconds, self._pid = seconds, pid
+        self._started = self._looked = time.monotonic()
+        self._ran = self._waited = 0.0
+        self._next = self._started + min(seconds, PATIENCE)
+
+    @property
+    def next_look(self) -> float | None:
+        return max(0.0, self._next - time.monotonic()) if self.seconds else None
+
+    @property
+    def used(self) -> float:
+        """What the child used until now."""
+        found = processes.by(self._pid)
+        return found.seconds if found else time.monotonic() - self._started
+
+    def is_over(self) -> bool:
+        now = time.monotonic()
+        if not self.seconds or now < self._next:
+            return False
+        found = processes.by_group(self._pid)
+        if found is None:
+            self._next = self._started + self.seconds
+            return now >= self._next
+        waits = found.asleep and found.seconds - self._ran < _STIR
+        self._waited = self._waited + now - self._looked if waits else 0.0
+        self._looked, self._ran = now, found.seconds
+        self._next = now + max(_STIR, min(self.seconds - found.seconds, PATIENCE))
+        return found.seconds >= self.seconds or self._waited >= PATIENCE or now - self._started >= _STARVED * self.seconds
 
 
 def _kill(child: Child) -> None:
@@ -177,7 +266,7 @@ def too_much(command: str, excess: Excess, folder: Path | None, seconds: float) 
     """Return the error for a child that took too much, of a folder or of contents that were frozen before."""
     took = {
         "memory": f"more memory than {MEMORY >> 20} MB, enough for about a million files",
-        "time": f"longer than {seconds:.0f} s, which is plenty for the size of this project",
+        "time": f"longer than {seconds:.0f} s of processor, which is plenty for the size of this project, or waited for what never comes",
         "output": f"more than {OUTPUT >> 20} MB to say it, enough for about half a million paths",
     }
     what = f"What {folder} holds" if folder else "What was to be looked at"

@@ -71,6 +71,8 @@ _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO",
 """What people set for themselves and none of our commands looks at."""
 _UNREAD = re.compile(r"^warning: .*: (?:Too many open files.*|Input/output error|Cannot allocate memory)$", re.MULTILINE)
 """What git only warns of: it goes on without a folder, or a .gitignore, that it could not read at the moment, and says that all is well."""
+LONGEST = 4096
+"""Bytes that a line in a git directory can have: it is a path or a ref."""
 _COARSE = 0.05
 """Seconds by which the clock of a file system may be behind."""
 _FILLS_TREES = {"read-tree", "checkout-index", "merge-tree"}
@@ -128,7 +130,9 @@ class Git:
     filters: Mapping[str, str] = field(default_factory=dict[str, str])
     """The filters that run, by their key in the configuration."""
     patience: float = bounds.PATIENCE
-    """Seconds that a command may take which only reads."""
+    """Seconds of processor that a command may use which only reads."""
+    clock: bounds.Clock | None = None
+    """What is told how much each command used."""
 
     def at(self, work_tree: Path | None = None, index: Path | None = None) -> Git:
         """Return the same door with another work tree or index."""
@@ -173,7 +177,10 @@ class Git:
                 file.seek(0)
             given = file if isinstance(stdin, bytes) else stdin
             seconds = self.patience if bounds.may_be_killed(os.fsdecode(args[0])) else 0.0
-            return confinement.confined(self._rules(args), lambda: self._attended(command, given, environment, seconds, output))
+            heard = confinement.confined(self._rules(args), lambda: self._attended(command, given, environment, seconds, output))
+        if self.clock:
+            self.clock.spend(heard.seconds)
+        return heard
 
     def _attended(
         self, command: Sequence[str], stdin: BinaryIO | int, environment: Mapping[str, str], seconds: float, output: int
@@ -204,7 +211,7 @@ class Git:
         yield Path(f"{self.index or self.git_dir / 'index'}.lock")
         yield self.git_dir / "HEAD.lock"
         with suppress(OSError, UnicodeDecodeError):
-            kind, _, branch = (self.git_dir / "HEAD").read_text().strip().partition("ref: ")
+            kind, _, branch = tree.start_of(self.git_dir / "HEAD", LONGEST).decode().strip().partition("ref: ")
             if branch.startswith("refs/") and not kind and ".." not in Path(branch).parts:  # what a workspace wrote may name any file
                 yield self.common_dir / f"{branch}.lock"
 

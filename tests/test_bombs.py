@@ -289,27 +289,52 @@ def test_fifteen_hundred_levels_cost_no_more_than_as_many_folders(data: Path, mo
     assert project.merge("fix").status == "merged"
 
 
-@pytest.mark.parametrize("bomb", [countless, repositories_without_number, deepest])
+def of_few_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workspaces.backends.bounds.MOST", 1000)
+
+
+def of_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PATIENCE", "STEP", "PER_PATH"):
+        monkeypatch.setattr(f"workspaces.backends.bounds.{name}", 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("bomb", "bound"),
+    [(countless, of_few_paths), (repositories_without_number, of_few_paths), (deepest, of_few_paths), (deepest, of_no_time)],
+)
 def test_a_folder_that_is_too_large_is_refused_and_deleted(
-    data: Path, bomb: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+    data: Path, bomb: Callable[[Path], None], bound: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workspaces.backends.bounds.PATIENCE", 0.02)
     project = Project.initialize(data)
     fix = clone(project, "fix")
     bomb(fix.path)
-    calls: list[Callable[[], object]] = [
-        lambda: project.compare(["fix"]),
-        lambda: project.clone("fix"),
-        lambda: project.checkpoint("fix"),
-        lambda: project.merge("fix"),
-    ]
-    for call in calls:
-        with pytest.raises(Limit, match="too large"):
-            call()
-    project.delete(["fix"], discard_unmerged=True)
+    with monkeypatch.context() as bounded:
+        bound(bounded)
+        calls: list[Callable[[], object]] = [
+            lambda: project.compare(["fix"]),
+            lambda: project.clone("fix"),
+            lambda: project.checkpoint("fix"),
+            lambda: project.merge("fix"),
+        ]
+        for call in calls:
+            with pytest.raises(Limit, match="too large"):
+                call()
+        project.delete(["fix"], discard_unmerged=True)
     assert not fix.path.exists()
     assert [entry.name for entry in data.iterdir() if entry.name != ".workspaces"] == ["notes.md"]
     assert all(finding.ok for finding in project.doctor().findings)
+
+
+def test_honest_files_are_time_enough_for_themselves(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little a call may use for nothing: a whole project comes into a small one, as git would bring it."""
+    monkeypatch.setattr("workspaces.backends.bounds.PATIENCE", 0.1)
+    project = Project.initialize(data)
+    fix = clone(project, "fix")
+    for number in range(2000):
+        fix.write(f"{number % 40}/{number}.txt", f"{number}\n")
+    assert project.compare(["fix"]).workspaces[0].files_changed == 2000
+    assert len(project.merge("fix").files) > 0
+    assert (data / "7" / "47.txt").read_text() == "47\n"
 
 
 def test_a_repository_in_a_copy_is_told_among_many(data: Path) -> None:

@@ -66,12 +66,6 @@ def _disagreement(store: Repo, view: Backend, case: Case) -> str:
     return ""
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some of the recorded merges are of whole projects into small ones, which otherwise are too large to be looked at."""
-    monkeypatch.setattr("workspaces.backends.bounds.PATIENCE", 60.0)
-
-
 def test_every_recorded_merge_of_folders(store: Repo, tmp_path: Path) -> None:
     """The same by folders: each commit is laid out as one, and its snapshot descends from those of its parents."""
     root = tmp_path / "project"

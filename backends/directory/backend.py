@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -170,25 +169,26 @@ class DirectoryBackend:
         with self._view.locks[workspace.uid] if self._view else Lock(), as_ours():
             if again or workspace.uid not in known:
                 archive, index = self._archive, self._index(workspace)
-                with self._timed(workspace) as clock:
-                    known[workspace.uid] = freezing.freeze(located(workspace), index, self._records.pool, archive, archive.is_empty, clock)
+                clock, room = self._bounds(workspace)
+                try:
+                    known[workspace.uid] = freezing.freeze(
+                        located(workspace), index, self._records.pool, archive, archive.is_empty, clock, room
+                    )
+                finally:
+                    if workspace.is_main:
+                        self._clock.skip()
             return known[workspace.uid]
 
     @property
     def _clock(self) -> Clock:
         return self._view.clock if self._view else Clock()
 
-    @contextmanager
-    def _timed(self, workspace: Workspace) -> Generator[Clock | None]:
-        """Give the clock for looking at a workspace, by the size of what it was made from. For main there is none, and the call's stands still."""
-        clock, started = self._clock, time.monotonic()
-        if not workspace.is_main:
-            clock.allow(self._archive.weight(workspace.origin))
-            yield clock
-            return
-        yield None
-        clock.allow(freezing.weight(self._index(workspace)))
-        clock.stand_still(time.monotonic() - started)
+    def _bounds(self, workspace: Workspace) -> tuple[Clock, float]:
+        """Return the clock for looking at a workspace, and how many paths it may have, by what it was made from. Main has a clock of its own."""
+        if workspace.is_main:
+            clock = Clock.of_main(self._index(workspace))
+            return clock, clock.room(0)
+        return self._clock, self._clock.room(max(self._archive.weight(name) for name in (workspace.origin, workspace.base)))
 
     def _noted(self, workspace: Workspace, record: Record, seen: freezing.Frozen) -> Snapshot:
         self._records.remember(record)

@@ -20,8 +20,8 @@ from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed, Limit, NotAllowed, translated
 
-from .. import bounds, tree, views
-from ..bounds import Clock
+from .. import tree, views
+from ..bounds import Clock, too_many
 from .manifest import UNKNOWN, Entry, How, Manifest, delta, packed_attributes, texts
 from .pool import HELD, SMALL, Pool, unread
 from .scan import UNSURE, Row, in_memory, key_of, read, row_of, scan, written
@@ -29,8 +29,6 @@ from .scan import UNSURE, Row, in_memory, key_of, read, row_of, scan, written
 _TRIES = 4
 _PORTION = 100
 """Files between two looks at the clock."""
-_AT_MOST = 10_000
-"""Files that nobody reads in a second."""
 _WAITS = 12
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 """Nanoseconds in which two changes can have the same time: of clocks that tick, and of file systems that store whole seconds."""
@@ -127,40 +125,35 @@ class _Seen:
     is_steady: bool = True
 
 
-def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool, clock: Clock | None) -> Frozen:
+def freeze(location: Path, file: Path, pool: Pool, roots: Roots, is_first: bool, clock: Clock, room: float) -> Frozen:
     """Freeze a folder whose index is in `file`. With `is_first`, when nothing was ever kept, large files are named without reading them.
 
-    Without a clock it is the project itself, which a person filled, and gets ten times what is usual for its size.
-
-    Raises `Limit` when that takes too long (`bounds`); what was read by then is remembered, so calling it again goes on from there.
+    Raises `Limit` for more paths than there is `room` for, and when the clock says so; what was read by then is remembered, so calling it again
+    goes on from there.
     """
     try:
-        return _frozen(location, file, pool, roots, Index.load(file, roots), is_first, clock)
+        return _frozen(location, file, pool, roots, Index.load(file, roots), is_first, clock, room)
     except BackendFailed:  # the snapshot that the index stands on is damaged; the folder is not
-        return _frozen(location, file, pool, roots, Index(Manifest(), "", roots), False, clock)
+        return _frozen(location, file, pool, roots, Index(Manifest(), "", roots), False, clock, room)
 
 
-def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, is_first: bool, clock: Clock | None) -> Frozen:
-    until = time.monotonic() + (clock.left if clock else bounds.patience(file, is_main=True))
-    found = scan(location, known.raw.count("\0") // 2, clock)
+def _frozen(location: Path, file: Path, pool: Pool, roots: Roots, known: Index, is_first: bool, clock: Clock, room: float) -> Frozen:
+    found = scan(location, known.raw.count("\0") // 2, clock, room)
     if found.raw == known.raw:
         return Frozen(known, {}, ())
     changed = sorted(path for path, _ in found.keys.items() - known.keys.items())
     gone = known.manifest.what.keys() - found.keys.keys()
     if not changed and not gone:
         return Frozen(known, found.skipped, ())
-    if clock and len(changed) > clock.left * _AT_MOST:
-        raise Limit(
-            f"{location} is too large: {len(changed):,} new or changed files are more than can be read in the time that a call has. "
-            "Nothing was changed.",
-            "Take out what is generated. Deleting with discard_unmerged always works.",
-        )
+    if len(found.keys) > room:
+        raise too_many(location, room)
+    clock.allow(len(changed))
     now = time_at(file.parent)  # before the sync: what is written while it runs is young, too
     tree.flush(location)
     looked = len(changed)
     seen: dict[str, _Seen] = {}
     for at in range(0, len(changed), _PORTION):
-        if at and time.monotonic() > until:
+        if at and clock.left <= 0:
             looked = at
             break
         seen |= _look(location, changed[at : at + _PORTION], pool, _reader(pool, now, is_first and not known.keys))
@@ -198,14 +191,6 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
     if in_memory(file.parent):
         young |= {path for path, key in keys.items() if key.startswith("f")}
     Index(manifest, written({path: UNSURE if path in young else key for path, key in keys.items()}), roots).save(file)
-
-
-def weight(file: Path) -> int:
-    """Return in about how many bytes an index tells of a folder; 0 when there is none."""
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
 
 
 def _is_racy(row: Row, now: int) -> bool:

@@ -83,6 +83,8 @@ class Records:
             return
         small = (found.content for path, found in record.manifest.touched_files if record.manifest.how_at(path).size <= HELD)
         wanted = sorted(name for name in {*small} if not self.pool.holds(name) and not self._is_frozen(record, name))
+        if clock:
+            clock.allow(len(wanted))
         for at in range(0, len(wanted), _PORTION):
             if clock:
                 clock.check(f"freezing {len(wanted):,} changed files")

@@ -214,6 +214,8 @@ def _stage(move: Move, todo: list[Step]) -> None:
         (move.aside / part).mkdir(parents=True)
     with tree.opened(os.open(move.aside / "new", tree.FOLDER)) as folder:
         links: dict[int, Step] = {}
+        if move.clock:
+            move.clock.allow(len(todo))
         for step in (step for step in todo if step.arrives):
             if move.clock:
                 move.clock.check(f"bringing {len(todo):,} files")

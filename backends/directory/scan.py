@@ -6,9 +6,11 @@ what holds no contents (sockets, pipes, devices) is told apart. `.workspaces` fo
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from pathlib import Path
 from workspaces.errors import NotAllowed
 
 from .. import tree
-from ..bounds import Clock
+from ..bounds import OUTPUT, Child, Clock, attend, too_many
 from ..place import WORKSPACES
 
 MOVING = ".workspaces-moving"
@@ -37,7 +39,10 @@ _KINDS = {
     stat.S_IFBLK: "b",
     stat.S_IFCHR: "c",
 }
+_LEFT_OUT = [word for name in _OURS for word in ("-name", name, "-prune", "-o")]
 _LOOKING = "looking at every path"
+_LEAST = 0.01
+"""Seconds for find when there is no time left: none would be without a bound."""
 _WITHOUT_CONTENTS = {"p": "a pipe", "s": "a socket", "b": "a device", "c": "a device", "m": "a mount point"}
 
 
@@ -100,45 +105,33 @@ def row_of(key: str) -> Row:
     return Row(kind, int(perm, 8), int(size), _nanoseconds(modified), _nanoseconds(changed), int(inode), int(links))
 
 
-def scan(root: Path, expected: int = 0, clock: Clock | None = None) -> Scan:
+def scan(root: Path, expected: int = 0, clock: Clock | None = None, room: float = math.inf) -> Scan:
     """Look at every path below `root`; `expected` is about how many there are. Raises `NotAllowed` for a folder that may not be read, and
-    `Limit` when the clock says so."""
+    `Limit` for more paths than there is `room` for, or when the clock says so."""
     mounts = _mounts(root)
-    raw = _by_find(root, clock) if expected >= MANY and not mounts and _has_find() else None
-    return Scan(written(dict(_by_hand(root, mounts, clock))) if raw is None else raw)
+    raw = _by_find(root, clock, room) if expected >= MANY and not mounts and _has_find() else None
+    return Scan(written(dict(_by_hand(root, mounts, clock, room))) if raw is None else raw)
 
 
-def _by_find(root: Path, clock: Clock | None) -> str | None:
+def _by_find(root: Path, clock: Clock | None, room: float) -> str | None:
     """Let GNU find look; None when it met with anything that it could not look at, or was not done in time."""
-    with suppress(subprocess.TimeoutExpired):
-        return _found(root, max(0.0, clock.left) if clock else None)
-    return None
-
-
-def _found(root: Path, seconds: float | None) -> str | None:
-    found = subprocess.run(
-        [
-            "find",
-            root,
-            "-mindepth",
-            "1",
-            "-name",
-            WORKSPACES,
-            "-prune",
-            "-o",
-            "-name",
-            MOVING,
-            "-prune",
-            "-o",
-            "-printf",
-            r"%P\0%y %m %s %T@ %C@ %i %n\0",
-        ],
+    bounded = clock is not None and room < math.inf
+    found = subprocess.Popen(
+        ["find", root, "-mindepth", "1", *_LEFT_OUT, "-printf", r"%P\0%y %m %s %T@ %C@ %i %n\0"],
         env={**os.environ, "LC_ALL": "C"},
-        capture_output=True,
-        check=False,
-        timeout=seconds,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
-    return None if found.returncode != 0 or found.stderr else os.fsdecode(found.stdout)
+    if found.stdout is None or found.stderr is None:
+        return None
+    child = Child(found.pid, found.stdout, found.stderr, found.wait)
+    heard = attend(child, max(_LEAST, clock.left) if clock else 0.0, OUTPUT if bounded else sys.maxsize)
+    if clock:
+        clock.spend(heard.seconds)
+    if heard.excess == "output":
+        raise too_many(root, room)
+    return None if heard.status != 0 or heard.err else os.fsdecode(heard.out)
 
 
 @cache
@@ -148,8 +141,8 @@ def _has_find() -> bool:
     return False
 
 
-def _by_hand(root: Path, mounts: set[str], clock: Clock | None) -> Iterator[tuple[str, str]]:
-    waiting = [""]
+def _by_hand(root: Path, mounts: set[str], clock: Clock | None, room: float) -> Iterator[tuple[str, str]]:
+    waiting, met = [""], 0
     with tree.Folders(root) as folders:
         while waiting:
             at = waiting.pop()
@@ -162,6 +155,8 @@ def _by_hand(root: Path, mounts: set[str], clock: Clock | None) -> Iterator[tupl
             for name, path in ((name, f"{at}/{name}" if at else name) for name in names if name not in _OURS):
                 if clock:
                     clock.check(_LOOKING)
+                if (met := met + 1) > room:
+                    raise too_many(root, room)
                 with suppress(FileNotFoundError):
                     key = key_of(os.stat(name, dir_fd=folders.at(at), follow_symlinks=False))
                     if path in mounts:

@@ -53,11 +53,12 @@ class Sparse:
     def git(self) -> Git:
         """The door to the repository, which is open as long as the call has time."""
         self.clock.check("comparing it")
-        return replace(self.door, patience=self.clock.left)
+        return replace(self.door, patience=self.clock.left, clock=self.clock)
 
     def commits(self, sides: Sequence[tuple[Manifest, Opened, Sequence[int]]], paths: Iterable[str]) -> list[str]:
         """Write a commit of each side that has these paths alone; its parents are given as positions of sides before it."""
         wanted, made = sorted(paths), next(self._numbers)
+        self.clock.allow(len(wanted))
         with tempfile.TemporaryFile(dir=self.door.git_dir) as script:
             for number, (manifest, source, parents) in enumerate(sides):
                 there = ((path, found) for path in wanted if (found := manifest.at(path)))

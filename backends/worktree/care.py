@@ -14,7 +14,7 @@ from workspaces.model import Finding, Snapshot, Workspace
 from workspaces.model import path_text as shown
 
 from .. import tree
-from ..git import Git
+from ..git import LONGEST, Git
 from ..gitlocks import described
 from ..place import WORKSPACES, located
 from . import registration
@@ -25,8 +25,6 @@ _DEAD = 3600.0
 """Seconds after which a lock that some git left in a worktree is taken for a dead one's."""
 _PATIENCE = 300.0
 """Seconds that looking at all objects may take."""
-_LONGEST = 4096
-"""Bytes that a line in a git directory can have: it is a path or a ref."""
 _LEFT = (".new-",)
 _NO_WORKSPACE = {".gitignore", ".trash"}
 
@@ -84,7 +82,7 @@ def _misdirected(location: Path, admin: Path) -> str:
 
 def _text(file: Path) -> str:
     try:
-        return os.fsdecode(tree.start_of(file, _LONGEST)).strip()
+        return os.fsdecode(tree.start_of(file, LONGEST)).strip()
     except OSError:
         return ""
 

@@ -383,7 +383,7 @@ def drop_stale_lock(lock: Path, since: datetime) -> None:
     """Remove the lock of a call, or a git, of ours that was killed: one that says so, for whoever made it held what we hold now, or one that was
     made since the operation began and not touched for a while."""
     with suppress(FileNotFoundError):
-        if lock.read_bytes()[: len(_OURS) + 1] == _OURS.encode():
+        if tree.start_of(lock, len(_OURS) + 1) == _OURS.encode():
             lock.unlink()
             return
         made = lock.stat().st_mtime

@@ -12,11 +12,8 @@ from workspaces.errors import NotAProject, readable
 from workspaces.model import Workspace
 
 from .. import bounds, tree
-from ..git import Git
+from ..git import LONGEST, Git
 from ..place import WORKSPACES
-
-_LONGEST = 4096
-"""Bytes that a line in a git directory can have: it is a path or a ref."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def find(path: Path) -> Repository | None:
 
 def _line_of(file: Path) -> str:
     """Return the line that a file of a git directory holds: others may have put anything in its place."""
-    return os.fsdecode(tree.start_of(file, _LONGEST)).strip()
+    return os.fsdecode(tree.start_of(file, LONGEST)).strip()
 
 
 def _is_workspace(folder: Path) -> bool:
@@ -83,7 +80,7 @@ def _git_dir(folder: Path) -> Path | None:
     if entry.is_dir():
         return entry.resolve() if (entry / "HEAD").exists() else None
     with suppress(*tree.ABSENT, PermissionError):
-        pointer = tree.start_of(entry.resolve(), _LONGEST)
+        pointer = tree.start_of(entry.resolve(), LONGEST)
         if pointer.startswith(b"gitdir: "):
             found = (folder / os.fsdecode(pointer[8:].strip())).resolve()
             return found if (found / "HEAD").exists() else None

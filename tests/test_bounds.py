@@ -1,0 +1,40 @@
+"""What a child may take: seconds of processor, and not of a clock that a busy machine or a slow disk lets run on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_HEARD = """
+import subprocess, sys
+from workspaces.backends import bounds
+bounds.PATIENCE, seconds, script = float(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+it = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+print(bounds.attend(bounds.Child(it.pid, it.stdout, it.stderr, it.wait), seconds).excess or "heard")
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process used")
+
+
+def heard(script: str, seconds: float, patience: float = 3.0) -> str:
+    """Return what a child took too much of, in a program that is there for the child alone."""
+    command = [sys.executable, "-c", _HEARD, str(patience), str(seconds), script]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_time_that_passes_is_not_time_that_is_used() -> None:
+    assert heard("for part in 1 2 3 4; do sleep 0.3; done", seconds=0.5) == "heard"
+
+
+def test_what_is_used_comes_to_an_end() -> None:
+    assert heard("while :; do :; done", seconds=0.2) == "time"
+
+
+def test_what_its_children_use_is_used() -> None:
+    assert heard("(while :; do :; done) & (while :; do :; done) & wait", seconds=0.2) == "time"
+
+
+def test_waiting_for_what_never_comes_comes_to_an_end() -> None:
+    assert heard("sleep 1000", seconds=100.0, patience=0.3) == "time"
