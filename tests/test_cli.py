@@ -166,7 +166,7 @@ def test_run_works_in_the_workspace(shop: Repo) -> None:
     assert run(shop, "run", "fix", "--", "git", "status", "-sb").stdout.startswith("## HEAD")
     (folder / ".git").unlink()
     assert "not a git repository" in run(shop, "run", "fix", "--", "git", "status", status=128).stderr
-    assert "not found" in run(shop, "run", "fix", "--", "no-such-program", status=3).stderr
+    assert "was found" in run(shop, "run", "fix", "--", "no-such-program", status=3).stderr
 
 
 def test_names_from_files_cannot_steer_the_terminal(shop: Repo) -> None:
