@@ -25,11 +25,12 @@ HOMES = {
 }
 FLOORS = [
     {"model", "errors"},
-    {"backend", "config", "ledger", "locks", "naming", "trust", "wording"},
+    {"backend", "config", "ledger", "locks", "naming", "places", "trust", "wording"},
+    {"records"},
     {"store"},
     {"core"},
     {"containment"},
-    {"cloning", "comparison", "programs", "removal"},
+    {"adoption", "cloning", "comparison", "programs", "removal"},
     {"collection", "history", "merging", "overview", "requests"},
     {"doctor", "recovery"},
     {"project"},

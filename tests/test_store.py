@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -11,11 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support import Repo, clone
+from support import Repo, at, clone
 
 from workspaces import Project
-from workspaces.errors import BackendFailed, Busy
-from workspaces.store import SCHEMA_VERSION
+from workspaces.errors import BackendFailed, Busy, NoProject
+from workspaces.store import SCHEMA_VERSION, Store
 
 
 @pytest.fixture
@@ -250,3 +251,37 @@ def test_looking_goes_on_while_somebody_is_stopped_at_a_commit(worked: Project, 
         assert beside.compare(["below"]).workspaces[0].merge == "clean"
         with pytest.raises(Busy):
             beside.checkpoint("fix")
+
+
+def test_all_that_is_remembered_is_gone_and_git_still_knows_the_workspaces(worked: Project, repo: Repo) -> None:
+    fix = Repo(repo.path / ".workspaces" / "fix")
+    fix.write("new.txt", "new\n")
+    status = fix.status()
+    shutil.rmtree(file_of(repo).parent)
+    with pytest.raises(NoProject, match="not a project yet"):
+        Project.open(repo.path)
+    again = Project.initialize(repo.path, name="other")
+    assert {each.id: each.parent for each in again.status().workspaces if not each.is_main} == dict.fromkeys(
+        ("shop/below", "shop/fix", "shop/leased"), "shop/main"
+    )
+    assert fix.status() == status
+    (seen,) = again.compare(["below"]).workspaces
+    assert (seen.merge, seen.files_changed) == ("clean", 1)
+    assert again.merge("fix").status == "merged"
+    assert (repo.read("cart.py"), repo.read("new.txt")) == ("mine\n", "new\n")
+    again.delete(["fix", "below", "leased"], discard_unmerged=True)
+    again.restore("below")
+
+
+def test_a_workspace_that_nobody_remembers_is_taken_back_by_repair(worked: Project, repo: Repo) -> None:
+    for file in ("store.sqlite", "ledger.jsonl", "records/*"):
+        for each in file_of(repo).parent.glob(file):
+            each.unlink()
+    again = Project.initialize(repo.path)
+    assert [each.name for each in again.status(include_deleted=True).workspaces if each.state == "deleted"] == ["gone"]
+    assert at(again.restore("gone").workspace).read("gone.txt") == "gone\n"
+    Store(file_of(repo)).forget(again.find("fix").uid)
+    assert "remembered" in [finding.check for finding in again.doctor().findings if not finding.ok]
+    assert "took back shop/fix" in again.doctor(repair=True).summary
+    assert [finding for finding in again.doctor().findings if not finding.ok] == []
+    assert again.doctor(repair=True).repaired == ()

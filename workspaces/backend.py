@@ -209,6 +209,11 @@ class Backend(Protocol):
         """Put right what is wrong around a workspace's files, and return what was done. Raises `WorkspaceGone` when its files are not there."""
         ...
 
+    def remains(self) -> Sequence[Workspace]:
+        """Return the workspaces that lie here whole, in place or in the trash (`deleted`), as far as that alone tells: they are remembered again
+        when all else that told of them was lost."""
+        ...
+
     def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
         """Clear away what dead calls left that none of the `known` workspaces explains, losing nobody's work, and return what was done."""
         ...

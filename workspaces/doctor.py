@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from workspaces import config, programs
+from workspaces.adoption import adopt, forgotten
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument, WorkspaceGone, WorkspacesError
 from workspaces.model import Diagnosis, Finding, Workspace
@@ -22,7 +23,7 @@ def doctor(core: Core, repair: bool = False, quick: bool = False) -> Diagnosis:
     """Look whether everything remembered is whole, and say what to do about what is not. Without `repair` nothing is changed; `quick` leaves
     out what reads the whole repository."""
     repaired = tuple(_repaired(core)) if repair else ()
-    findings = [_store(core), _journal(core), _at_rest(core), _settings(core), programs.look(core), *_found(core, quick)]
+    findings = [_store(core), _journal(core), _at_rest(core), _forgotten(core), _settings(core), programs.look(core), *_found(core, quick)]
     wrong = [finding for finding in findings if not finding.ok]
     said = (
         f"{counted(len(wrong), 'problem')} of {counted(len(findings), 'check')}."
@@ -43,6 +44,16 @@ def _store(core: Core) -> Finding:
         ok=not wrong,
         message=f"{core.store.file}: {'; '.join(wrong) or 'whole, and as its ledger says'}",
         repair="workspaces doctor --repair makes it again." if wrong else "",
+    )
+
+
+def _forgotten(core: Core) -> Finding:
+    lost = listed(each.id for each in forgotten(core))
+    return Finding(
+        check="remembered",
+        ok=not lost,
+        message=f"whole on disk, and nobody remembers it: {lost}" if lost else "every workspace that is on disk is remembered",
+        repair="workspaces doctor --repair takes it back." if lost else "",
     )
 
 
@@ -89,6 +100,7 @@ def _repaired(core: Core) -> Iterator[str]:
     if core.store.flaws():
         yield core.store.repair()
     core.recover(core)
+    yield from adopt(core)
     for workspace in _unsettled(core):
         yield from _attempted(core, workspace, _settled)
     for workspace in core.live():

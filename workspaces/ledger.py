@@ -66,7 +66,7 @@ class Ledger:
         except FileNotFoundError:
             return 0
         if not stat.S_ISREG(found.st_mode):  # reading a pipe never ends
-            raise BackendFailed(f"{self.file} is no file.", "Move it away; workspaces doctor --repair makes it again from the store.")
+            raise BackendFailed(f"{self.file} is no file.", "workspaces doctor --repair sets it aside and makes it again from the store.")
         return found.st_size
 
     @property

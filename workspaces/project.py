@@ -12,8 +12,22 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from workspaces import (
+    adoption,
+    cloning,
+    collection,
+    comparison,
+    config,
+    doctor,
+    history,
+    merging,
+    overview,
+    programs,
+    recovery,
+    removal,
+    requests,
+)
 from workspaces import backend as backends
-from workspaces import cloning, collection, comparison, config, doctor, history, merging, overview, programs, recovery, removal, requests
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours
@@ -70,10 +84,14 @@ class Project:
         _refuse_second_kind(found, path)
         found.initialize()
         store = Store(found.home / "store.sqlite")
-        row = _known(store, found) or store.add_project(project_name(name or found.root.name), str(found.root), found.name)
-        project = cls(row, found, actor, trust=trust)
+        known = _known(store, found)
+        lost = () if known else found.remains()
+        named = lost[0].project if lost else project_name(name or found.root.name)
+        project = cls(known or store.add_project(named, str(found.root), found.name), found, actor, trust=trust)
         project._remember_main(store)
         recovery.recover(project._core)
+        if lost:
+            list(adoption.adopt(project._core))
         return project
 
     @classmethod

@@ -1,5 +1,5 @@
 """What is remembered: projects, workspaces, merges, restore points, requests and the log of operations, in one SQLite file on which every process
-agrees, and beside it a ledger from which that file can be made again.
+agrees, and beside it a ledger from which that file can be made again; and what is known of each workspace once more, for when both are lost.
 
 Every write is one transaction, written to the ledger first and then committed with `synchronous=EXTRA` (FULL does not sync the folder in which a
 rollback journal was, and it could come back); none is ever open across a git call. A row of `workspaces` claims
@@ -8,17 +8,20 @@ its name: two processes that want the same one meet at the unique index, and the
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from workspaces.errors import BackendFailed, Busy, Exists, NoSpace, NotAllowed, translated
-from workspaces.ledger import Entry, Ledger, Row
+from workspaces.ledger import Entry, Ledger, Line, Row
 from workspaces.locks import PATIENCE, Locks
-from workspaces.model import Operation, RestorePoint, Workspace, now
+from workspaces.model import MAIN, Operation, RestorePoint, Workspace, now
+from workspaces.places import misplaced, refuse, set_aside
+from workspaces.records import Records
 
 SCHEMA_VERSION = 2
 _SCHEMA = """
@@ -57,6 +60,8 @@ _SELECT = (
 )
 _GLANCE = 2.0
 """Seconds that reading waits for whoever commits."""
+_POINTS = 50
+"""Restore points that a workspace's own record tells of, the newest: it is written anew each time."""
 _LONG = 8 << 20
 """Bytes from which on the ledger is shortened to what it comes to."""
 
@@ -126,12 +131,16 @@ class Store:
     def __init__(self, file: Path, durable: bool = True, patience: float = PATIENCE) -> None:
         self.file, self.durable, self.patience = file, durable, patience
         self.ledger = Ledger(file.with_name("ledger.jsonl"), durable)
+        self.records = Records(file.with_name("records"))
         self._turns = Locks(file.with_name("locks"), patience)
 
     @property
     def exists(self) -> bool:
         """Whether anything was ever remembered here."""
-        return self.file.exists() or not self.ledger.is_empty
+        return os.path.lexists(self.file) or not self.ledger.is_empty or self.records.exist
+
+    def _misplaced(self) -> list[tuple[Path, str]]:
+        return list(misplaced((self.file, self.ledger.file), (self._turns.folder, self.records.folder)))
 
     # -- projects
 
@@ -362,13 +371,17 @@ class Store:
 
     def repair(self) -> str:
         """Let the file and its ledger say the same again, and return what was done. A whole file has the last word, unless it is an older copy."""
+        aside = [f"set {place.name} aside as {set_aside(place).name}" for place, _ in self._misplaced()]
+        return "; ".join([*aside, *([self._agree()] if not aside or self.flaws() else [])])
+
+    def _agree(self) -> str:
         if self._is_sound():
             with self._turn(), self._opened() as db:
                 self.ledger.rewrite(_revision(db), list(_rows(db)))
             return f"made {self.ledger.file.name} again from {self.file.name}"
-        whole = self.ledger.is_whole
+        whole, lost = self.ledger.is_whole, self.ledger.is_empty
         aside = self._rebuild()
-        which = "its ledger" if whole else "those lines of its ledger that can be read"
+        which = "what is kept of each workspace" if lost else "its ledger" if whole else "those lines of its ledger that can be read"
         return f"made {self.file.name} again from {which}" + (f"; what was there is {aside.name}" if aside else "")
 
     def _is_sound(self) -> bool:
@@ -383,14 +396,12 @@ class Store:
     def _rebuild(self) -> Path | None:
         """Make the file again from its ledger. What was there is set aside, and returned."""
         with self._turn():
-            if self.ledger.is_empty:
+            if self.ledger.is_empty and not self.records.exist:
                 raise BackendFailed(
                     f"{self.ledger.file} is not there, so {self.file.name} cannot be made again. Nothing was changed.",
                     "Put back a copy of one of the two.",
                 )
-            aside = self.file.with_name(f"store-{now():%Y%m%dT%H%M%S}.damaged") if self.file.exists() else None
-            if aside:
-                self.file.rename(aside)
+            aside = set_aside(self.file) if self.file.exists() else None
             self.file.with_name(f"{self.file.name}-journal").unlink(missing_ok=True)
             with self._opened() as db:
                 self._make_current(db)
@@ -406,6 +417,7 @@ class Store:
 
     @contextmanager
     def _turn(self) -> Generator[None]:
+        refuse(self._misplaced())
         with self._turns.change("store"):
             yield
 
@@ -428,6 +440,8 @@ class Store:
     def _note(self, page: _Page) -> None:
         """Write a transaction to the ledger; all that is remembered, when the ledger was lost."""
         page.db.execute("UPDATE meta SET revision = revision + 1")
+        for uid in _uids(page) if self.records.exist else _all_uids(page.db):
+            self.records.write(uid, _revision(page.db), list(_known_of(page.db, uid)))
         self.ledger.append(_revision(page.db), list(_rows(page.db)) if self.ledger.is_empty else page.entries)
 
     @contextmanager
@@ -456,6 +470,7 @@ class Store:
 
     @contextmanager
     def _opened(self, writes: bool = True) -> Generator[sqlite3.Connection]:
+        refuse(misplaced([self.file]))
         try:
             db = sqlite3.connect(self.file, timeout=self.patience, isolation_level=None)
         except sqlite3.Error as error:
@@ -508,7 +523,7 @@ class Store:
                 _apply(db, entry)
             if not version:
                 self._replay(db)
-            elif self.ledger.is_empty:
+            if self.ledger.is_empty and (version or _revision(db)):
                 self.ledger.append(_revision(db), list(_rows(db)))
         except BaseException:
             db.execute("ROLLBACK")
@@ -516,14 +531,57 @@ class Store:
         db.execute("COMMIT")
 
     def _replay(self, db: sqlite3.Connection, last: int | None = None) -> None:
-        """Do again what the ledger says, up to the `last` revision. What a newer version wrote and this one has no place for is left out."""
+        """Do again what the ledger says, up to the `last` revision; where it was lost, what is known of each workspace."""
+        if self.ledger.is_empty:
+            _gather(db, self.records.read())
         for line in self.ledger.read():
-            if last is not None and line.revision > last:
-                return
-            for entry in line.entries:
-                if (columns := _columns(db, entry.table)) and entry.row.keys() & columns:
-                    _apply(db, replace(entry, row={name: value for name, value in entry.row.items() if name in columns}))
-            db.execute("UPDATE meta SET revision = ?", (line.revision,))
+            if last is None or line.revision <= last:
+                _redo(db, line)
+
+
+def _redo(db: sqlite3.Connection, line: Line) -> None:
+    """Do again what a line says. What a newer version wrote and this one has no place for is left out."""
+    for entry in line.entries:
+        if (columns := _columns(db, entry.table)) and entry.row.keys() & columns:
+            _apply(db, replace(entry, row={name: value for name, value in entry.row.items() if name in columns}))
+    db.execute("UPDATE meta SET revision = ?", (line.revision,))
+
+
+def _gather(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
+    """Take over what is known of each workspace. Two that claim the same name cannot be: the one that was written later is left out."""
+    for line in lines:
+        with suppress(sqlite3.IntegrityError):
+            _redo(db, line)
+
+
+def _uids(page: _Page) -> set[str]:
+    """Return the workspaces of which a transaction says something."""
+    columns = {"workspaces": ("uid",), "leases": ("workspace",), "restore_points": ("workspace",), "merges": ("source", "target")}
+    named = {str(entry.row[name]) for entry in page.entries for name in columns.get(entry.table, ()) if name in entry.row}
+    ended = [entry.row["id"] for entry in page.entries if entry.table == "operations" and entry.row["state"] != "started"]
+    for number in ended:
+        named.update(*(map(str, row) for row in page.db.execute("SELECT source, target FROM merges WHERE operation = ?", (number,))))
+    return named
+
+
+def _all_uids(db: sqlite3.Connection) -> set[str]:
+    return {str(row[0]) for row in db.execute("SELECT uid FROM workspaces")}
+
+
+def _known_of(db: sqlite3.Connection, uid: str) -> Iterable[Entry]:
+    """Return what is remembered of one workspace: its row, its project's, its lease, its merges (of main, those are the others') and its last
+    restore points, and the operations by which these came. Nothing when it was forgotten."""
+    found = db.execute("SELECT project, name FROM workspaces WHERE uid = ?", (uid,)).fetchone()
+    if found is None:
+        return
+    merges = _selected(db, "merges", "WHERE source = ? OR target = ?", uid, uid) if found[1] != MAIN else []
+    points = _selected(db, "restore_points", "WHERE workspace = ? ORDER BY number DESC LIMIT ?", uid, _POINTS)
+    yield from _selected(db, "projects", "WHERE name = ?", str(found[0]))
+    yield from _selected(db, "workspaces", "WHERE uid = ?", uid)
+    yield from _selected(db, "leases", "WHERE workspace = ?", uid)
+    for number in sorted({int(each.row["operation"]) for each in (*merges, *points)}):
+        yield from _selected(db, "operations", "WHERE id = ?", number)
+    yield from (*merges, *reversed(points))
 
 
 def _revision(db: sqlite3.Connection) -> int:
@@ -551,9 +609,13 @@ def _rows(db: sqlite3.Connection) -> Iterable[Entry]:
     """Return all that is remembered, in the order in which it came."""
     there = {str(row[0]) for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table in (table for table in _KEYS if table in there):
-        cursor = db.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - a name of ours
-        names = [str(column[0]) for column in cursor.description]
-        yield from (Entry(table, dict(zip(names, row, strict=True))) for row in cursor)
+        yield from _selected(db, table, "ORDER BY rowid")
+
+
+def _selected(db: sqlite3.Connection, table: str, which: str, *values: str | int) -> list[Entry]:
+    cursor = db.execute(f"SELECT * FROM {table} {which}", values)  # noqa: S608 - names of ours
+    names = [str(column[0]) for column in cursor.description]
+    return [Entry(table, dict(zip(names, row, strict=True))) for row in cursor]
 
 
 def _row(workspace: Workspace, phase: str) -> Row:

@@ -496,6 +496,10 @@ class DirectoryBackend:
         located(workspace)
         return []
 
+    def remains(self) -> Sequence[Workspace]:
+        """See `Backend.remains`. A folder alone does not say what it was copied from."""
+        return ()
+
     def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
         with as_ours():
             left = self._half_made(known)

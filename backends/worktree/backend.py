@@ -33,7 +33,7 @@ from ..diff import changes, patch, steps
 from ..git import OFF, Git
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
-from . import care, checkout, packs, registration, repository, snapshot, trash
+from . import care, checkout, packs, registration, remains, repository, snapshot, trash
 
 
 class WorktreeBackend:
@@ -370,6 +370,10 @@ class WorktreeBackend:
         with as_ours():
             located(workspace)
             return [] if workspace.is_main else [*care.mend(self._repository, self._git, workspace, self.load(workspace.origin))]
+
+    def remains(self) -> Sequence[Workspace]:
+        with as_ours():
+            return [*remains.remains(self._repository, self.isolation)]
 
     def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
         with as_ours():

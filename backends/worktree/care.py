@@ -14,11 +14,11 @@ from workspaces.model import Finding, Snapshot, Workspace
 from workspaces.model import path_text as shown
 
 from .. import tree
-from ..git import LONGEST, Git
+from ..git import Git
 from ..gitlocks import described
 from ..place import WORKSPACES, located
 from . import registration
-from .repository import Repository
+from .repository import Repository, text_of
 
 _GIT_NEEDED = (2, 39)
 _DEAD = 3600.0
@@ -74,17 +74,10 @@ def _one(repository: Repository, workspace: Workspace) -> Finding:
 def _misdirected(location: Path, admin: Path) -> str:
     """Return which of the files by which a worktree and its git directory name each other is wrong, or nothing."""
     pointer = location / ".git"
-    if pointer.is_symlink() or _text(pointer) != f"gitdir: {admin}":
+    if pointer.is_symlink() or text_of(pointer) != f"gitdir: {admin}":
         return f"{pointer} does not point to its git directory"
-    wrong = [name for name, text in registration.notes(location).items() if name != "HEAD" and _text(admin / name) != text]
+    wrong = [name for name, text in registration.notes(location).items() if name != "HEAD" and text_of(admin / name) != text]
     return f"{admin / wrong[0]} is not as it was made" if wrong else ""
-
-
-def _text(file: Path) -> str:
-    try:
-        return os.fsdecode(tree.start_of(file, LONGEST)).strip()
-    except OSError:
-        return ""
 
 
 def _snapshots(git: Git, workspaces: Sequence[Workspace]) -> Finding:
@@ -160,12 +153,12 @@ def _registrations(repository: Repository, known: Sequence[Workspace]) -> list[P
     """Return the git directories of workspaces that are not remembered, and whose folders are gone."""
     names = {f"{workspace.name}-{workspace.uid}" for workspace in known}
     made = [admin for admin in (repository.common_dir / "worktrees").glob("*") if admin.name not in names and _is_ours(repository, admin)]
-    return [admin for admin in made if _text(admin / "locked") == registration.REASON and not Path(_text(admin / "gitdir")).exists()]
+    return [admin for admin in made if text_of(admin / "locked") == registration.REASON and not Path(text_of(admin / "gitdir")).exists()]
 
 
 def _is_ours(repository: Repository, admin: Path) -> bool:
     """Return whether a git directory was made for this checkout: others may share the repository, and have workspaces of their own."""
-    return _text(admin / "gitdir").startswith(f"{repository.root / WORKSPACES}/")
+    return text_of(admin / "gitdir").startswith(f"{repository.root / WORKSPACES}/")
 
 
 def _unknown_folders(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
@@ -198,7 +191,7 @@ def mend(repository: Repository, git: Git, workspace: Workspace, origin: Snapsho
         registration.register_again(repository, workspace, origin, git)
         yield f"registered {workspace.id} with git again; commits made in it before are found by git fsck --lost-found"
     for name, text in registration.notes(location).items():
-        if name != "HEAD" and _text(admin / name) != text:
+        if name != "HEAD" and text_of(admin / name) != text:
             (admin / name).write_text(text + "\n")
             yield f"mended {admin / name}"
     for lock in admin.glob("*.lock"):
@@ -207,7 +200,7 @@ def mend(repository: Repository, git: Git, workspace: Workspace, origin: Snapsho
                 lock.unlink()
                 yield f"removed {lock}, which is old"
     pointer = location / ".git"
-    if pointer.is_symlink() or _text(pointer) != f"gitdir: {admin}":
+    if pointer.is_symlink() or text_of(pointer) != f"gitdir: {admin}":
         if pointer.is_dir() and not pointer.is_symlink():
             raise BackendFailed(f"{pointer} is a folder: a repository of its own lies in {workspace.id}.", "Move it away by hand.")
         registration.point(location, admin)

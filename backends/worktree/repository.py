@@ -69,6 +69,14 @@ def _line_of(file: Path) -> str:
     return os.fsdecode(tree.start_of(file, LONGEST)).strip()
 
 
+def text_of(file: Path) -> str:
+    """Return the line that a file of a git directory holds; of one that cannot be read, nothing."""
+    try:
+        return _line_of(file)
+    except OSError:
+        return ""
+
+
 def _is_workspace(folder: Path) -> bool:
     """Return whether a folder is one of our workspaces, by where it lies and not by what it contains."""
     above = folder.parent

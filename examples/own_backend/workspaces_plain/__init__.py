@@ -387,6 +387,10 @@ class PlainBackend:
         _folder(workspace)
         return ()
 
+    def remains(self) -> Sequence[Workspace]:
+        """See `Backend.remains`. A folder alone does not say what it was copied from."""
+        return ()
+
     def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
         return ()
 
