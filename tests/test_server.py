@@ -450,17 +450,19 @@ def test_only_loopback_is_served(repo: Repo, address: str, said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
+}
+
+
 async def test_stdio_carries_only_the_protocol(repo: Repo) -> None:
     command = StdioServerParameters(command=str(Path(WORKSPACES).with_name("mcp-workspaces")), cwd=repo.path, env=dict(os.environ))
     async with Client(command) as client:
         assert (await data(client, "clone", name="fix"))["workspaces"][0]["id"] == "shop/fix"
-    hello = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
-    }
-    lines = [hello, {"jsonrpc": "2.0", "method": "notifications/initialized"}, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}]
+    lines = [HELLO, {"jsonrpc": "2.0", "method": "notifications/initialized"}, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}]
     with subprocess.Popen([WORKSPACES, "serve"], cwd=repo.path, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
         assert process.stdin and process.stdout and process.stderr
         process.stdin.write("".join(json.dumps(line) + "\n" for line in lines))
@@ -475,3 +477,38 @@ async def test_the_project_is_what_the_environment_names(repo: Repo, tmp_path: P
     command = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd="/", env={**os.environ, variable: str(repo.path)})
     async with Client(command) as client:
         assert (await data(client, "status"))["workspaces"][0]["location"] == str(repo.path)
+
+
+HALVES = ["fix\ud800", "\udfff fix", "\ud83dA"]
+WHOLE = ["\U0001f600 fine", r"a path \ud800 in words"]
+
+
+def cloning(number: int, task: str) -> dict[str, object]:
+    params = {"name": "clone", "arguments": {"task": task, "name": f"made-{number}"}}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+
+
+def told_of(answer: str) -> str:
+    """Return the code of the error that an answer is, or nothing."""
+    return str(json.loads(answer)["result"]["structuredContent"].get("error", {}).get("code", ""))
+
+
+def test_half_a_character_is_refused_on_stdio(repo: Repo) -> None:
+    lines = [HELLO, *(cloning(number, task) for number, task in enumerate([*HALVES, *WHOLE], 2))]
+    answers: list[str] = []
+    with subprocess.Popen([WORKSPACES, "serve"], cwd=repo.path, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdin and process.stdout
+        for line in lines:
+            process.stdin.write(json.dumps(line) + "\n")
+            process.stdin.flush()
+            answers.append(process.stdout.readline())
+        process.stdin.close()
+    assert [told_of(answer) for answer in answers[1:]] == ["invalid_argument"] * len(HALVES) + [""] * len(WHOLE)
+
+
+def test_half_a_character_is_refused_over_http(repo: Repo) -> None:
+    with serving(repo) as url:
+        session = {"Mcp-Session-Id": _post(url, HELLO, {})[1]["mcp-session-id"], "MCP-Protocol-Version": "2025-06-18"}
+        said = [_post(url, cloning(number, task), session)[2] for number, task in enumerate([*HALVES, *WHOLE], 2)]
+    answers = [next(line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: {")) for text in said]
+    assert [told_of(answer) for answer in answers] == ["invalid_argument"] * len(HALVES) + [""] * len(WHOLE)

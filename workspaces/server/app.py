@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, Tool
 from pydantic import JsonValue, ValidationError
@@ -25,6 +26,7 @@ from workspaces.server import transports
 from workspaces.server.calls import refused
 from workspaces.server.desk import Desk
 from workspaces.server.tools import Tools
+from workspaces.server.wire import Mending, holds_half
 from workspaces.trust import place
 
 INSTRUCTIONS = """\
@@ -70,6 +72,10 @@ class Server(MCPServer[object]):
             tool.model_copy(update={"input_schema": _terse(tool.input_schema), "output_schema": _or_error(_terse(tool.output_schema))})
             for tool in await super().list_tools()
         ]
+
+    async def run_stdio_async(self) -> None:
+        async with stdio_server() as (reading, writing):
+            await self._lowlevel_server.run(Mending(reading), writing, self._lowlevel_server.create_initialization_options())
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[object, Any] | None = None
@@ -120,12 +126,8 @@ def _is_named(value: JsonValue, key: str) -> TypeGuard[dict[str, JsonValue]]:
 
 
 def _refuse_unknown(tool: str, arguments: dict[str, Any], known: Sequence[str]) -> None:
-    try:
-        json.dumps(arguments, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InvalidArgument(
-            f"{tool}: an argument holds half of a character (a lone surrogate). Nothing was done.", "Send valid Unicode."
-        ) from None
+    if holds_half(json.dumps(arguments, ensure_ascii=False)):
+        raise InvalidArgument(f"{tool}: an argument holds half of a character (a lone surrogate). Nothing was done.", "Send valid Unicode.")
     for argument in arguments:
         if argument not in known:
             raise InvalidArgument(

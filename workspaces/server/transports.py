@@ -14,6 +14,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
 from workspaces.errors import InvalidArgument, NotAllowed
+from workspaces.server.wire import MendingBodies
 
 _GRACE = 5
 
@@ -44,7 +45,7 @@ async def http(server: MCPServer[object], address: str) -> None:
         names = [f"{name}:{bound}" for name in ("127.0.0.1", "localhost", "[::1]")]
         security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
         app = server.streamable_http_app(transport_security=security, host=host)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, lifespan="on")
+        config = uvicorn.Config(MendingBodies(app), log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, lifespan="on")
         shown = f"[{host}]" if ":" in host else host
         print(f"Serving on http://{shown}:{bound}/mcp", file=sys.stderr, flush=True)  # noqa: T201 - stderr is this program's narration
         await uvicorn.Server(config).serve(sockets=[listener])
