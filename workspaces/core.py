@@ -31,7 +31,6 @@ _ATTEMPTS = 20
 _PAUSE = 0.25
 _GLANCE = 2.0
 """Seconds that a call which only looks waits for whoever is at work."""
-_GONE = ("deleted", "deleting", "restoring")
 
 
 class Freeze(Protocol):
@@ -138,35 +137,27 @@ class Core:
 
     def parent(self, workspace: Workspace) -> Workspace:
         """Return the workspace that this one was cloned from; where that was deleted, the nearest one above it that is there."""
-        parents = self._parents()
-        above = next((each for each in islice(_upwards(parents, workspace), 1, None) if each.state != "deleted"), None)
+        above = next((each for each in islice(self._upwards(workspace), 1, None) if each.state != "deleted"), None)
         return self._as_it_is(above) if above else self.main()
 
     def is_child(self, workspace: Workspace, parent: Workspace) -> bool:
         """Return whether a workspace was made from just that one, and not from another that had its name before."""
-        found = self._parents().get(workspace.uid)
-        return found is not None and found.uid == parent.uid
+        above = self.store.above(workspace)
+        return above is not None and above.uid == parent.uid
 
     def children(self, workspace: Workspace) -> list[Workspace]:
-        parents = self._parents()
-        return [child for child in self.live() if child.uid in parents and parents[child.uid].uid == workspace.uid]
+        return [child for child in self.live() if child.parent == workspace.id and self.is_child(child, workspace)]
 
-    def depths(self) -> dict[str, int]:
-        """Return how many steps each workspace is from `main`, by id."""
-        parents = self._parents()
-        return {each.id: sum(1 for _ in _upwards(parents, each)) for each in self.live()}
+    def depth(self, workspace: Workspace) -> int:
+        """Return how many steps a workspace is from `main`."""
+        return sum(1 for _ in self._upwards(workspace))
 
-    def _parents(self) -> dict[str, Workspace]:
-        """Return the parent of each workspace by uid, there or restorable: of those that had its name one after the other, the one that is
-        there, or was last, of those that were made before the clone."""
-        before: dict[str, Workspace] = {}
-        found: dict[str, Workspace] = {}
-        for each in self.store.workspaces(self.row.name, ("live", *_GONE)):
-            if each.parent in before:
-                found[each.uid] = before[each.parent]
-            if each.id not in before or before[each.id].state == "deleted":
-                before[each.id] = each
-        return found
+    def _upwards(self, workspace: Workspace) -> Iterator[Workspace]:
+        """Yield a workspace and what it descends from, as far as that is there or restorable."""
+        here: Workspace | None = workspace
+        while here is not None:
+            yield here
+            here = self.store.above(here)
 
     # -- locks
 
@@ -227,7 +218,7 @@ class Core:
 
         A clone moves none: it holds no workspace that anybody could name before it is whole.
         """
-        started = self.store.operations(self.row.name, limit=10**6, state="started")
+        started = self.store.started(self.row.name)
         return any(each.moves in ids for each in started if each.verb != "clone" and each.call != self.call)
 
     # -- descent
@@ -238,7 +229,8 @@ class Core:
         if workspace.is_main:
             return []
         rows = self.store.merges(workspace.uid)
-        near = {self.parent(workspace).uid, *(uid for uid, parent in self._parents().items() if parent.uid == workspace.uid)}
+        others = {row.source: self.store.workspace(row.source) for row in rows}
+        near = {self.parent(workspace).uid, *(uid for uid, each in others.items() if each is not None and self.is_child(each, workspace))}
         own = [row.snapshot for row in rows if row.source == workspace.uid or (row.source in near and self._stands(row, workspace))]
         return list(dict.fromkeys([workspace.origin, *own]))
 
@@ -298,9 +290,8 @@ class Core:
 
     def _chain(self, workspace: Workspace, other: Workspace) -> list[Workspace]:
         """Return the workspace and its ancestors below the first that is also `other` or an ancestor of it."""
-        parents = self._parents()
-        above = {each.uid for each in _upwards(parents, other)}
-        return list(takewhile(lambda each: each.uid not in above, _upwards(parents, workspace)))
+        above = {each.uid for each in self._upwards(other)}
+        return list(takewhile(lambda each: each.uid not in above, self._upwards(workspace)))
 
     def _stands(self, row: MergeRow, holder: Workspace) -> bool:
         """Return whether the holder still has the merge: one that it received may have been reset away."""
@@ -397,13 +388,6 @@ def _before(operation: Operation) -> Snapshot | None:
 
 def _is_same_place(name: str, location: str) -> bool:
     return name == location or os.path.realpath(name) == location
-
-
-def _upwards(parents: Mapping[str, Workspace], workspace: Workspace) -> Iterator[Workspace]:
-    here: Workspace | None = workspace
-    while here is not None:
-        yield here
-        here = parents.get(here.uid)
 
 
 def new_uid() -> str:

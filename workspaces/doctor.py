@@ -66,7 +66,7 @@ def _settings(core: Core) -> Finding:
 
 
 def _journal(core: Core) -> Finding:
-    open_ones = core.store.operations(core.row.name, state="started")
+    open_ones = core.store.started(core.row.name)
     names = listed(f"{each.verb} of {', '.join(each.workspaces)}" for each in open_ones)
     return Finding(
         check="journal",
@@ -88,7 +88,7 @@ def _at_rest(core: Core) -> Finding:
 
 def _unsettled(core: Core) -> list[Workspace]:
     """Return the workspaces that are between two states, without an operation that would bring them to one."""
-    open_ones = {name for each in core.store.operations(core.row.name, limit=10**6, state="started") for name in each.workspaces}
+    open_ones = {name for each in core.store.started(core.row.name) for name in each.workspaces}
     return [each for each in core.store.workspaces(core.row.name, _MOVING) if each.id not in open_ones]
 
 

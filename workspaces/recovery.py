@@ -36,7 +36,7 @@ def recover(core: Core) -> None:
 
 
 def _unfinished(core: Core) -> list[Operation]:
-    return core.store.operations(core.row.name, limit=10**6, state="started")
+    return core.store.started(core.row.name)
 
 
 def _held(core: Core, operation: Operation) -> AbstractContextManager[None]:

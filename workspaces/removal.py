@@ -76,8 +76,7 @@ def _resolved(core: Core, names: Sequence[str], deleted: Sequence[str]) -> tuple
             raise Protected("main is the project itself and cannot be deleted. Nothing was deleted.", "Delete clones by their names.")
         wanted[workspace.id] = workspace
     # Clones before what they were cloned from, so that one call can name both.
-    depths = core.depths()
-    return sorted(wanted.values(), key=lambda each: -depths[each.id]), gone
+    return sorted(wanted.values(), key=core.depth, reverse=True), gone
 
 
 def _with_children(core: Core, workspace: Workspace, children: Children) -> list[Workspace]:

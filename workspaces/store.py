@@ -58,6 +58,10 @@ _SELECT = (
     "SELECT uid, origin, record, COALESCE(seconds, 0), COALESCE(until, ''), COALESCE(holder, '')"
     " FROM workspaces w LEFT JOIN leases ON leases.workspace = w.uid"
 )
+_ABOVE = _SELECT + (  # noqa: S608 - words of ours
+    " WHERE project = ? AND name = ? AND phase <> 'creating'"
+    " AND w.rowid < COALESCE((SELECT rowid FROM workspaces WHERE uid = ?), 1 << 62) ORDER BY phase = 'deleted', w.rowid DESC LIMIT 1"
+)
 _GLANCE = 2.0
 """Seconds that reading waits for whoever commits."""
 _POINTS = 50
@@ -230,6 +234,13 @@ class Store:
             row = db.execute(f"{_SELECT} WHERE uid = ?", (uid,)).fetchone()
         return None if row is None else _workspace(*map(str, row))
 
+    def above(self, workspace: Workspace) -> Workspace | None:
+        """Return what a workspace was made from, there or restorable: of those that had the name one after the other, and were made before it,
+        the one that is there, or was last."""
+        with self._read() as db:
+            row = db.execute(_ABOVE, (workspace.project, workspace.parent.removeprefix(f"{workspace.project}/"), workspace.uid)).fetchone()
+        return None if row is None else _workspace(*map(str, row))
+
     def lease(self, uid: str, seconds: int, until: datetime, holder: str) -> None:
         """Let a workspace be leased until a moment; with no seconds, for ever. What else is known of it stays as it is."""
         with self._write() as page:
@@ -297,22 +308,25 @@ class Store:
                 )
         return operation
 
-    def operations(self, project: str, limit: int = 50, state: str = "") -> list[Operation]:
+    def operations(self, project: str, limit: int = 50) -> list[Operation]:
         """Return the project's operations, newest first."""
-        with self._read() as db:
-            rows = db.execute(
-                "SELECT id, state, record FROM operations WHERE project = ? AND (? = '' OR state = ?) ORDER BY id DESC LIMIT ?",
-                (project, state, state, limit),
-            ).fetchall()
-        return [_operation(int(number), str(kind), str(record)) for number, kind, record in rows]
+        return self._operations("project = ?", project, limit=limit)
+
+    def started(self, project: str) -> list[Operation]:
+        """Return the project's operations that were not ended yet, newest first: by the index of these, however many others there are."""
+        return self._operations("state = 'started' AND project = ?", project)
 
     def operations_of(self, project: str, call: str) -> list[Operation]:
         """Return all that one call did, newest first."""
+        return self._operations("call = ? AND project = ?", call, project)
+
+    def _operations(self, which: str, *values: str, limit: int = -1) -> list[Operation]:
         with self._read() as db:
             rows = db.execute(
-                "SELECT id, state, record FROM operations WHERE project = ? AND call = ? ORDER BY id DESC", (project, call)
+                f"SELECT id, state, record FROM operations WHERE {which} ORDER BY id DESC LIMIT ?",  # noqa: S608 - words of ours
+                (*values, limit),
             ).fetchall()
-        return [_operation(int(number), str(kind), str(record)) for number, kind, record in rows]
+        return [_operation(int(number), str(state), str(record)) for number, state, record in rows]
 
     # -- requests
 

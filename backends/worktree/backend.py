@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from workspaces.errors import InvalidArgument, Limit, NoProject, WorkspaceGone, as_ours
+from workspaces.errors import InvalidArgument, Limit, NoProject, WorkspaceGone, WorkspacesError, as_ours
 from workspaces.model import (
     Capabilities,
     ConflictKind,
@@ -66,7 +66,9 @@ class WorktreeBackend:
         scratch.mkdir(parents=True, exist_ok=True)
         ignore_workspaces(self.root / WORKSPACES)
         views.clear(scratch)
-        packs.forget_stale(self._repository.common_dir / "objects" / "pack")
+        packs.forget_stale(self._shelf.packs)
+        with suppress(WorkspacesError, OSError):  # nothing depends on it
+            packs.tidy(self._repository.git(), self._shelf, scratch)
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -121,12 +123,17 @@ class WorktreeBackend:
         if self._view is None:
             yield
             return
-        kept = packs.bring_in(self._git, self._view / "objects", self._repository.common_dir / "objects" / "pack")
-        try:
-            yield
-        finally:
-            for file in kept:
-                file.unlink(missing_ok=True)
+        with self._shelf.held():
+            kept = packs.bring_in(self._git, self._view / "objects", self._shelf)
+            try:
+                yield
+            finally:
+                for file in kept:
+                    file.unlink(missing_ok=True)
+
+    @property
+    def _shelf(self) -> packs.Shelf:
+        return packs.Shelf(self._repository.common_dir / "objects" / "pack", self.home / "packs")
 
     def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
         refs = {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {})

@@ -1,15 +1,19 @@
-"""Bringing objects that were made aside into a repository, so that no prune can take them before something refers to them."""
+"""Bringing objects that were made aside into a repository, so that no prune can take them before something refers to them; and making one pack
+of many that came so, for each makes every git that looks for an object slower."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workspaces.errors import Busy
 
-from .. import tree
+from .. import tree, views
 from ..git import Git, refusal
 
 NOTE = "workspaces: being referred to\n"
@@ -19,7 +23,50 @@ MADE = "made"
 _STALE = 3600.0
 
 
-def bring_in(git: Git, source: Path, target: Path) -> list[Path]:
+MANY = 24
+"""Packs of ours from which on they are made one."""
+_LARGE = 4 << 20
+"""Bytes from which on a pack is not packed again: so the work stays small however long a project lives."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The packs of a repository, and in `marks` the names of those that we brought: no other is ever touched."""
+
+    packs: Path
+    marks: Path
+
+    @contextmanager
+    def held(self, alone: bool = False) -> Generator[bool]:
+        """Keep packs of ours from being made one until the block ends. `alone` keeps everybody off: false, at once, while somebody is there."""
+        self.marks.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.marks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            yield True
+        except BlockingIOError:
+            yield False
+        finally:
+            os.close(descriptor)
+
+    def small(self) -> list[Path]:
+        """Return our packs that are worth being made one. The marks of others go, and what a kill left without its index: nothing sees that.
+
+        The caller holds the shelf alone.
+        """
+        found: list[Path] = []
+        for mark in self.marks.iterdir():
+            pack = self.packs / f"{mark.name}.pack"
+            if not pack.with_suffix(".idx").exists():
+                pack.unlink(missing_ok=True)
+            if pack.exists() and pack.stat().st_size < _LARGE:
+                found += [] if pack.with_suffix(".keep").exists() else [pack]
+            else:
+                mark.unlink()
+        return found
+
+
+def bring_in(git: Git, source: Path, shelf: Shelf) -> list[Path]:
     """Move all objects of a quarantine into the repository's packs, durably. Returns the `.keep` files, to be removed by the caller.
 
     While a `git gc` is at work, what the repository has already comes along: nothing may refer to it yet, and gc may be about to prune it.
@@ -32,11 +79,45 @@ def bring_in(git: Git, source: Path, target: Path) -> list[Path]:
         (source / "pack").mkdir(exist_ok=True)
         packing = replace(git, settings={**git.settings, "pack.compression": "-1"})
         _asked(packing, "pack-objects", "--quiet", str(source / "pack" / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
-    target.mkdir(parents=True, exist_ok=True)
-    keeps = [_bring(pack, target) for pack in sorted((source / "pack").glob("*.pack"))]
+    return _bring_all(source / "pack", shelf)
+
+
+def _bring_all(folder: Path, shelf: Shelf) -> list[Path]:
+    shelf.packs.mkdir(parents=True, exist_ok=True)
+    keeps = [_bring(pack, shelf) for pack in sorted(folder.glob("*.pack"))]
     if keeps:
-        tree.sync(target)
+        tree.sync(shelf.packs)
     return keeps
+
+
+def tidy(git: Git, shelf: Shelf, scratch: Path) -> None:
+    """Make one pack of those that we brought, when they are many and nobody is at work on packs. What is in them stays, referred to or not.
+
+    The new pack is durable before the old ones go. A git that reads one of those meanwhile looks again and finds the new one, as beside
+    git-repack(1); like that, an index of several packs may name them, and then they are left to whoever wrote it.
+    """
+    if not shelf.marks.is_dir() or sum(1 for _ in shelf.marks.iterdir()) < MANY:
+        return
+    with shelf.held(alone=True) as alone:
+        if not alone or (git.common_dir / "gc.pid").exists() or any(shelf.packs.glob("multi-pack-index*")):
+            return
+        old = shelf.small()
+        if len(old) >= MANY:
+            _make_one(git, shelf, old, scratch)
+
+
+def _make_one(git: Git, shelf: Shelf, old: list[Path], scratch: Path) -> None:
+    with views.view(scratch) as folder:
+        names = "".join(f"{pack.name}\n" for pack in old)
+        _asked(git, "pack-objects", "--quiet", "--stdin-packs", str(folder / "pack"), stdin=names)
+        keeps = _bring_all(folder, shelf)
+    for pack in old:
+        if pack.with_suffix(".keep") not in keeps:
+            for suffix in (".idx", ".rev", ".pack"):  # the index first: without it there is no pack
+                pack.with_suffix(suffix).unlink(missing_ok=True)
+            (shelf.marks / pack.stem).unlink(missing_ok=True)
+    for keep in keeps:
+        keep.unlink(missing_ok=True)
 
 
 def _made(git: Git, note: Path) -> set[str]:
@@ -60,10 +141,12 @@ def _asked(git: Git, *args: str, stdin: str) -> bytes:
     return reply.out
 
 
-def _bring(pack: Path, target: Path) -> Path:
+def _bring(pack: Path, shelf: Shelf) -> Path:
     """Move one pack in: first its `.keep`, last its index, which makes it visible."""
-    keep = target / f"{pack.stem}.keep"
+    keep, target = shelf.packs / f"{pack.stem}.keep", shelf.packs
     keep.write_text(NOTE)
+    if not (target / pack.name).exists():  # one that is there may be the user's
+        (shelf.marks / pack.stem).touch()
     others = [file for file in pack.parent.glob(f"{pack.stem}.*") if file.suffix not in (".pack", ".idx")]
     for file in (*others, pack, pack.with_suffix(".idx")):
         tree.sync_file(file)

@@ -48,7 +48,7 @@ def make_old(root: Path) -> None:
 def forget_the_call(root: Path) -> None:
     """Let no operation be known to which the clone belongs: only the doctor finds it then."""
     store = Store(find(root).home / "store.sqlite")
-    (begun,) = store.operations("shop", state="started")
+    (begun,) = store.started("shop")
     store.finish(begun.model_copy(update={"state": "failed"}))
 
 
