@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from workspaces.errors import BackendFailed, Details, NoSpace, as_ours, readable
+from workspaces.errors import BackendFailed, Details, NoSpace, Vanished, as_ours, readable
 from workspaces.model import Program, fingerprint, path_text
 
 from . import bounds, confinement, landlock, tree
@@ -69,6 +69,10 @@ _ENVIRONMENT = {
 }
 _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND"}
 """What people set for themselves and none of our commands looks at."""
+_GONE = re.compile(
+    r"bad object|invalid object|unable to read|could not read|not a valid object|is missing|missing object|cannot be accessed"
+)
+"""How git says that it does not find an object, which a `git gc --prune=now` may have taken away (it is what no caller asked git about)."""
 _UNREAD = re.compile(r"^warning: .*: (?:Too many open files.*|Input/output error|Cannot allocate memory)$", re.MULTILINE)
 """What git only warns of: it goes on without a folder, or a .gitignore, that it could not read at the moment, and says that all is well."""
 LONGEST = 4096
@@ -411,6 +415,8 @@ def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
     if lock := _LOCKED.search(reply.err):
         return in_the_way(Path(lock[1]))
     hint = "workspaces doctor looks closer."
+    if _GONE.search(reply.err):
+        return Vanished(f"git {os.fsdecode(args[0])} failed: {said}", f"Call again. If that says the same, {hint}", **details)
     if _FILTER_FAILED.search(reply.err) and confinement.held():
         hint = (
             "Filters run without network here, and write nothing but the files of their repository: bring what they need first "

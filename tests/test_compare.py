@@ -6,7 +6,7 @@ import pytest
 from support import Repo, clone, fingerprint
 
 from workspaces import Project
-from workspaces.errors import InvalidArgument, NotFound
+from workspaces.errors import Busy, InvalidArgument, NotFound
 
 
 def test_one_workspace_against_its_base(project: Project) -> None:
@@ -184,3 +184,33 @@ def test_arguments_out_of_range(project: Project) -> None:
     for names, size in (([], 20_000), ([str(number) for number in range(300)], 20_000), (["main"], 1)):
         with pytest.raises(InvalidArgument):
             project.compare(names, max_chars=size)
+
+
+def test_a_comparison_whose_objects_are_pruned_under_it_looks_again(project: Project, repo: Repo) -> None:
+    folders = [clone(project, name) for name in ("one", "two")]
+    for number, folder in enumerate(folders):
+        folder.write("cart.py", folder.read("cart.py").replace(f"line {5 + 10 * number}\n", f"changed {number}\n"))
+        repo.git("hash-object", "-w", str(folder.path / "cart.py"))  # the comparison finds them there, and nothing refers to them
+    pruned: list[str] = []
+
+    def prune(done: int, total: int, message: str) -> None:
+        if message.startswith("looked at two"):
+            pruned.append(repo.git("prune", "--expire=now"))
+
+    assert [each.merge for each in project.compare(["one", "two"], progress=prune).workspaces] == ["clean", "clean"]
+    assert len(pruned) == 2
+
+
+def test_a_comparison_that_finds_its_objects_gone_again_may_be_made_again(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("new.txt", "new\n")
+    fix.git("add", "new.txt")
+    staged = fix.git("rev-parse", ":new.txt")
+    blob = repo.path / ".git" / "objects" / staged[:2] / staged[2:]
+    held = blob.read_bytes()
+    blob.unlink()
+    with pytest.raises(Busy, match="taken away") as busy:
+        project.compare(["fix"])
+    assert busy.value.retryable and "doctor" in busy.value.hint
+    blob.write_bytes(held)
+    assert project.compare(["fix"]).workspaces[0].merge == "clean"

@@ -16,7 +16,7 @@ from typing import Literal
 from workspaces.backend import Backend
 from workspaces.containment import said_of, taken_back
 from workspaces.core import Core, Freeze, Progress, silent
-from workspaces.errors import InvalidArgument, Limit, NotFound
+from workspaces.errors import Busy, InvalidArgument, Limit, NotFound, Vanished
 from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
 from workspaces.naming import age_then_name
 from workspaces.wording import HUNK_BUDGET, bounded, counted, flaws, listed
@@ -66,6 +66,27 @@ def compare(
     if sum(map(len, paths)) > MAX_CHARS:
         raise InvalidArgument("The paths are too many.", "Name folders instead of each file in them.")
     workspaces = list({found.id: found for found in map(core.find, names)}.values())
+    look = partial(_compare, core, workspaces, base, detail, paths, cursor, max_chars, progress)
+    try:
+        return look()
+    except Vanished:  # what this view found was collected under it; what is there now stays, for a while
+        pass
+    try:
+        return look()
+    except Vanished as error:
+        raise Busy(f"Objects are being taken away under this call, by a git gc or otherwise: {error.message}", error.hint) from error
+
+
+def _compare(
+    core: Core,
+    workspaces: list[Workspace],
+    base: str,
+    detail: Detail,
+    paths: Sequence[str],
+    cursor: str,
+    max_chars: int,
+    progress: Progress,
+) -> Comparison:
     with core.backend.aside() as view:
         attempts = _freeze_all(core, view, workspaces, base, progress)
         pairs = _pairs(core, view, attempts, progress) if len(attempts) > 1 and not base else []

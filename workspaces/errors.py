@@ -21,6 +21,7 @@
     ├── BackendMissing          no installed backend has that name
     ├── Unsupported             this backend cannot do that
     ├── BackendFailed           git (or another engine) said no
+    │   └── Vanished            it did not find what had just been there
     └── Interrupted             somebody stopped the call; what it had begun is taken back, or ended, by the next
 
 `message` says what happened and what state things are in, `hint` what to do next.
@@ -164,6 +165,10 @@ class Unsupported(WorkspacesError):
 
 class BackendFailed(WorkspacesError):
     code = "backend_failed"
+
+
+class Vanished(BackendFailed):
+    """Something that was there a moment ago is not: it was collected meanwhile, or is damaged."""
 
 
 class Interrupted(WorkspacesError):
