@@ -29,7 +29,8 @@ SAMPLES = 30
 
 @dataclass(frozen=True)
 class Sample:
-    """What was seen at a moment: of the servers' files and memory (MB) the most, of the rest the sum; `ms` a call since the last sample."""
+    """What was seen at a moment: of the servers' files and memory (MB) the most, of the rest the sum; since the last sample
+    the `ms` that a call took, and of these what the servers and their children worked (`cpu`), whatever else the machine does."""
 
     files: int
     memory: float
@@ -37,11 +38,13 @@ class Sample:
     zombies: int
     scratch: int
     ms: float
+    cpu: float
+    packs: int
     calls: int
 
     def shown(self, seconds: float) -> str:
         about = f"{self.files:4} files {self.memory:7.1f} MB {self.children:3} children {self.zombies:2} zombies {self.scratch:4} scratch"
-        return f"  {seconds:6.0f} s {about} {self.ms:7.1f} ms a call {self.calls:6} calls"
+        return f"  {seconds:6.0f} s {about} {self.ms:7.1f} ms a call ({self.cpu:.1f} of work) {self.packs:3} packs {self.calls:6} calls"
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Soak:
     samples: list[Sample] = field(default_factory=list[Sample])
     faults: list[str] = field(default_factory=list[str])
     calls: int = 0
+    worked: dict[int, float] = field(default_factory=dict[int, float])
 
     async def ask(self, face: Face, call: Call) -> None:
         begun = time.monotonic()
@@ -103,6 +107,7 @@ async def watch(soak: Soak, seconds: float) -> None:
 def sample(soak: Soak) -> Sample:
     servers = [face.pid for face in soak.servers]
     times, soak.times = soak.times, []
+    worked, soak.worked = soak.worked, {pid: _worked(pid) for pid in servers}
     states = [state for state, parent in _processes() if parent in servers]
     return Sample(
         files=max(len(list((PROC / str(pid) / "fd").iterdir())) for pid in servers),
@@ -111,6 +116,8 @@ def sample(soak: Soak) -> Sample:
         zombies=states.count("Z"),
         scratch=len(left_in_scratch(soak.root)),
         ms=median(times),
+        cpu=sum(ms - worked.get(pid, 0) for pid, ms in soak.worked.items()) / len(times),
+        packs=len(list((soak.root / ".git" / "objects" / "pack").glob("*.pack"))),
         calls=soak.calls,
     )
 
@@ -133,6 +140,12 @@ def _memory(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def _worked(pid: int) -> float:
+    """Return the milliseconds that a process and the children that it waited for have worked (proc_pid_stat(5), utime to cstime)."""
+    ticks = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:15]
+    return sum(map(int, ticks)) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 def left_in_scratch(root: Path) -> list[Path]:
     """Return what lies in the folders where calls prepare things."""
     homes = (root / ".git" / "workspaces", root / ".workspaces" / ".state")
@@ -152,6 +165,8 @@ def leaks(samples: Sequence[Sample], seconds: float) -> list[str]:
         "zombies": (lambda each: each.zombies, 1, 2),
         "files in the scratch folder": (lambda each: each.scratch, 1.5, 12),
         "ms a call": (lambda each: each.ms, 1.6 if seconds > 60 else 100, 40),
+        "ms of work a call": (lambda each: each.cpu, 1.25 if seconds > 60 else 100, 10),
+        "packs in the repository": (lambda each: each.packs, 1.2, 16),
     }
     return [
         f"{name} grew from {was:.1f} to {now:.1f}"
