@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from workspaces.errors import Exists, NotAllowed, NotFound
-from workspaces.model import Workspace
+from workspaces.model import Finding, Workspace, path_text
 
 from . import tree
+
+STRAYS = "strays"
+"""Where in the trash lies what no workspace had."""
 
 
 def put_away(workspace: Workspace, home: Path, beside: Path) -> None:
@@ -76,6 +80,28 @@ def _away(location: Path, first: Path, second: Path) -> None:
         tree.sync(place.parent)
         tree.sync(location.parent)
         return
+
+
+def look(home: Path, folder: Path, known: Sequence[Workspace]) -> Finding:
+    """Say whether all deleted workspaces are in the trash, which is in `home` or beside them in their `folder`, and what else is there.
+
+    One whose files were gone before it was deleted, or were removed since, is no fault of the trash: it is named, for `restore` cannot help.
+    """
+    gone = [each for each in known if each.state == "deleted"]
+    lost = [each.id for each in gone if not any((place / "tree").is_dir() for place in places(home, each))]
+    uids = {each.uid for each in known} | {STRAYS}
+    strays = [
+        entry for trash in (home / "trash", folder / ".trash") if trash.is_dir() for entry in trash.iterdir() if entry.name not in uids
+    ]
+    said = f"{len(gone) - len(lost)} deleted workspace{'s are' if len(gone) - len(lost) != 1 else ' is'} whole in the trash"
+    said += f"; nothing is left of {', '.join(lost[:5])}" if lost else ""
+    names = ", ".join(path_text(os.fsencode(entry)) for entry in strays[:5])
+    return Finding(
+        check="trash",
+        ok=not strays,
+        message=f"no deleted workspace explains {names}; {said}" if strays else said,
+        repair="Move what you need out of it, then remove it." if strays else "",
+    )
 
 
 def weigh(home: Path, workspace: Workspace) -> int:

@@ -313,3 +313,20 @@ def test_what_is_no_text_is_refused_and_never_a_bug(project: Project, repo: Repo
         project.clone(name="fix", request_key="\udcff")
     made = Project.open(repo.path, actor="a\udcff\nb").clone(name="fix", task="\udcff", request_key="a").workspaces[0]
     assert (made.owner, made.task) == ("a? b", "?")
+
+
+def test_the_trash_is_looked_into(project: Project, repo: Repo) -> None:
+    clone(project, "gone")
+    clone(project, "lost")
+    uid = project.find("lost").uid
+    project.delete(["gone", "lost"])
+    told = {finding.check: finding for finding in project.doctor(quick=True).findings}["trash"]
+    assert told.ok and told.message == "2 deleted workspaces are whole in the trash"
+    trash = repo.path / ".git" / "workspaces" / "trash"
+    shutil.rmtree(trash / uid / "tree")
+    told = {finding.check: finding for finding in project.doctor(quick=True).findings}["trash"]
+    assert told.ok and "nothing is left of shop/lost" in told.message
+    (trash / "theirs").mkdir()
+    assert wrong(project) == ["trash"]
+    assert str(trash / "theirs") in {finding.check: finding for finding in project.doctor().findings}["trash"].message
+    assert (trash / "theirs").exists()

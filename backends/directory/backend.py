@@ -460,6 +460,7 @@ class DirectoryBackend:
                 yield Finding(check=workspace.id, ok=False, message=missing.message, repair=missing.hint)
         if not quick:
             yield self._snapshots({name for workspace in workspaces for name in (workspace.origin, workspace.base) if name})
+        yield trash.look(self.home, self.root / WORKSPACES, known)
         left, folders = self._half_made(known), self._unknown_folders(known)
         names = ", ".join(_shown(str(path)) for path in [*left, *folders][:5])
         repair = "workspaces doctor --repair clears it away." if left else "Move what you need out of it, then remove it."

@@ -13,7 +13,7 @@ from workspaces.errors import BackendFailed, Limit, WorkspaceGone, readable
 from workspaces.model import Finding, Snapshot, Workspace
 from workspaces.model import path_text as shown
 
-from .. import tree
+from .. import trash, tree
 from ..git import Git
 from ..gitlocks import described
 from ..place import WORKSPACES, located
@@ -36,6 +36,7 @@ def look(repository: Repository, git: Git, workspaces: Sequence[Workspace], know
         yield _one(repository, workspace)
     yield _bounded("snapshots", lambda: _snapshots(git, workspaces))
     yield _strays(repository, known)
+    yield trash.look(repository.home, repository.root / WORKSPACES, known)
     yield _bounded("worktree list", lambda: _listed(git))
     yield _locks(repository)
     if not quick:
@@ -174,7 +175,7 @@ def sweep(repository: Repository, known: Sequence[Workspace]) -> Iterator[str]:
         tree.remove(place)
         yield f"removed {place}, which was half made"
     for admin in _registrations(repository, known):
-        aside = repository.home / "trash" / "strays" / admin.name
+        aside = repository.home / "trash" / trash.STRAYS / admin.name
         aside.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             admin.rename(aside)
