@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support import Repo, clone, fingerprint
+from support import Repo, at, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges, WorkspacesError
@@ -271,3 +271,15 @@ def test_a_clean_of_the_project_leaves_workspaces_hidden(project: Project, repo:
     assert made.base == repo.head
     assert repo.status() == []
     assert project.compare(["two", "fix"]).groups == (("shop/two", "shop/fix"),)
+
+
+def test_many_are_deleted_with_one_pack_and_two_transactions_each(project: Project, repo: Repo) -> None:
+    names = [each.name for each in project.clone(count=5, name="fix").workspaces]
+    for name in names:
+        (repo.path / ".workspaces" / name / "new.txt").write_text(name)
+    packs = repo.path / ".git" / "objects" / "pack"
+    revision, there = project.revision(), len(list(packs.glob("*.pack")))
+    assert len(project.delete(names, discard_unmerged=True).deleted) == 5
+    assert project.revision() - revision <= 10
+    assert len(list(packs.glob("*.pack"))) - there <= 5
+    assert at(project.restore("fix-3").workspace).read("new.txt") == "fix-3"

@@ -165,7 +165,7 @@ class Backend(Protocol):
         ...
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
-        """Move the workspace into the trash, whole. Twice changes nothing."""
+        """Move the workspace into the trash, whole, and hold on to a snapshot of it, made in this view, as its `last`. Twice changes nothing."""
         ...
 
     def revive(self, workspace: Workspace) -> None:

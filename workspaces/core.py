@@ -328,21 +328,27 @@ class Core:
 
     def begin(self, verb: str, *workspaces: Workspace, outcome: dict[str, JsonValue] | None = None, **arguments: JsonValue) -> Operation:
         """Journal an operation before it acts. `outcome` is what recovery needs to end it."""
+        return self.store.begin(self.row.name, self._operation(verb, workspaces, outcome or {}, arguments))
+
+    def begin_as(self, phase: str, verb: str, workspace: Workspace, outcome: dict[str, JsonValue], **arguments: JsonValue) -> Operation:
+        """Journal an operation before it acts, and as one with it the phase that the workspace is in meanwhile."""
+        return self.store.begin(self.row.name, self._operation(verb, [workspace], outcome, arguments), (workspace, phase))
+
+    def _operation(
+        self, verb: str, workspaces: Sequence[Workspace], outcome: dict[str, JsonValue], arguments: dict[str, JsonValue]
+    ) -> Operation:
         noted: dict[str, JsonValue] = {name: value for name, value in arguments.items() if value}
         noted |= {word: call for word, call in (("undoes", self.undoing), ("redoes", self.redoing)) if call}
-        return self.store.begin(
-            self.row.name,
-            Operation(
-                id=0,
-                call=self.call,
-                verb=verb,
-                actor=self.actor,
-                at=now(),
-                workspaces=tuple(workspace.id for workspace in workspaces),
-                arguments=noted,
-                outcome={"uids": [workspace.uid for workspace in workspaces], **(outcome or {})},
-                state="started",
-            ),
+        return Operation(
+            id=0,
+            call=self.call,
+            verb=verb,
+            actor=self.actor,
+            at=now(),
+            workspaces=tuple(workspace.id for workspace in workspaces),
+            arguments=noted,
+            outcome={"uids": [workspace.uid for workspace in workspaces], **outcome},
+            state="started",
         )
 
     def done_before(self, verb: str) -> list[Operation]:

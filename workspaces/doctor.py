@@ -139,5 +139,5 @@ def _mended(core: Core, workspace: Workspace) -> list[str]:
     except WorkspaceGone:
         if workspace.is_main or core.children(workspace):
             return []
-        set_aside(core, workspace, None, why="its folder was removed by other means")
+        set_aside(core, workspace, why="its folder was removed by other means")
         return [f"set {workspace.id} aside, whose folder was removed by other means; its restore points are kept"]

@@ -331,7 +331,8 @@ def _with_source_deleted(core: Core, bringer: Workspace, result: MergeResult) ->
     """Delete the source unless it has clones, or work that the merge did not bring."""
     try:
         bringer = core.find(bringer.id)
-        until = set_aside(core, bringer, last_look(core, bringer, discard_unmerged=False))
+        with core.backend.aside() as view:
+            until = set_aside(core, bringer, last_look(core, view, bringer, discard_unmerged=False), view=view)
     except WorkspacesError as error:
         return result.model_copy(update={"warnings": (*result.warnings, f"{bringer.name} was not deleted: {error.message}")})
     return result.model_copy(update={"summary": f"{result.summary} Deleted {bringer.name} (restorable until {until:%d %b %Y})."})

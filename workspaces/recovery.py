@@ -65,7 +65,7 @@ def _clone(core: Core, operation: Operation) -> None:
         if workspace.uid in half_made:
             logger.info("%s", take_back(core, workspace))
         elif workspace.uid in live and not core.children(workspace):
-            set_aside(core, workspace, None, why="its clone was interrupted before anybody was told of it")
+            set_aside(core, workspace, why="its clone was interrupted before anybody was told of it")
     _end(core, operation, state="failed")
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -20,6 +23,7 @@ from workspaces.wording import counted, listed, sized
 
 _FRESH = timedelta(minutes=1)
 """How long after it was begun nobody can have found an unfinished clone, but by looking at it."""
+_AT_ONCE = 2
 
 
 def delete(
@@ -35,17 +39,15 @@ def delete(
     wanted, gone = _resolved(core, names, deleted)
     until = now() + _term(core) if deleted else None
     links = {each.id: said for each in wanted if (said := _link(each))}
-    for number, workspace in enumerate(wanted):
-        progress(number, len(wanted), f"deleting {workspace.name}")
-        try:
-            going = _with_children(core, workspace, children)
-            if going[1:] and not discard_unmerged:
-                _refuse_all_unmerged(core, going)
-            for each in reversed(going):
-                until = _delete(core, each, discard_unmerged, children) if each.id not in deleted else until
-                deleted.append(each.id)
-        except WorkspacesError as error:
-            refused[workspace.id] = error
+    progress(0, len(wanted), "deleting")
+    for _, level in groupby(wanted, core.depth):
+        work = partial(_delete_below, core, discard_unmerged=discard_unmerged, children=children, before=tuple(deleted))
+        for workspace, done in _at_once(list(level), work):
+            deleted += done.deleted
+            until = done.until or until
+            if done.error:
+                refused[workspace.id] = done.error
+            progress(len(deleted), max(len(wanted), len(deleted)), f"deleted {workspace.name}")
     if refused and not deleted and not gone and len(names) == 1:
         raise next(iter(refused.values()))
     return Deleted(
@@ -93,12 +95,48 @@ def _with_children(core: Core, workspace: Workspace, children: Children) -> list
     return [workspace, *going]
 
 
+@dataclass
+class _Done:
+    """What became of one workspace that was to be deleted, with all below it."""
+
+    deleted: list[str] = field(default_factory=list[str])
+    until: datetime | None = None
+    error: WorkspacesError | None = None
+
+
+def _at_once(level: Sequence[Workspace], work: Callable[[Workspace], _Done]) -> Iterator[tuple[Workspace, _Done]]:
+    """Do the work for several workspaces at once, none of which is below another. What was not begun when the caller stops is not done."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        doing = {pool.submit(work, workspace): workspace for workspace in level}
+        try:
+            for future in as_completed(doing):
+                yield doing[future], future.result()
+        finally:
+            for future in doing:
+                future.cancel()
+
+
+def _delete_below(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, before: Sequence[str]) -> _Done:
+    done = _Done()
+    try:
+        going = _with_children(core, workspace, children)
+        if going[1:] and not discard_unmerged:
+            _refuse_all_unmerged(core, going)
+        for each in reversed(going):
+            done.until = _delete(core, each, discard_unmerged, children) if each.id not in before else done.until
+            done.deleted.append(each.id)
+    except WorkspacesError as error:
+        done.error = error
+    return done
+
+
 def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children) -> datetime:
     with core.changing(workspace, reading=[core.parent(workspace)]):
         workspace = core.find(workspace.id)
-        snapshot = last_look(core, workspace, discard_unmerged)
-        handed = _hand_over(core, workspace) if children == "reparent" else {}
-        return set_aside(core, workspace, snapshot, handed)
+        with core.backend.aside() as view:
+            snapshot = last_look(core, view, workspace, discard_unmerged)
+            handed = _hand_over(core, workspace) if children == "reparent" else {}
+            return set_aside(core, workspace, snapshot, handed, view)
 
 
 def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
@@ -108,18 +146,15 @@ def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
             _refuse_unmerged(core, view, each, _frozen(core, view, each))
 
 
-def last_look(core: Core, workspace: Workspace, discard_unmerged: bool) -> Snapshot | None:
-    """Freeze a workspace that the caller holds for good, after making sure that nothing unmerged goes unasked.
+def last_look(core: Core, view: Backend, workspace: Workspace, discard_unmerged: bool) -> Snapshot | None:
+    """Freeze a workspace that the caller holds, after making sure that nothing unmerged goes unasked.
 
     None when its files are gone already, or so broken that they can only be set aside as they are.
     """
     try:
-        with core.backend.aside() as view:
-            snapshot = _frozen(core, view, workspace)
-            if not discard_unmerged:
-                _refuse_unmerged(core, view, workspace, snapshot)
-            with view.keep_all():
-                view.keep(workspace, "last", snapshot)
+        snapshot = _frozen(core, view, workspace)
+        if not discard_unmerged:
+            _refuse_unmerged(core, view, workspace, snapshot)
         return snapshot
     except WorkspaceGone:
         return None
@@ -197,17 +232,29 @@ def _term(core: Core) -> timedelta:
 
 
 def set_aside(
-    core: Core, workspace: Workspace, snapshot: Snapshot | None, handed: dict[str, JsonValue] | None = None, why: str = ""
+    core: Core,
+    workspace: Workspace,
+    snapshot: Snapshot | None = None,
+    handed: dict[str, JsonValue] | None = None,
+    view: Backend | None = None,
+    why: str = "",
 ) -> datetime:
-    """Move a workspace into the trash, journaled, with the reason when nobody asked for it. The caller holds it. Raises `HasChildren` while it has clones."""
+    """Move a workspace into the trash, journaled, with a snapshot that was made in the view. The caller holds it. `why` is the reason when nobody
+    asked for it.
+
+    Raises `HasChildren` while it has clones.
+    """
     if below := core.children(workspace):
         raise HasChildren(f"{workspace.name} has {counted(len(below), 'clone')}.", "Delete them first, or delete with children='reparent'.")
     at = now()
     until = at + _term(core)
-    operation = core.begin("delete", workspace, outcome={"old": snapshot.id if snapshot else "", "handed": handed or {}}, why=why)
     gone = workspace.model_copy(update={"state": "deleted", "deleted": at, "restorable_until": until})
-    core.store.save(gone, "deleting")
-    core.backend.retire(workspace, snapshot)
+    noted: dict[str, JsonValue] = {"old": snapshot.id if snapshot else "", "handed": handed or {}}
+    operation = core.begin_as("deleting", "delete", gone, noted, why=why)
+    try:
+        (view or core.backend).retire(workspace, snapshot)
+    except WorkspacesError:  # the snapshot could not be kept: the files are whole in the trash without it
+        core.backend.retire(workspace, None)
     core.store.finish(operation.model_copy(update={"state": "done"}), (gone, "deleted"))
     return until
 

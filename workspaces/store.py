@@ -270,12 +270,14 @@ class Store:
 
     # -- operations
 
-    def begin(self, project: str, operation: Operation) -> Operation:
-        """Journal what is about to happen, durably, before anything does."""
+    def begin(self, project: str, operation: Operation, *saved: tuple[Workspace, str]) -> Operation:
+        """Journal what is about to happen, durably, before anything does; and with it what the workspaces (with their phases) are meanwhile."""
         with self._write() as page:
             number = int(page.db.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM operations").fetchone()[0])
             begun = operation.model_copy(update={"id": number})
             page.put("operations", _entry(project, begun))
+            for workspace, phase in saved:
+                page.put("workspaces", _row(workspace, phase))
         return begun
 
     def finish(

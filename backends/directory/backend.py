@@ -406,6 +406,9 @@ class DirectoryBackend:
         return self._index(clone).with_suffix(".inode")
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
+        if snapshot:
+            with self.keep_all():
+                self.keep(workspace, "last", snapshot)
         with as_ours():
             trash.put_away(workspace, *trash.places(self.home, workspace))
 

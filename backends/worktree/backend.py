@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -136,7 +136,9 @@ class WorktreeBackend:
         return packs.Shelf(self._repository.common_dir / "objects" / "pack", self.home / "packs")
 
     def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
-        refs = {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {})
+        self._refer(workspace, {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {}))
+
+    def _refer(self, workspace: Workspace, refs: Mapping[str, str]) -> None:
         lines = [f"update {trash.prefix(workspace)}{name} {value}\n" for name, value in refs.items()]
         for name in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
             (self._repository.common_dir / f"{trash.prefix(workspace)}{name}.lock").unlink(missing_ok=True)
@@ -313,13 +315,14 @@ class WorktreeBackend:
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
         self._drop_dead_locks(workspace)
-        with as_ours(), self.aside() as view:
-            if not self._repository.admin_dir(workspace).exists():
-                return trash.retire(self._repository, workspace)
-            kept = view.keepsake(workspace, snapshot)
+        with as_ours(), nullcontext(self) if self._view else self.aside() as view:
+            refs = {"last": snapshot.id} if snapshot else {}
+            if self._repository.admin_dir(workspace).exists():
+                refs["deleted"] = view.keepsake(workspace, snapshot)
             with view.keep_all():
-                self._lasting(self._git).run("update-ref", trash.prefix(workspace) + "deleted", kept)
-                return trash.retire(self._repository, workspace)
+                if refs:
+                    self._refer(workspace, refs)
+                trash.retire(self._repository, workspace)
 
     def keepsake(self, workspace: Workspace, snapshot: Snapshot | None) -> str:
         """Return a commit that holds what git would forget of a workspace while it is in the trash."""

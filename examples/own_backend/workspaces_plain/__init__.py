@@ -345,6 +345,9 @@ class PlainBackend:
         return self.home / "trash" / workspace.uid
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
+        if snapshot:
+            with self.keep_all():
+                self.keep(workspace, "last", snapshot)
         with as_ours(), suppress(FileNotFoundError):
             Path(workspace.location).rename(self._trash(workspace))
 
