@@ -78,7 +78,8 @@ def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Fu
     diff = Diff() if base.contents == snapshot.contents else view.diff(base, snapshot)
     parent = parents[core.parent(workspace).id].result()
     seen = core.observed(workspace, snapshot, base, diff).model_copy(update={"behind": core.behind(view, agreed, parent)})
-    if seen.state == "merged" and seen.behind and (lost := taken_back(core, view, workspace, parent)):
+    went_on = parent.contents != view.load(agreed.snapshot).contents
+    if seen.state == "merged" and went_on and (lost := taken_back(core, view, workspace, parent)):
         warnings.append(f"{workspace.name} was merged, but {said_of(core, workspace, lost)}.")
         return seen.model_copy(update={"state": "ready"})
     if seen.state != "abandoned":

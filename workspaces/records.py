@@ -35,9 +35,9 @@ class Records:
                 file.unlink(missing_ok=True)
 
     def read(self) -> Iterator[Line]:
-        """Yield what is known of each workspace, the one that was written first coming first."""
+        """Yield what is known of each workspace, the one that was made first coming first: what was made from another comes after that."""
         if self.exist:
-            yield from sorted(self._lines(sorted(self.folder.glob("*.jsonl"))), key=lambda line: line.revision)
+            yield from sorted(self._lines(sorted(self.folder.glob("*.jsonl"))), key=_made)
 
     def _lines(self, files: Iterable[Path]) -> Iterator[Line]:
         for file in files:
@@ -45,3 +45,9 @@ class Records:
                 yield from Ledger(file).read()
             except (BackendFailed, OSError):  # something else is in its place: the others are worth as much without it
                 continue
+
+
+def _made(line: Line) -> tuple[int, int]:
+    """Return when a workspace was made, by the number that its row had in the store."""
+    numbers = (entry.row.get("rowid") for entry in line.entries if entry.table == "workspaces")
+    return next((number for number in numbers if isinstance(number, int)), 0), line.revision

@@ -564,10 +564,13 @@ def _redo(db: sqlite3.Connection, line: Line) -> None:
 
 
 def _gather(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
-    """Take over what is known of each workspace. Two that claim the same name cannot be: the one that was written later is left out."""
+    """Take over what is known of each workspace. Two that claim the same name cannot be: the one that was made later is left out."""
+    last = _revision(db)
     for line in lines:
+        last = max(last, line.revision)
         with suppress(sqlite3.IntegrityError):
             _redo(db, line)
+    db.execute("UPDATE meta SET revision = ?", (last,))
 
 
 def _uids(page: _Page) -> set[str]:
@@ -593,7 +596,7 @@ def _known_of(db: sqlite3.Connection, uid: str) -> Iterable[Entry]:
     merges = _selected(db, "merges", "WHERE source = ? OR target = ?", uid, uid) if found[1] != MAIN else []
     points = _selected(db, "restore_points", "WHERE workspace = ? ORDER BY number DESC LIMIT ?", uid, _POINTS)
     yield from _selected(db, "projects", "WHERE name = ?", str(found[0]))
-    yield from _selected(db, "workspaces", "WHERE uid = ?", uid)
+    yield from _selected(db, "workspaces", "WHERE uid = ?", uid, columns="rowid, *")
     yield from _selected(db, "leases", "WHERE workspace = ?", uid)
     for number in sorted({int(each.row["operation"]) for each in (*merges, *points)}):
         yield from _selected(db, "operations", "WHERE id = ?", number)
@@ -628,8 +631,8 @@ def _rows(db: sqlite3.Connection) -> Iterable[Entry]:
         yield from _selected(db, table, "ORDER BY rowid")
 
 
-def _selected(db: sqlite3.Connection, table: str, which: str, *values: str | int) -> list[Entry]:
-    cursor = db.execute(f"SELECT * FROM {table} {which}", values)  # noqa: S608 - names of ours
+def _selected(db: sqlite3.Connection, table: str, which: str, *values: str | int, columns: str = "*") -> list[Entry]:
+    cursor = db.execute(f"SELECT {columns} FROM {table} {which}", values)  # noqa: S608 - names of ours
     names = [str(column[0]) for column in cursor.description]
     return [Entry(table, dict(zip(names, row, strict=True))) for row in cursor]
 

@@ -6,6 +6,7 @@ import pytest
 
 from workspaces import Project
 from workspaces.errors import UnmergedChanges
+from workspaces.model import Capabilities
 
 from .folders import Main, clone
 
@@ -29,31 +30,50 @@ def test_work_that_main_took_back_is_not_deleted_unasked(project: Project, main:
 
 
 def test_a_part_that_was_taken_back_counts_beside_other_work_in_the_file(project: Project, main: Main) -> None:
+    """Where files are merged by lines. Who merges whole files cannot tell which part is whose."""
     fix = clone(project, "fix")
     fix.edit(3, "mine")
     fix.edit(18, "mine too")
+    other = clone(project, "other")
+    other.edit(10, "other")
     project.merge("fix")
+    by_lines = project.merge("other", dry_run=True).status == "would_merge"
     main.edit(3, "line 3")
     main.edit(18, "line 18")
     main.edit(10, "of main")
     main.record()
-    with pytest.raises(UnmergedChanges, match="taken its work back"):
-        project.delete(["fix"])
+    if by_lines:
+        with pytest.raises(UnmergedChanges, match="taken its work back"):
+            project.delete(["fix"])
+    else:
+        assert project.delete(["fix"]).deleted == ("shop/fix",)
 
 
 def test_work_that_main_went_on_with_is_still_in_there(project: Project, main: Main) -> None:
-    for name in ("changed", "renamed"):
-        fix = clone(project, name)
-        fix.write(f"{name}.txt", "".join(f"{name} {number}\n" for number in range(20)))
-        fix.edit(3 if name == "changed" else 12, "mine")
-        project.merge(name)
+    fix = clone(project, "fix")
+    fix.write("changed.txt", "".join(f"changed {number}\n" for number in range(20)))
+    fix.edit(3, "mine")
+    project.merge("fix")
     main.edit(3, "mine, and better")
     main.edit(19, "of main")
     main.write("changed.txt", "changed\n")
+    main.record()
+    assert project.status(["fix"]).workspaces[0].state == "merged"
+    assert project.delete(["fix"]).deleted == ("shop/fix",)
+
+
+def test_work_that_main_moved_elsewhere_is_still_in_there(project: Project, main: Main, capabilities: Capabilities) -> None:
+    """Where renames are found. Elsewhere it is not thrown away unasked."""
+    fix = clone(project, "fix")
+    fix.write("renamed.txt", "".join(f"renamed {number}\n" for number in range(20)))
+    project.merge("fix")
     main.move("renamed.txt", "elsewhere/renamed.txt")
     main.record()
-    assert [each.state for each in project.status(["changed", "renamed"]).workspaces] == ["merged", "merged"]
-    assert len(project.delete(["changed", "renamed"]).deleted) == 2
+    if "rename_delete" in capabilities.merge_kinds:
+        assert project.delete(["fix"]).deleted == ("shop/fix",)
+    else:
+        with pytest.raises(UnmergedChanges, match=r"in renamed.txt"):
+            project.delete(["fix"])
 
 
 def test_work_that_is_merged_again_after_it_was_taken_back_may_go(project: Project, main: Main) -> None:
