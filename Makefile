@@ -1,6 +1,8 @@
 # Each target does all its own set-up: a virtual environment in the checkout, with the locked dependencies.
 PYTHON ?= python3
 BIN := .venv/bin
+# One worker more than there are cores: many tests wait for processes.
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 STAMP := .venv/.installed
 
 .PHONY: demo test lint bench faults chaos powercut model soak lock clean
@@ -9,7 +11,7 @@ demo: $(STAMP)  ## sixteen agents on a copy of a repository (REPO=/path, default
 	$(BIN)/python examples/fan_out.py $(if $(REPO),--repo "$(REPO)")
 
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 faults: $(STAMP)  ## kills and failing system calls at every point of every primitive (hours; ARGS='--budget 600', ARGS=--help)
 	cd tests && ../$(BIN)/python -m campaigns.faults $(ARGS)

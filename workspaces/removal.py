@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -105,12 +105,13 @@ class _Done:
 
 
 def _at_once(level: Sequence[Workspace], work: Callable[[Workspace], _Done]) -> Iterator[tuple[Workspace, _Done]]:
-    """Do the work for several workspaces at once, none of which is below another. What was not begun when the caller stops is not done."""
+    """Do the work for several workspaces at once, none of which is below another, and yield what became of each, in their order. What was not
+    begun when the caller stops is not done."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         doing = {pool.submit(work, workspace): workspace for workspace in level}
         try:
-            for future in as_completed(doing):
-                yield doing[future], future.result()
+            for future, workspace in doing.items():
+                yield workspace, future.result()
         finally:
             for future in doing:
                 future.cancel()
