@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
 
 import typer
 
-from workspaces.terminal import drawing, screen
+from workspaces.terminal import drawing, screen, verdicts
 
 if TYPE_CHECKING:
     from workspaces.model import Noun, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
-_CONFLICTS = 4
+_CONFLICTS, _CHECK_FAILED = 4, 7
+_UNBOUNDED = 10.0**9
 _LOOP = """Private copies of one git repository or folder for parallel work: clone, compare, merge, delete.
 
 The loop: [bold]workspaces clone -n 3 --task "Fix the login race"[/], let one agent work in each, [bold]workspaces compare[/], \
 [bold]workspaces merge NAME -d[/], [bold]workspaces delete --all[/]. Whatever was deleted or merged comes back with [bold]workspaces undo[/].
 
-Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 conflicts, 5 refused to lose work, 6 busy."""
+Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 conflicts, 5 refused to lose work, 6 busy, 7 check failed."""
 
 app = typer.Typer(
     help=_LOOP, rich_markup_mode="rich", pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -60,7 +61,7 @@ class _Chosen:
 def _project() -> Project:
     from workspaces.project import Project
 
-    return Project.open(_folder(), actor=_actor(), trust=_trust())
+    return Project.open(_folder(), actor=_actor(), trust=_trust(), environment=os.environ)
 
 
 def _folder() -> Path:
@@ -199,7 +200,7 @@ def clone(
 
     began = time.monotonic()
     with screen.progress() as progress:
-        project = Project.initialize(_folder(), actor=_actor(), trust=_trust())
+        project = Project.initialize(_folder(), actor=_actor(), trust=_trust(), environment=os.environ)
         made = project.clone(source, count, name, task, label or [], not committed, progress, lease, request_key)
     if not _answer(made, json):
         width = max((len(each.name) for each in made.workspaces), default=0)
@@ -298,18 +299,57 @@ def merge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")] = False,
     delete_source: Annotated[bool, typer.Option("-d", "--delete", help="Delete the source when merged (restorable).")] = False,
     if_target: Annotated[str, typer.Option(help="Snapshot that the target must still have.")] = "",
+    require: Annotated[list[str] | None, typer.Option(help="A check that the merged contents must pass; may be repeated.")] = None,
     request_key: Key = "",
     json: Json = False,
 ) -> None:
     """Bring a workspace's changes into its parent, or from the parent into it: all of them, or nothing."""
     with screen.progress() as progress:
         result = _project().merge(
-            source, target, on_conflict, history, message, _paths(path), dry_run, delete_source, if_target, progress, request_key
+            source,
+            target,
+            on_conflict,
+            history,
+            message,
+            _paths(path),
+            dry_run,
+            delete_source,
+            if_target,
+            progress,
+            request_key,
+            require or [],
         )
     if not _answer(result, json):
         drawing.merge(result)
     if result.status == "conflicts":
         raise typer.Exit(_CONFLICTS)
+    if result.status == "check_failed":
+        raise typer.Exit(_CHECK_FAILED)
+
+
+@app.command()
+@_told
+def check(
+    names: Names = None,
+    only: Annotated[list[str] | None, typer.Option("--check", "-k", metavar="CHECK", help="Only this one; may be repeated.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show live what runs, and what it prints.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show where the outputs of one check on two workspaces differ.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what was judged before; who then differs is flaky.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the checks of workspaces.toml on frozen copies of workspaces (default: all). What was judged before is remembered."""
+    from workspaces.core import silent
+
+    project = _project()
+    wanted = names or [each.name for each in project.status(detail="names").workspaces if not each.is_main] or ["main"]
+    with verdicts.live(watch) as look, screen.progress() as progress:
+        result = project.check(
+            wanted, only or [], True, _UNBOUNDED, "diff" if diff else "summary", again, progress if look is None else silent, look
+        )
+    if not _answer(result, json):
+        verdicts.table(result)
+    if any(each.verdict != "pass" for each in result.results if not each.control):
+        raise typer.Exit(_CHECK_FAILED)
 
 
 @app.command()
@@ -437,6 +477,12 @@ def run(
         bool, typer.Option("--confined", help="Keep it to its workspace: the rest is read-only or hidden, and there is no network.")
     ] = False,
     network: Annotated[bool, typer.Option("--network", help="Allow a confined command the network.")] = False,
+    beside: Annotated[
+        str,
+        typer.Option(
+            "--compare", metavar="OTHER", help="Run it on copies of the two, and show where the outputs differ.", autocompletion=_names
+        ),
+    ] = "",
 ) -> None:
     """Run a command in a workspace and end with its exit status."""
     from workspaces.errors import NotFound
@@ -444,6 +490,10 @@ def run(
     project = _project()
     found = project.find(name)
     command = command[command[0] == "--" :]
+    if beside:
+        result = project.beside([beside, name], command)
+        verdicts.table(result)
+        raise typer.Exit(int(bool(result.diff) or any(each.verdict != "pass" for each in result.results)))
     # A missing .git in there must not let git walk up and work on the project itself.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {"WORKSPACE": found.id, "WORKSPACE_PATH": found.location, "PWD": found.location}
@@ -551,9 +601,9 @@ def trust(
     revoke: Annotated[bool, typer.Option("--revoke", help="Let none run any more.")] = False,
     json: Json = False,
 ) -> None:
-    """Show the programs that the repository's own configuration names (filters, merge drivers), and let them run if you say so.
+    """Show the programs that the project's own configuration names (git's filters and merge drivers, checks), and let them run if you say so.
 
-    It holds for exactly what is shown: when anything about it changes, all of them are off again. Hooks and fsmonitor are never run.
+    It holds for exactly what is shown: when anything about it changes, they are off again. Hooks and fsmonitor are never run.
     """
     project = _project()
     shown = project.programs()

@@ -101,7 +101,7 @@ async def test_results_say_first_what_happened_and_leave_out_what_is_absent(repo
 async def test_the_tools_are_described_and_annotated(repo: Repo, era: Era) -> None:
     async with connected(repo, era) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert list(tools) == ["initialize", "clone", "compare", "merge", "delete", "status", "checkpoint", "restore"]
+    assert list(tools) == ["initialize", "clone", "compare", "merge", "delete", "status", "check", "checkpoint", "restore"]
     for tool in tools.values():
         assert tool.description and "\n" not in tool.description
         assert tool.output_schema
@@ -112,7 +112,7 @@ async def test_the_tools_are_described_and_annotated(repo: Repo, era: Era) -> No
     hints = {name: tool.annotations for name, tool in tools.items() if tool.annotations}
     assert {name for name, hint in hints.items() if hint.read_only_hint} == {"compare", "status"}
     assert {name for name, hint in hints.items() if hint.destructive_hint} == {"merge", "delete", "restore"}
-    assert {name for name, hint in hints.items() if hint.idempotent_hint} == {"initialize", "compare", "delete", "status"}
+    assert {name for name, hint in hints.items() if hint.idempotent_hint} == {"initialize", "compare", "delete", "status", "check"}
     inputs = sum(len(json.dumps([tool.name, tool.description, tool.input_schema])) for tool in tools.values())
     assert inputs < 12_000, "about 3,000 tokens"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from workspaces import checks
 from workspaces.containment import contained
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
@@ -16,7 +17,7 @@ from workspaces.removal import delete
 from workspaces.wording import counted
 
 YOUNG = timedelta(days=1)
-_REQUESTS = timedelta(days=14)
+_REQUESTS, _VERDICTS = timedelta(days=14), timedelta(days=90)
 
 
 def gc(
@@ -41,6 +42,7 @@ def gc(
         freed.append(Freed(id=workspace.id, deleted=deleted, size=size, why=why))
     if not dry_run:
         core.store.drop_requests(core.row.name, (now() - _REQUESTS).isoformat())
+        checks.forget(core, now() - _VERDICTS)
         core.store.shorten()
     return _answer(core, [each.id for each in going if each.id not in kept], freed, kept, dry_run)
 

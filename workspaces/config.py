@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -19,7 +20,14 @@ from workspaces.model import path_shown
 
 FILES = ("workspaces.toml", "workspaces.local.toml")
 _LARGEST = 1 << 20
+_KINDS = ("constrained-", "tuple[", "[key]")
+"""What pydantic adds to the name of a setting that may be of several kinds, or that is a name itself."""
 _HEADER = re.compile(r"\s*\[+([^\[\]]+)\]+")
+
+Word = Annotated[str, Field(min_length=1, max_length=100_000, pattern=r"^[^\x00]*$")]
+Pattern = Annotated[str, Field(min_length=1, max_length=1000)]
+Command = Word | Annotated[tuple[Word, ...], Field(min_length=1, max_length=1000)]
+CheckName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
 class Trash(BaseModel):
@@ -31,6 +39,35 @@ class Trash(BaseModel):
     max_gb: float = Field(default=0, ge=0, le=10**6, allow_inf_nan=False, description="0: as much as there is")
 
 
+class Check(BaseModel):
+    """A command that judges a workspace: it passes when it ends with 0. It runs when a person trusted it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: Command = Field(description="a line for /bin/sh, or a list of words")
+    timeout_seconds: float = Field(default=600, gt=0, le=86400)
+    protect: tuple[Pattern, ...] = Field(default=(), description="paths that are as in the base (gitignore syntax)")
+    network: bool = Field(default=False, description="whether it may use the network, loopback included, where it can be kept from it")
+    repeat: int = Field(default=1, ge=1, le=100, description="how often it is run; when not all end alike it is flaky")
+
+
+class Checking(BaseModel):
+    """How checks are run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_once: int = Field(default=0, ge=0, le=256, description="0: as many as there are cores")
+    max_output_mb: float = Field(default=16, gt=0, le=4096, description="of each log; beyond it only the end is kept")
+
+
+class Merging(BaseModel):
+    """How merges are made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    require: tuple[CheckName, ...] = Field(default=(), description="checks that the merged contents must pass before main moves")
+
+
 class Config(BaseModel):
     """All settings of a project."""
 
@@ -38,6 +75,9 @@ class Config(BaseModel):
 
     durable: bool = Field(default=True, description="whether what is acknowledged survives a power cut")
     trash: Trash = Trash()
+    checks: dict[CheckName, Check] = Field(default_factory=dict[str, Check])
+    check: Checking = Checking()
+    merge: Merging = Merging()
 
 
 def load(root: Path) -> Config:
@@ -57,16 +97,19 @@ def load(root: Path) -> Config:
 def _refusal(error: ValidationError, texts: Mapping[Path, str]) -> InvalidArgument:
     """Say in which file and line the first wrong setting is, and what it should be."""
     first = error.errors(include_url=False)[0]
-    words = [str(word) for word in first["loc"]]
+    words = [str(word) for word in first["loc"] if not str(word).startswith(_KINDS)]
     where = next(
         (f"{file}, line {line}" for file in reversed([*texts]) if (line := _line(texts[file], words))), " or ".join(map(str, texts))
     )
-    name, settings = path_shown(".".join(words)[:100]), [*_settings(Config)]
+    name, settings = path_shown(".".join(words)[:100]), [*_settings(Config, words)]
     if first["type"] == "extra_forbidden":
         said = f"there is no setting '{name}'.{likely(name, [*settings, *Config.model_fields])}"
+    elif first["type"] == "missing":
+        said = f"'{name}' is not set, and has to be."
     else:
-        limits = first.get("ctx", {})
-        rule = _RULES.get(first["type"], first["msg"][:1].lower() + first["msg"][1:]).format(**limits)
+        rule = (
+            _RULES[first["type"]].format(**first.get("ctx", {})) if first["type"] in _RULES else first["msg"][:1].lower() + first["msg"][1:]
+        )
         said = f"{name} is {json.dumps(first['input'], default=str)[:60]}; {rule}."
     return InvalidArgument(f"{where}: {said} Nothing was done.", f"Settings: {', '.join(settings)}.")
 
@@ -85,16 +128,21 @@ _RULES = {
     "string_type": "it must be text",
     "list_type": "it must be a list",
     "model_type": "it must be a table of settings",
+    "dict_type": "it must be a table of settings",
+    "greater_than": "it must be more than {gt}",
+    "string_pattern_mismatch": "it must be of letters, digits, - and _, and not begin with one of these",
 }
 """What pydantic's kinds of errors mean to who wrote a setting."""
 
 
-def _settings(model: type[BaseModel], above: str = "") -> Iterator[str]:
-    """Yield the names of all settings, those of tables with the table's."""
+def _settings(model: type[BaseModel], words: Sequence[str] = (), above: str = "") -> Iterator[str]:
+    """Yield the names of all settings, those of tables with the table's; of tables that the file names, with the name that it has there."""
     for name, field in model.model_fields.items():
-        kind = field.annotation
+        kind, key = field.annotation, ""
+        if get_origin(kind) is dict and (each := get_args(kind)[1]) is Check:
+            kind, key = each, f"{words[1] if words[:1] == [name] and len(words) > 1 else 'NAME'}."
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _settings(kind, f"{above}{name}.")
+            yield from _settings(kind, words, f"{above}{name}.{key}")
         else:
             yield f"{above}{name}"
 

@@ -73,6 +73,8 @@ class Core:
     """Whether a process that is gone served the same call before, and may have done some of it."""
     trusted: Trusted | None = None
     """What a person trusts; without it, nothing is."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the person whose face this is: where tools are, and where temporary files go."""
     undoing: str = ""
     """The call that is being taken back, if one is."""
     redoing: str = ""

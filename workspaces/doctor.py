@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from workspaces import config, programs
+from workspaces import checks, config, programs
 from workspaces.adoption import adopt, forgotten
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument, WorkspaceGone, WorkspacesError
@@ -34,7 +34,12 @@ def doctor(core: Core, repair: bool = False, quick: bool = False) -> Diagnosis:
 
 
 def _found(core: Core, quick: bool) -> Iterator[Finding]:
-    yield from core.backend.inspect(core.live(), core.store.workspaces(core.row.name, _ALL), quick)
+    yield from core.backend.inspect(core.live(), _explained(core), quick)
+
+
+def _explained(core: Core) -> list[Workspace]:
+    """Return all that is remembered, and the copies in which checks run."""
+    return [*core.store.workspaces(core.row.name, _ALL), *checks.in_use(core)]
 
 
 def _store(core: Core) -> Finding:
@@ -105,7 +110,7 @@ def _repaired(core: Core) -> Iterator[str]:
         yield from _attempted(core, workspace, _settled)
     for workspace in core.live():
         yield from _attempted(core, workspace, _mended)
-    yield from core.backend.sweep(core.store.workspaces(core.row.name, _ALL))
+    yield from core.backend.sweep(_explained(core))
 
 
 def _attempted(core: Core, workspace: Workspace, mend: Callable[[Core, Workspace], list[str]]) -> list[str]:

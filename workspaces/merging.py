@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from workspaces.backend import Backend
+from workspaces.checks import Trial
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, Unsupported, UntrustedConfig, WorkspacesError
-from workspaces.model import Conflict, History, Merge, MergeResult, OnConflict, Operation, RestorePoint, Snapshot, Workspace
+from workspaces.model import Conflict, History, Merge, MergeResult, OnConflict, Operation, RestorePoint, Snapshot, Verdict, Workspace
 from workspaces.removal import last_look, set_aside
 from workspaces.store import MergeRow
 from workspaces.wording import MOST_FILES, bounded, counted, listed, plain, sized
+
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,49 @@ def merge(
     delete_source: bool = False,
     if_target: str = "",
     progress: Progress = silent,
+    require: Sequence[str] = (),
+    patience: float | None = None,
 ) -> MergeResult:
-    """Bring the source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result."""
+    """Bring the source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result.
+
+    What `require` names, and for main the settings, the merged contents must pass. They are judged with nothing held: what moved meanwhile is
+    worked out, and judged, again. What takes longer than `patience` is `Busy`, and goes on.
+    """
     if before := core.done_before("merge"):
         return _again(core, before[0], delete_source)
     bringer, receiver = _both(core, source, target, on_conflict, delete_source)
     message = plain(message)
     if history == "merge" and not core.backend.capabilities.commits:
         raise Unsupported(f"{core.row.name} has no commits, so no merge commit can be made. Nothing was merged.", "Leave history out.")
+    trial = Trial.of(core, _required(core, receiver, require), bringer.id)
+    for _ in range(_TRIES):
+        asked = (on_conflict, history, message, paths, dry_run, delete_source, if_target)
+        if answer := _tried(core, bringer, receiver, trial, *asked, progress):
+            return answer
+        trial.wait(progress, patience)
+    raise TargetMoved(f"{bringer.name} or {receiver.name} changed each time while it was checked. Nothing was changed.", "Call again.")
+
+
+def _required(core: Core, receiver: Workspace, require: Sequence[str]) -> tuple[str, ...]:
+    """Return the checks that the call asks for, and those that the settings ask for of what goes into main."""
+    return tuple(dict.fromkeys([*require, *(core.config.merge.require if receiver.is_main else ())]))
+
+
+def _tried(
+    core: Core,
+    bringer: Workspace,
+    receiver: Workspace,
+    trial: Trial,
+    on_conflict: OnConflict,
+    history: History,
+    message: str,
+    paths: Sequence[str],
+    dry_run: bool,
+    delete_source: bool,
+    if_target: str,
+    progress: Progress,
+) -> MergeResult | None:
+    """Merge, or return nothing while the merged contents are still to be judged."""
     removing = [bringer] if delete_source and not dry_run else []
     with core.changing(receiver, *removing, reading=[bringer]):
         bringer, receiver = core.find(bringer.id), core.find(receiver.id)
@@ -62,12 +100,17 @@ def merge(
                 return _refused(bringer, receiver, plan)
             if plan.is_idle:
                 return _nothing_to_do(core, bringer, receiver, plan, delete_source and not dry_run)
+            verdicts = trial.begun(view, plan.result, plan.ours)
+            if verdicts is None:
+                return None
+            if any(each.verdict != "pass" for each in verdicts):
+                return _failed(bringer, receiver, verdicts)
             if dry_run:
-                return _promised(bringer, receiver, plan)
+                return _promised(bringer, receiver, plan, verdicts)
             progress(1, 3, f"merging {bringer.name} into {receiver.name}")
             with view.keep_all():
                 asked: dict[str, JsonValue] = {"on_conflict": on_conflict, "history": history, "message": message, "paths": [*paths]}
-                done = _carry_out(core, view, bringer, receiver, plan, asked)
+                done = _carry_out(core, view, bringer, receiver, plan, asked, verdicts)
         progress(3, 3, "merged")
         return _with_source_deleted(core, bringer, done) if delete_source else done
 
@@ -184,12 +227,20 @@ def _message(bringer: Workspace) -> str:
     return bringer.task.strip().splitlines()[0] if bringer.task.strip() else f"Merge workspace {bringer.name}"
 
 
-def _carry_out(core: Core, view: Backend, bringer: Workspace, receiver: Workspace, plan: Plan, asked: dict[str, JsonValue]) -> MergeResult:
+def _carry_out(
+    core: Core,
+    view: Backend,
+    bringer: Workspace,
+    receiver: Workspace,
+    plan: Plan,
+    asked: dict[str, JsonValue],
+    verdicts: tuple[Verdict, ...] = (),
+) -> MergeResult:
     """Journal the merge, move the receiver, and write it down; or fail with the receiver as it was."""
     label, moved = f"before merging {bringer.name}", plan.result.head != plan.ours.head
     point = core.point(view, receiver, plan.ours, "merge", label, plan.result.head, committed=receiver.is_main and moved)
     reason = f"workspaces: merge {bringer.name}"
-    answer = _merged(bringer, receiver, plan, point.name)
+    answer = _merged(bringer, receiver, plan, point.name).model_copy(update={"checks": verdicts})
     notes = _notes(plan, point, reason, bool(asked["paths"]))
     if core.is_named:
         notes["answer"] = answer.model_dump(mode="json")
@@ -276,7 +327,19 @@ def _nothing_to_do(core: Core, bringer: Workspace, receiver: Workspace, plan: Pl
     return done if done.warnings else done.model_copy(update={"next": (f"undo: restore(workspace='{bringer.name}')",)})
 
 
-def _promised(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResult:
+def _failed(bringer: Workspace, receiver: Workspace, verdicts: tuple[Verdict, ...]) -> MergeResult:
+    said = [f"{each.check} {'is flaky' if each.flaky else each.verdict}" for each in verdicts if each.verdict != "pass"]
+    return MergeResult(
+        summary=f"Not merged: on the merged contents {', '.join(said)}. {receiver.name} is unchanged.",
+        status="check_failed",
+        source=bringer.id,
+        target=receiver.id,
+        checks=verdicts,
+        next=() if bringer.is_main else (f"merge(source='{receiver.name}', target='{bringer.name}') shows there what both give together",),
+    )
+
+
+def _promised(bringer: Workspace, receiver: Workspace, plan: Plan, verdicts: tuple[Verdict, ...]) -> MergeResult:
     return MergeResult(
         summary=f"{bringer.name} would merge into {receiver.name}: {sized(plan.merge.changes)}. Nothing was changed.",
         status="would_merge",
@@ -284,6 +347,7 @@ def _promised(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResul
         target=receiver.id,
         snapshot=plan.ours.id,
         files=plan.merge.changes[:MOST_FILES],
+        checks=verdicts,
         next=(f"merge(source='{bringer.name}', target='{receiver.name}', if_target='{plan.ours.id}')",),
     )
 

@@ -26,6 +26,7 @@ MergeVerdict = Literal["clean", "conflicts", "up_to_date"]
 OnConflict = Literal["abort", "source", "target", "markers"]
 History = Literal["squash", "merge", "none"]
 Children = Literal["refuse", "delete", "reparent"]
+Judgement = Literal["pass", "fail", "timeout", "error", "running"]
 ConflictKind = Literal[
     "content",
     "add_add",
@@ -98,6 +99,7 @@ class Workspace(Noun):
     insertions: int = 0
     deletions: int = 0
     behind: int = Field(default=0, description="commits that the parent has and it has not")
+    checks: dict[str, Judgement] = Field(default_factory=dict[str, Judgement], description="remembered verdicts on what it holds now")
 
     @property
     def is_main(self) -> bool:
@@ -172,11 +174,11 @@ class Merge(Noun):
 
 
 class Program(Noun):
-    """A program that a project's own configuration names, to be run on what is stored or merged."""
+    """A program that a project's own configuration names, to be run on what is stored or merged, or to judge it."""
 
-    kind: Literal["filter", "merge"]
+    kind: Literal["filter", "merge", "check"]
     name: str
-    setting: str = Field(description="clean, smudge, process, driver …")
+    setting: str = Field(description="clean, smudge, process, driver …; of a check run, shell, protect, network")
     command: str
 
 
@@ -277,6 +279,7 @@ class Initialized(Noun):
     workspace: Workspace
     backend: str
     capabilities: Capabilities
+    checks: tuple[str, ...] = Field(default=(), description="that workspaces.toml names")
     warnings: Warnings = ()
     next: Next = ()
 
@@ -321,15 +324,42 @@ class Comparison(Noun):
     next: Next = ()
 
 
+class Verdict(Noun):
+    """What a check says of some contents."""
+
+    workspace: str
+    check: str
+    verdict: Judgement
+    control: bool = Field(default=False, description="of what the workspaces began with, to compare with")
+    flaky: bool = Field(default=False, description="the same contents passed and failed")
+    cached: bool = Field(default=False, description="remembered from the same contents")
+    seconds: float = 0
+    runs: int = Field(default=1, description="how often it was run on these contents")
+    exit_status: int = Field(default=0, description="negative: the signal that ended it")
+    why: str = ""
+    isolation: str = Field(default="", description="what it was kept from: files outside of its copy, the network")
+    tail: str = Field(default="", description="the end of its output")
+    log: str = Field(default="", description="file with all of its output")
+
+
+class Checked(Noun):
+    summary: Summary
+    results: tuple[Verdict, ...]
+    diff: str = Field(default="", description="where the outputs of two workspaces differ")
+    warnings: Warnings = ()
+    next: Next = ()
+
+
 class MergeResult(Noun):
     summary: Summary
-    status: Literal["merged", "up_to_date", "would_merge", "conflicts"]
+    status: Literal["merged", "up_to_date", "would_merge", "conflicts", "check_failed"]
     source: str
     target: str
     snapshot: str = Field(default="", description="the target's snapshot now; usable as if_target")
     commit: str = ""
     files: tuple[Change, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    checks: tuple[Verdict, ...] = Field(default=(), description="what the required checks say of the merged contents")
     restore_point: str = ""
     warnings: Warnings = ()
     next: Next = ()

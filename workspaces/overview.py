@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 from workspaces.backend import Backend
+from workspaces.checks import remembered
 from workspaces.containment import contained, said_of, taken_back
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
@@ -70,7 +71,7 @@ def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Fu
     if workspace.is_main:
         with core.looking(view, workspace) as freeze:
             snapshot, committed = freeze(workspace), freeze(workspace, committed=True)
-        return core.observed(workspace, snapshot, committed, view.diff(committed, snapshot))
+        return _judged(core, view, core.observed(workspace, snapshot, committed, view.diff(committed, snapshot)), snapshot, snapshot)
     with core.looking(view, workspace) as freeze:
         snapshot = freeze(workspace, core.lineage(workspace))
     agreed = core.agreed(workspace)
@@ -78,6 +79,7 @@ def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Fu
     diff = Diff() if base.contents == snapshot.contents else view.diff(base, snapshot)
     parent = parents[core.parent(workspace).id].result()
     seen = core.observed(workspace, snapshot, base, diff).model_copy(update={"behind": core.behind(view, agreed, parent)})
+    seen = _judged(core, view, seen, snapshot, base)
     went_on = parent.contents != view.load(agreed.snapshot).contents
     if seen.state == "merged" and went_on and (lost := taken_back(core, view, workspace, parent)):
         warnings.append(f"{workspace.name} was merged, but {said_of(core, workspace, lost)}.")
@@ -85,6 +87,12 @@ def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Fu
     if seen.state != "abandoned":
         return seen
     return seen.model_copy(update={"contained": contained(core, view, workspace, snapshot)})
+
+
+def _judged(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot, base: Snapshot) -> Workspace:
+    """Return a workspace with what is remembered of its contents."""
+    verdicts = remembered(core, view, snapshot, base)
+    return workspace.model_copy(update={"checks": {name: each.verdict for name, each in verdicts.items()}})
 
 
 def _as_tree(workspaces: Sequence[Workspace]) -> Iterator[Workspace]:

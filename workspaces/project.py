@@ -14,6 +14,7 @@ from pathlib import Path
 
 from workspaces import (
     adoption,
+    checks,
     cloning,
     collection,
     comparison,
@@ -34,6 +35,7 @@ from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ou
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
     MAIN,
+    Checked,
     Checkpointed,
     Children,
     Cloned,
@@ -64,21 +66,40 @@ _ANY = ("creating", "live", "deleting", "restoring", "deleted")
 class Project:
     """One project with its workspaces. Any number of processes may have it open at once."""
 
-    def __init__(self, row: ProjectRow, backend: Backend, actor: str = "", patience: float = PATIENCE, trust: Path | None = None) -> None:
+    def __init__(
+        self,
+        row: ProjectRow,
+        backend: Backend,
+        actor: str = "",
+        patience: float = PATIENCE,
+        trust: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         durable = config.known(Path(row.root)).durable
         if not durable:
             backend.relax()
         trusted = Trusted(trust, backend.root)
         backend.trusted = trusted.fingerprint(backend.home)
         store, locks = Store(backend.home / "store.sqlite", durable, patience), Locks(backend.home / "locks", patience)
-        self._core = Core(row, backend, store, locks, recovery.recover, actor=_named(actor), trusted=trusted)
+        self._core = Core(
+            row, backend, store, locks, recovery.recover, actor=_named(actor), trusted=trusted, environment=dict(environment or {})
+        )
 
     @classmethod
     @as_ours()
-    def initialize(cls, path: Path, backend: str = "auto", name: str = "", actor: str = "", trust: Path | None = None) -> Project:
+    def initialize(
+        cls,
+        path: Path,
+        backend: str = "auto",
+        name: str = "",
+        actor: str = "",
+        trust: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Project:
         """Make the folder that `path` is in a project, or open it if it is one. Changes no file of the user's.
 
         `trust` is the file in which a person's trust is remembered (`trust.place`); without it, no program of the repository's is run.
+        `environment` is where checks find their tools (PATH, HOME …); what could open anything in it is not passed on.
         """
         found = backends.choose(path, backend)
         _refuse_second_kind(found, path)
@@ -87,7 +108,7 @@ class Project:
         known = _known(store, found)
         lost = () if known else found.remains()
         named = lost[0].project if lost else project_name(name or found.root.name)
-        project = cls(known or store.add_project(named, str(found.root), found.name), found, actor, trust=trust)
+        project = cls(known or store.add_project(named, str(found.root), found.name), found, actor, trust=trust, environment=environment)
         project._remember_main(store)
         recovery.recover(project._core)
         if lost:
@@ -96,13 +117,20 @@ class Project:
 
     @classmethod
     @as_ours()
-    def open(cls, path: Path, actor: str = "", patience: float = PATIENCE, trust: Path | None = None) -> Project:
+    def open(
+        cls,
+        path: Path,
+        actor: str = "",
+        patience: float = PATIENCE,
+        trust: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Project:
         """Open the project that `path` is in. Raises `NoProject` when nobody has initialized it."""
         found = backends.find(path)
         row = _known(Store(found.home / "store.sqlite"), found)
         if row is None:
             raise NoProject(f"{found.root} is not a project yet.", "Call initialize (workspaces init) first.")
-        project = cls(row, found, actor, patience, trust)
+        project = cls(row, found, actor, patience, trust, environment)
         recovery.recover(project._core)
         return project
 
@@ -144,6 +172,7 @@ class Project:
             workspace=core.main(),
             backend=core.row.backend,
             capabilities=core.backend.capabilities,
+            checks=tuple(config.known(self.root).checks),
             next=("clone(count=3, task='…')", "status()"),
         )
 
@@ -198,12 +227,16 @@ class Project:
         if_target: str = "",
         progress: Progress = silent,
         request_key: str = "",
+        require: Sequence[str] = (),
+        patience: float | None = None,
     ) -> MergeResult:
         """Bring one workspace's changes into another. See `merging.merge`, and `requests.once` for the key."""
-        asked = [source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target]
+        asked = [source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, *([require] if require else [])]
 
         def act(core: Core) -> MergeResult:
-            return merging.merge(core, source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, progress)
+            return merging.merge(
+                core, source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, progress, require, patience
+            )
 
         return requests.once(self._ready(source, target, strict=True), request_key, "merge", asked, MergeResult, act)
 
@@ -233,6 +266,40 @@ class Project:
     ) -> Status:
         """Return the tree of workspaces. See `overview.status`."""
         return overview.status(self._ready(*workspaces), workspaces, detail, include_deleted, progress)
+
+    @as_ours()
+    def check(
+        self,
+        workspaces: Sequence[str],
+        names: Sequence[str] = (),
+        wait: bool = True,
+        timeout_seconds: float = 600,
+        detail: checks.CheckDetail = "summary",
+        again: bool = False,
+        progress: Progress = silent,
+        watch: checks.Watch | None = None,
+    ) -> Checked:
+        """Run the configured checks on frozen copies of workspaces. See `checks.check`."""
+        core = self._ready(*workspaces, strict=True)
+        return checks.check(core, workspaces, names, wait, timeout_seconds, detail, again, progress, watch)
+
+    @as_ours()
+    def beside(self, workspaces: Sequence[str], command: Sequence[str], watch: checks.Watch | None = None) -> Checked:
+        """Run a person's command on frozen copies of two workspaces, and say where its outputs differ. See `checks.beside`."""
+        return checks.beside(self._ready(*workspaces, strict=True), workspaces, command, watch)
+
+    @as_ours()
+    def unasked(self) -> Trust | None:
+        """Return the checks that a person has yet to let run, if there are any: what is shown, and its fingerprint."""
+        return programs.unasked(self._configured())
+
+    @as_ours()
+    def trust_checks(self, fingerprint: str) -> None:
+        """Let exactly these checks run. For what a person answered who was shown them."""
+        programs.trust_checks(self._configured(), fingerprint)
+
+    def _configured(self) -> Core:
+        return replace(self._core, config=config.load(self.root))
 
     @as_ours()
     def checkpoint(self, workspace: str, label: str = "") -> Checkpointed:
@@ -283,13 +350,13 @@ class Project:
 
     @as_ours()
     def programs(self) -> Trust:
-        """Return the programs that the repository's own configuration names, and whether they may run. See `programs.programs`."""
-        return programs.programs(self._core)
+        """Return the programs that the project's own configuration names, and whether they may run. See `programs.programs`."""
+        return programs.programs(self._configured())
 
     @as_ours()
     def trust(self, fingerprint: str) -> Trust:
         """Let exactly these programs run, or with an empty fingerprint none. For a person at a terminal, never for an agent."""
-        return programs.trust(self._core, fingerprint)
+        return programs.trust(self._configured(), fingerprint)
 
     @as_ours()
     def find(self, workspace: str) -> Workspace:

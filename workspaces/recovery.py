@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
+from workspaces import checks
 from workspaces.core import Core, new_uid
 from workspaces.errors import Busy, WorkspacesError
 from workspaces.history import record_restore
@@ -22,7 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 def recover(core: Core) -> None:
-    """End every operation of the project that was begun by a process that is gone. One that cannot be ended now is left for later."""
+    """End every operation of the project that was begun by a process that is gone, and clear away its copies for checks.
+
+    What cannot be ended now is left for later.
+    """
+    checks.clear(core)
     for operation in _unfinished(core):
         own = replace(core, call=new_uid(), is_named=False, resumes=False)  # what is set aside here is no part of the call that came by
         try:

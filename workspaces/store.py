@@ -1,5 +1,5 @@
-"""What is remembered: projects, workspaces, merges, restore points, requests and the log of operations, in one SQLite file on which every process
-agrees, and beside it a ledger from which that file can be made again; and what is known of each workspace once more, for when both are lost.
+"""What is remembered: projects, workspaces, merges, restore points, requests, verdicts and the log of operations, in one SQLite file on which
+every process agrees, and beside it a ledger from which that file can be made again; and what is known of each workspace once more, for when both are lost.
 
 Every write is one transaction, written to the ledger first and then committed with `synchronous=EXTRA` (FULL does not sync the folder in which a
 rollback journal was, and it could come back); none is ever open across a git call. A row of `workspaces` claims
@@ -19,11 +19,11 @@ from pathlib import Path
 from workspaces.errors import BackendFailed, Busy, Exists, NoSpace, NotAllowed, translated
 from workspaces.ledger import Entry, Ledger, Line, Row
 from workspaces.locks import PATIENCE, Locks
-from workspaces.model import MAIN, Operation, RestorePoint, Workspace, now
+from workspaces.model import MAIN, Operation, RestorePoint, Verdict, Workspace, now
 from workspaces.places import misplaced, refuse, set_aside
 from workspaces.records import Records
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE projects (name TEXT PRIMARY KEY COLLATE NOCASE, root TEXT NOT NULL UNIQUE, backend TEXT NOT NULL, created TEXT NOT NULL);
 CREATE TABLE workspaces (
@@ -41,6 +41,8 @@ CREATE INDEX unfinished ON operations (state) WHERE state = 'started';
 CREATE TABLE leases (workspace TEXT PRIMARY KEY, seconds INTEGER NOT NULL, until TEXT NOT NULL, holder TEXT NOT NULL);
 CREATE TABLE requests (project TEXT NOT NULL, key TEXT NOT NULL, asked TEXT NOT NULL, call TEXT NOT NULL, answer TEXT NOT NULL,
     at TEXT NOT NULL, PRIMARY KEY (project, key));
+CREATE TABLE verdicts (project TEXT NOT NULL, contents TEXT NOT NULL, command TEXT NOT NULL, record TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (project, contents, command));
 CREATE TABLE meta (revision INTEGER NOT NULL);
 INSERT INTO meta VALUES (0);
 """
@@ -52,6 +54,7 @@ _KEYS = {
     "operations": ("id",),
     "leases": ("workspace",),
     "requests": ("project", "key"),
+    "verdicts": ("project", "contents", "command"),
 }
 """The tables, and the columns that name a row in each."""
 _SELECT = (
@@ -356,6 +359,30 @@ class Store:
             for (key,) in old:
                 page.drop("requests", {"project": project, "key": str(key)})
         return len(old)
+
+    # -- verdicts
+
+    def verdict(self, project: str, contents: str, command: str) -> Verdict | None:
+        """Return what a command said of some contents."""
+        with self._read() as db:
+            where = "project = ? AND contents = ? AND command = ?"
+            row = db.execute(f"SELECT record FROM verdicts WHERE {where}", (project, contents, command)).fetchone()  # noqa: S608
+        return None if row is None else Verdict.model_validate_json(str(row[0]))
+
+    def judged(self, project: str, contents: str, command: str, verdict: Verdict) -> None:
+        """Write down what a command said of some contents."""
+        key: Row = {"project": project, "contents": contents, "command": command}
+        with self._write() as page:
+            page.put("verdicts", {**key, "record": verdict.model_dump_json(), "at": now().isoformat()})
+
+    def drop_verdicts(self, project: str, before: str) -> list[tuple[str, str]]:
+        """Forget the verdicts of before a moment (ISO 8601), and return the contents and commands that they were of."""
+        with self._write() as page:
+            rows = page.db.execute("SELECT contents, command FROM verdicts WHERE project = ? AND at < ?", (project, before)).fetchall()
+            old = [(str(contents), str(command)) for contents, command in rows]
+            for contents, command in old:
+                page.drop("verdicts", {"project": project, "contents": contents, "command": command})
+        return old
 
     # -- the whole
 

@@ -11,12 +11,15 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import JsonValue
 
 from workspaces.errors import NotAllowed
 
 _FOLDER, _FILE = "mcp-workspaces", "trust.json"
+Kind = Literal["programs", "checks"]
+"""What is trusted: what git's configuration names, and what `workspaces.toml` names. A change of the one leaves the other as it is."""
 
 
 def place(environment: Mapping[str, str]) -> Path:
@@ -26,6 +29,10 @@ def place(environment: Mapping[str, str]) -> Path:
     return home / _FOLDER / _FILE
 
 
+def _key(home: Path, of: Kind) -> str:
+    return str(home) if of == "programs" else f"{home}#{of}"
+
+
 @dataclass(frozen=True)
 class Trusted:
     """What is trusted, in a file of the person's; without a file, nothing is. `root` is the project that is asked for."""
@@ -33,19 +40,20 @@ class Trusted:
     file: Path | None
     root: Path
 
-    def fingerprint(self, home: Path) -> str:
+    def fingerprint(self, home: Path, of: Kind = "programs") -> str:
         """Return what is trusted of the repository whose state is in `home`; nothing when the file could be anybody else's."""
-        return self._entries().get(str(home), "")
+        return self._entries().get(_key(home, of), "")
 
-    def remember(self, home: Path, fingerprint: str) -> None:
+    def remember(self, home: Path, fingerprint: str, of: Kind = "programs") -> None:
         """Trust a fingerprint, or with an empty one nothing, durably. Raises `NotAllowed` where what is trusted could write it itself."""
         if self.file is None or self._lies_inside():
             raise NotAllowed(
                 "There is no place outside of the project to remember trust in. Nothing was changed.",
                 "Let XDG_CONFIG_HOME, or HOME, name a folder of your own.",
             )
-        kept = {key: value for key, value in self._entries().items() if key != str(home)}
-        self._write(self.file, kept | ({str(home): fingerprint} if fingerprint else {}))
+        mine = _key(home, of)
+        kept = {key: value for key, value in self._entries().items() if key != mine}
+        self._write(self.file, kept | ({mine: fingerprint} if fingerprint else {}))
 
     def _lies_inside(self) -> bool:
         return self.file is not None and self.root.resolve() in self.file.resolve().parents

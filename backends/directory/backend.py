@@ -491,7 +491,7 @@ class DirectoryBackend:
         return [place for part in ("staging", "moves") for place in (self.home / part).glob("*") if place.stem not in uids]
 
     def _unknown_folders(self, known: Sequence[Workspace]) -> list[Path]:
-        names = {workspace.name for workspace in known} | {_STATE, ".gitignore", ".trash"}
+        names = {Path(workspace.location).name for workspace in known} | {_STATE, ".gitignore", ".trash"}
         folder = self.root / WORKSPACES
         return [entry for entry in folder.iterdir() if entry.name not in names] if folder.is_dir() else []
 

@@ -163,7 +163,7 @@ def _is_ours(repository: Repository, admin: Path) -> bool:
 
 
 def _unknown_folders(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
-    names = {workspace.name for workspace in known} | _NO_WORKSPACE
+    names = {Path(workspace.location).name for workspace in known} | _NO_WORKSPACE
     folder = repository.root / WORKSPACES
     there = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
     return [entry for entry in there if entry.name not in names and not entry.name.startswith(_LEFT)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import BackendFailed, Limit
+from workspaces.errors import BackendFailed, Busy, Limit
 from workspaces.model import Snapshot, Workspace
 
 from .. import tree
@@ -20,6 +22,8 @@ from .snapshot import IDENTITY, copied, write_commit
 
 _NOTES = 1 << 24
 """Bytes that are read of one file of a git directory: its log of moves can be long."""
+_TURNS, _TURN = 60, 0.05
+"""How often it is looked whether another git is done with the refs, and seconds between two looks."""
 _ID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 
 
@@ -54,12 +58,20 @@ def purge(repository: Repository, workspace: Workspace) -> None:
     if admin.exists():
         tree.remove(Path(workspace.location))
         tree.remove(admin)
-    # A git that died at this very step leaves it; refs are taken away under it alone.
-    drop_stale_lock(repository.common_dir / "packed-refs.lock", workspace.created)
+    _await_lock(repository.common_dir / "packed-refs.lock", workspace.created)
     git = repository.git()
     refs = git.run("for-each-ref", "--format=delete %(refname)", prefix(workspace))
     if refs:
         git.run("update-ref", "--stdin", stdin=refs)
+
+
+def _await_lock(lock: Path, since: datetime) -> None:
+    """Wait until refs can be taken away, which they are under this lock alone. A git that died at that very step leaves it."""
+    for _ in range(_TURNS):
+        with suppress(Busy):
+            return drop_stale_lock(lock, since)
+        time.sleep(_TURN)
+    return drop_stale_lock(lock, since)
 
 
 def prefix(workspace: Workspace) -> str:

@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -38,6 +38,7 @@ The loop:
 need not commit. Uncommitted and untracked files are carried along.
 2. compare(workspaces=[…]) says what each changed, whether it merges, and which pairs conflict. detail="files" or "diff" shows more; large \
 answers come in pages (next_cursor).
+   check(workspaces=[…]) runs the project's tests on frozen copies of them.
 3. merge(source="login-1", delete_source=true) brings the winner into its parent (in git as one commit), all or nothing.
 4. delete(workspaces=[…], discard_unmerged=true) removes the rest; restore brings one back for 14 days.
 
@@ -61,6 +62,8 @@ class Settings:
     http: str = ""
     actor: str = ""
     trust: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where checks find their tools; what could open anything in it is not passed on."""
 
 
 class Server(MCPServer[object]):
@@ -152,7 +155,7 @@ def create(settings: Settings) -> Server:
         version=version("mcp-workspaces"),
         log_level="WARNING",
     )
-    Tools(Desk(settings.project, settings.allowed, settings.actor, settings.trust)).register(server)
+    Tools(Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)).register(server)
     return server
 
 
@@ -179,7 +182,7 @@ def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str
     if asked and found is None:
         raise InvalidArgument(f"{folder} is in no project.", "Run workspaces init there first, or name another with --project.")
     allowed = tuple(Path(path).resolve() for path in allow) or (found or folder,)
-    return Settings(found, allowed, http, actor, place(os.environ))
+    return Settings(found, allowed, http, actor, place(os.environ), os.environ)
 
 
 def _root(folder: Path) -> Path | None:

@@ -101,13 +101,14 @@ async def in_thread(call: Callable[[], T]) -> T:
 
 def _reporter(ctx: Context[object, object]) -> Reporter:
     """Return what the core calls at safe points: it stops a cancelled call there, and reports progress a few times a second."""
-    last = 0.0
+    last, told = 0.0, -1
 
     def report(done: int, total: int, message: str) -> None:
-        nonlocal last
+        nonlocal last, told
         anyio.from_thread.check_cancelled()
-        if done == total or time.monotonic() - last > _PAUSE:
-            last = time.monotonic()
+        # The protocol wants a progress that grows with every notification.
+        if done > told and (done == total or time.monotonic() - last > _PAUSE):
+            last, told = time.monotonic(), done
             anyio.from_thread.run(ctx.report_progress, float(done), float(total), message)
 
     return report

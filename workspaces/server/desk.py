@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workspaces.backend import choose
@@ -15,8 +15,15 @@ from workspaces.project import Project
 class Desk:
     """The open projects of one server. Projects are kept by folder; what is in them is never remembered here."""
 
-    def __init__(self, default: Path | None, allowed: Sequence[Path], actor: str = "", trust: Path | None = None) -> None:
-        self.default, self.actor, self.trust = default, actor, trust
+    def __init__(
+        self,
+        default: Path | None,
+        allowed: Sequence[Path],
+        actor: str = "",
+        trust: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.default, self.actor, self.trust, self.environment = default, actor, trust, environment
         self.allowed = [path.resolve() for path in allowed]
         self._open: dict[Path, Project] = {}
 
@@ -32,7 +39,7 @@ class Desk:
         free = next(
             each for number in range(1, len(taken) + 2) if (each := wanted if number == 1 else f"{wanted}-{number}").lower() not in taken
         )
-        project = Project.initialize(folder, backend, name if free == wanted else free, self.actor, self.trust)
+        project = Project.initialize(folder, backend, name if free == wanted else free, self.actor, self.trust, self.environment)
         self._open[project.root] = project
         described = project.described()
         if project.root == self.default or len(self._open) == 1:
@@ -85,6 +92,6 @@ class Desk:
         known = self._open.get(self.default)
         if known is None:
             # Opening is idempotent and touches nothing of the user's, so the first call need not be initialize.
-            known = Project.initialize(self.permitted(self.default), actor=self.actor, trust=self.trust)
+            known = Project.initialize(self.permitted(self.default), actor=self.actor, trust=self.trust, environment=self.environment)
             self._open[self.default] = known
         return known

@@ -10,9 +10,11 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
+from workspaces.checks import CheckDetail
 from workspaces.model import (
     MAIN,
     MAX_LEASE,
+    Checked,
     Checkpointed,
     Children,
     Cloned,
@@ -27,6 +29,7 @@ from workspaces.model import (
 )
 from workspaces.project import Project
 from workspaces.server.calls import Reporter, answer, in_thread
+from workspaces.server.consent import Answer, Shown, ask_for, is_given
 from workspaces.server.desk import Desk
 
 Ctx = Context[object, object]
@@ -45,6 +48,11 @@ _MAKES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 _REMOVES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
+_JUDGES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+_ANSWER = 45.0
+"""Seconds after which a call answers that has to wait for checks: clients give up after 60."""
+
+
 class Tools:
     """The tools of one server, over the projects on its desk."""
 
@@ -53,6 +61,7 @@ class Tools:
 
     def register(self, server: MCPServer[object]) -> None:
         """Offer the tools in the order in which they are used."""
+        ask_for(server, self._desk)
         offered: list[tuple[Callable[..., object], str, ToolAnnotations]] = [
             (self.initialize, "Make a folder a project", _MAKES),
             (self.clone, "Clone private workspaces", _ADDS),
@@ -60,6 +69,7 @@ class Tools:
             (self.merge, "Merge a workspace", _CHANGES),
             (self.delete, "Delete workspaces", _REMOVES),
             (self.status, "Show the workspaces", _READS),
+            (self.check, "Run the checks", _JUDGES),
             (self.checkpoint, "Keep a restore point", _ADDS),
             (self.restore, "Restore a workspace", _CHANGES),
         ]
@@ -132,6 +142,7 @@ class Tools:
         dry_run: Annotated[bool, Field(description="only tell what would happen")] = False,
         delete_source: Annotated[bool, Field(description="delete the source when merged (restorable)")] = False,
         if_target: Annotated[str, Field(description="snapshot id that the target must still have", max_length=100)] = "",
+        require: Annotated[list[Annotated[str, Field(max_length=64)]], Field(description="checks that the merged contents must pass")] = [],  # noqa: B006
         request_key: Key = "",
     ) -> Annotated[CallToolResult, MergeResult]:
         """Bring a workspace's changes, committed and uncommitted, into its parent or another target: all of them or nothing. Conflicts are
@@ -140,7 +151,19 @@ class Tools:
         return await self._run(
             ctx,
             lambda at, report: at.merge(
-                source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, report, request_key
+                source,
+                target,
+                on_conflict,
+                history,
+                message,
+                paths,
+                dry_run,
+                delete_source,
+                if_target,
+                report,
+                request_key,
+                require,
+                _ANSWER,
             ),
             source,
             *([target] if target else []),
@@ -175,6 +198,27 @@ class Tools:
             await self._changed(wait_seconds)
         return await self._run(ctx, lambda at, report: at.status(workspaces, detail, include_deleted, report), *workspaces)
 
+    async def check(
+        self,
+        ctx: Ctx,
+        shown: Shown,
+        consent: Answer,
+        workspaces: Names,
+        checks: Annotated[list[Annotated[str, Field(max_length=64)]], Field(description="default: all", max_length=64)] = [],  # noqa: B006
+        wait: Annotated[bool, Field(description="false: answer at once")] = True,
+        timeout_seconds: Annotated[float, Field(description="to wait; never more than 45", ge=0)] = 600,
+        detail: Annotated[CheckDetail, Field(description="diff: where outputs of one check on two workspaces differ")] = "summary",
+    ) -> Annotated[CallToolResult, Checked]:
+        """Run the project's checks (workspaces.toml) on frozen copies, protected paths as in the base, and the base beside them. Verdicts are
+        remembered by contents. What takes longer is "running" and goes on: call status(wait_seconds=50), then check again."""
+
+        def run(at: Project, report: Reporter) -> Checked:
+            if shown.fingerprint and is_given(consent):
+                at.trust_checks(shown.fingerprint)
+            return at.check(workspaces, checks, wait, min(timeout_seconds, _ANSWER), detail, progress=report)
+
+        return await self._run(ctx, run, *workspaces)
+
     async def checkpoint(
         self, ctx: Ctx, workspace: Name, label: Annotated[str, Field(description="what to call it", max_length=200)] = ""
     ) -> Annotated[CallToolResult, Checkpointed]:
@@ -202,4 +246,4 @@ class Tools:
                 await anyio.sleep(0.2)
 
 
-Result = Initialized | Cloned | Comparison | MergeResult | Deleted | Status | Checkpointed | Restored
+Result = Initialized | Checked | Cloned | Comparison | MergeResult | Deleted | Status | Checkpointed | Restored

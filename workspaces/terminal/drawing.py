@@ -18,6 +18,7 @@ _VERDICTS = {"clean": ("✓ merges", "green"), "conflicts": ("✗ conflicts", "r
 def tree(result: Status, places: bool) -> None:
     rows: list[list[tuple[str, str]]] = []
     shown = {each.id for each in result.workspaces}
+    judged = any(each.checks for each in result.workspaces)
     for each, lead in _branches(result.workspaces, shown):
         state = "clean" if each.is_main and not each.files_changed else "uncommitted" if each.is_main else each.state
         task = "your checkout" if each.is_main else each.task
@@ -27,12 +28,20 @@ def tree(result: Status, places: bool) -> None:
                 (state, _STATE_STYLE.get(each.state, "")),
                 (_size(each), ""),
                 (f"↓{each.behind}" if each.behind else "", "yellow"),
+                *([(checks(each), "")] if judged else []),
                 (screen.age(each.created), "dim"),
                 (each.contained or (task.splitlines()[0] if task else ""), ""),
                 *([(screen.near(each.location), "dim")] if places else []),
             ]
         )
-    screen.table(("Workspace", "State", "Changes", "Base", "Age", "Task", *(["Folder"] if places else [])), rows)
+    screen.table(
+        ("Workspace", "State", "Changes", "Base", *(["Checks"] if judged else []), "Age", "Task", *(["Folder"] if places else [])), rows
+    )
+
+
+def checks(each: Workspace) -> str:
+    """Return the remembered verdicts on a workspace in a few signs."""
+    return " ".join(f"{'✓' if verdict == 'pass' else '✗'} {name}" for name, verdict in each.checks.items())
 
 
 def _branches(workspaces: Sequence[Workspace], shown: set[str]) -> Iterator[tuple[Workspace, str]]:
@@ -102,9 +111,13 @@ def diff(text: str) -> None:
 
 
 def merge(result: MergeResult) -> None:
-    mark, style = {"conflicts": ("✗", "red"), "up_to_date": ("=", ""), "would_merge": ("→", "")}.get(result.status, ("✓", "green"))
+    marks = {"conflicts": ("✗", "red"), "check_failed": ("✗", "red"), "up_to_date": ("=", ""), "would_merge": ("→", "")}
+    mark, style = marks.get(result.status, ("✓", "green"))
     screen.say(f"{mark} {result.summary}", style)
     _conflicts(result.conflicts)
+    for verdict in result.checks:
+        if verdict.verdict != "pass":
+            screen.say("\n".join(f"    {line}" for line in verdict.tail.splitlines()[-10:]), "dim")
     screen.warn(result.warnings)
     if result.restore_point:
         screen.say(f"  ↳ workspaces undo   (restore point {result.restore_point})")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from workspaces.core import Progress
 
@@ -38,6 +39,11 @@ def safe(text: str) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> None:
     """Print rows of (text, style)."""
+    console().print(drawn(columns, rows), soft_wrap=False)
+
+
+def drawn(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> Table:
+    """Return rows of (text, style) as a table."""
     from rich.table import Table
     from rich.text import Text
 
@@ -46,7 +52,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> 
         table.add_column(column, no_wrap=column != "Task", overflow="fold")
     for row in rows:
         table.add_row(*(Text(safe(text), style=style) for text, style in row))
-    console().print(table, soft_wrap=False)
+    return table
 
 
 def console(stderr: bool = False) -> Console:

@@ -1,0 +1,181 @@
+"""Runs under way in this process: each question is answered once, several at once within a limit, and whoever asks the same meanwhile shares it.
+
+Other processes that are at the same question wait for its lock and find the verdict remembered. Threads here are daemons: a run ends with its
+process, whose guard sees to it; what it leaves is cleared away by whoever comes next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as all_of
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+
+from workspaces.backend import Backend
+from workspaces.checks import copies
+from workspaces.checks.copies import Copy
+from workspaces.checks.trying import tried
+from workspaces.checks.verdicts import Question, recalled
+from workspaces.core import Core, Progress
+from workspaces.errors import Busy, Interrupted, WorkspacesError
+from workspaces.model import Verdict
+from workspaces.wording import counted
+
+_LINES = 256
+"""Locks that all questions share; two that meet there by chance only take turns."""
+_PATIENCE = 86400.0
+_PAUSE, _LOOK = 0.1, 0.2
+_GRACE = 3.0
+"""Seconds that a process takes at its end to leave nothing behind."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A question on its way to an answer, and the last line that its command printed."""
+
+    asked: Question
+    copy: Copy
+    answer: Future[Verdict] = field(default_factory=Future[Verdict])
+    lines: list[str] = field(default_factory=list[str])
+
+    def hear(self, line: str) -> None:
+        """Take the last line that the command printed."""
+        self.lines[:] = [line]
+
+    @property
+    def line(self) -> str:
+        return self.lines[0] if self.lines else ""
+
+
+Key = tuple[Path, str, str]
+_under_way: dict[Key, Job] = {}
+_guard = Lock()
+_stop = Event()
+
+
+def begin(core: Core, view: Backend, asked: Sequence[Question], again: bool) -> dict[tuple[str, str], Job]:
+    """Start what nobody here is at yet, and return all of it by key; at most as much at once as the settings say."""
+    found: dict[tuple[str, str], Job] = {}
+    fresh: list[Job] = []
+    with _guard, view.keep_all():
+        for each in asked:
+            known = found.get(each.key) or _under_way.get(_name(core, each))
+            if known is None:
+                known = Job(each, copies.hold(core, view, each.snapshot))
+                _under_way[_name(core, each)] = known
+                fresh.append(known)
+            found[each.key] = known
+    waiting: SimpleQueue[Job] = SimpleQueue()
+    for job in fresh:
+        waiting.put(job)
+    for _ in range(min(at_once(core), len(fresh))):
+        Thread(target=_work, args=(core, waiting, again), daemon=True, name="checks").start()
+    return found
+
+
+def wait(
+    running: Mapping[tuple[str, str], Job], seconds: float | None, progress: Progress, look: Callable[[], object] = lambda: None
+) -> None:
+    """Wait until all have their answers, or so many seconds are over; `look` every now and then."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    answers = [job.answer for job in running.values()]
+    while True:
+        left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+        done = all_of(answers, timeout=max(0.0, left)).done if answers else set[object]()
+        look()
+        progress(len(done), len(answers), f"{counted(len(answers) - len(done), 'check')} running")
+        if len(done) == len(answers) or left <= 0:
+            return
+
+
+def at_once(core: Core) -> int:
+    return core.config.check.at_once or os.cpu_count() or 1
+
+
+def _name(core: Core, asked: Question) -> Key:
+    return core.backend.home, *asked.key
+
+
+def _work(core: Core, waiting: SimpleQueue[Job], again: bool) -> None:
+    while True:
+        try:
+            job = waiting.get_nowait()
+        except Empty:
+            return
+        try:
+            verdict = _answered(core, job, again)
+        except (WorkspacesError, OSError) as error:
+            why = error.message if isinstance(error, WorkspacesError) else str(error)
+            verdict = _error(job.asked.name, why)
+        except BaseException as error:
+            _settle(core, job)
+            job.answer.set_exception(error)
+            raise
+        _settle(core, job)
+        job.answer.set_result(verdict)
+
+
+def _settle(core: Core, job: Job) -> None:
+    with _guard:
+        _under_way.pop(_name(core, job.asked), None)
+
+
+def _answered(core: Core, job: Job, again: bool) -> Verdict:
+    """Return the verdict of a job: what another process remembered meanwhile, or what comes of running it now."""
+    try:
+        with core.locks.change(_line(job.asked), patience=_PATIENCE):
+            if not again and (known := recalled(core, job.asked)):
+                return known.model_copy(update={"cached": True})
+            with _slot(core):
+                verdict = tried(core, job.asked, job.copy, _stop, job.hear)
+            if verdict.verdict != "error":
+                core.store.judged(core.row.name, *job.asked.key, verdict)
+            return verdict
+    finally:
+        copies.drop(core, job.copy)
+
+
+def _line(asked: Question) -> str:
+    """Return the name of the lock: without a dot, so that it is no workspace's."""
+    return f"check-{int(hashlib.sha256(''.join(asked.key).encode()).hexdigest(), 16) % _LINES}"
+
+
+@contextmanager
+def _slot(core: Core) -> Generator[None]:
+    """Hold one of the places that all processes of a project share."""
+    with ExitStack() as held:
+        while not any(_is_free(core, held, number) for number in range(at_once(core))):
+            if _stop.wait(_PAUSE):
+                raise Interrupted("It was stopped before it began.")
+        yield
+
+
+def _is_free(core: Core, held: ExitStack, number: int) -> bool:
+    try:
+        held.enter_context(core.locks.change(f"check-slot-{number}", patience=0))
+    except Busy:
+        return False
+    return True
+
+
+def _error(name: str, why: str) -> Verdict:
+    return Verdict(workspace="", check=name, verdict="error", why=why)
+
+
+def _end() -> None:
+    """Stop what runs, and give it a moment to leave nothing behind."""
+    _stop.set()
+    deadline = time.monotonic() + _GRACE
+    while _under_way and time.monotonic() < deadline:
+        time.sleep(_PAUSE / 10)
+
+
+atexit.register(_end)

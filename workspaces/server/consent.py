@@ -1,0 +1,61 @@
+"""Asking the person, through the client, whether the checks of a project may run: where the client can, else the call says who can be asked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from weakref import WeakKeyDictionary
+
+from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, MCPServer, Resolve
+from pydantic import BaseModel, Field
+
+from workspaces.errors import WorkspacesError
+from workspaces.model import Trust
+from workspaces.server.calls import in_thread
+from workspaces.server.desk import Desk
+
+Ctx = Context[object, object]
+_desks: WeakKeyDictionary[MCPServer[object], Desk] = WeakKeyDictionary()
+_NOTHING = Trust(summary="")
+_MOST = 2000
+
+
+class Consent(BaseModel):
+    """What a person answers."""
+
+    allow: bool = Field(description="let exactly these commands run, until one of them changes")
+
+
+def ask_for(server: MCPServer[object], desk: Desk) -> None:
+    """Let calls to a server ask for the projects on its desk."""
+    _desks[server] = desk
+
+
+async def shown(ctx: Ctx, workspaces: list[str]) -> Trust:
+    """Return what the person is to be shown: nothing where nothing is to be asked, or nobody can be."""
+    capabilities = ctx.client_capabilities
+    if capabilities is None or capabilities.elicitation is None:
+        return _NOTHING
+    try:
+        return await in_thread(lambda: _desks[ctx.mcp_server].project(*workspaces).unasked() or _NOTHING)
+    except WorkspacesError:
+        return _NOTHING  # the call itself says what is wrong
+
+
+async def answered(it: Annotated[Trust, Resolve(shown)]) -> Consent | Elicit[Consent]:
+    """Ask, with all that would run in the question: an answer holds for the very question that was shown."""
+    if not it.fingerprint:
+        return Consent(allow=False)
+    lines = [f"{each.name} {each.setting}: {ascii(each.command)[1:-1]}" for each in it.programs]
+    text = "\n".join(lines)
+    if len(text) > _MOST:
+        return Consent(allow=False)
+    again = " They changed since they were last allowed." if it.changed else ""
+    return Elicit(f"{it.summary}{again} Let exactly these run?\n{text}\n(fingerprint {it.fingerprint[:16]})", Consent)
+
+
+Shown = Annotated[Trust, Resolve(shown)]
+Answer = Annotated[ElicitationResult[Consent], Resolve(answered)]
+
+
+def is_given(answer: ElicitationResult[Consent]) -> bool:
+    return isinstance(answer, AcceptedElicitation) and answer.data.allow
