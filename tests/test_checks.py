@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 from support import Repo, clone
 
 from workspaces import Project
+from workspaces.checks import guard
 from workspaces.errors import InvalidArgument
 from workspaces.server.app import Settings, create
 from workspaces.trust import place
@@ -129,6 +131,32 @@ def test_settings_that_mean_nothing_are_refused_with_what_was_likely_meant(shop:
     with pytest.raises(InvalidArgument) as raised:
         Project.open(shop.path).check(["done"])
     assert said in raised.value.message
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_the_guard_ends_a_group_at_its_limit_on_any_system(tmp_path: Path, platform: str) -> None:
+    alive, report = os.pipe(), os.pipe()
+    source = f"import sys; sys.platform = {platform!r}\n" + Path(guard.__file__).read_text().replace("from __future__", "# from __future__")
+    command = ["sh", "-c", f"echo $$ > {tmp_path}/one; sh -c 'echo $$ > {tmp_path}/two; sleep 1000' & sleep 1000"]
+    words = [sys.executable, "-I", "-S", "-c", source, str(alive[0]), str(report[1]), str(alive[0]), "1.5", *command]
+    with subprocess.Popen(words, pass_fds=(alive[0], report[1]), start_new_session=True, stdin=subprocess.DEVNULL):
+        os.close(report[1])
+        with os.fdopen(report[0]) as said:
+            assert said.read() == "timeout\n"
+    os.close(alive[0])
+    os.close(alive[1])
+    deadline = time.monotonic() + 60
+    while any(_is_there(int((tmp_path / name).read_text())) for name in ("one", "two")):
+        assert time.monotonic() < deadline  # who was killed is there until its new parent, the system's first process, has seen it
+        time.sleep(0.01)
+
+
+def _is_there(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 # -- over MCP -----------------------------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ _RULES = {
     "model_type": "it must be a table of settings",
     "dict_type": "it must be a table of settings",
     "greater_than": "it must be more than {gt}",
-    "string_pattern_mismatch": "it must be of letters, digits, - and _, and not begin with one of these",
+    "string_pattern_mismatch": "it holds what it may not (a name has letters, digits, - and _, and begins with a letter or digit)",
 }
 """What pydantic's kinds of errors mean to who wrote a setting."""
 

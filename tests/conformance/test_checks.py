@@ -173,6 +173,13 @@ def test_a_check_that_hangs_is_ended_with_all_that_it_started(judged: Callable[[
     assert not is_alive(int((tally / "left").read_text()))
 
 
+def test_who_kills_what_guards_it_has_not_passed(judged: Callable[[str], Project], tally: Path) -> None:
+    project = judged(f"[checks.test]\nrun = 'echo $$ > {tally}/pid; kill -9 $PPID; exit 0'\n")
+    clone(project, "fix").write("cart.py", "good\n")
+    assert {each.verdict for each in project.check(["fix"]).results} == {"error"}
+    eventually(lambda: not is_alive(int((tally / "pid").read_text())))
+
+
 def test_a_check_that_prints_without_end_fills_nothing(judged: Callable[[str], Project]) -> None:
     project = judged(
         "check.max_output_mb = 1\n[checks.loud]\nrun = 'head -c 1000000000 /dev/zero | tr \"\\0\" x; echo; echo the end; exit 3'\n"
