@@ -87,6 +87,7 @@ def wait(
     """Wait until all have their answers, or so many seconds are over; `look` every now and then."""
     deadline = None if seconds is None else time.monotonic() + seconds
     answers = [job.answer for job in running.values()]
+    look()
     while True:
         left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
         done = all_of(answers, timeout=max(0.0, left)).done if answers else set[object]()

@@ -50,7 +50,7 @@ def live(wanted: bool) -> Generator[Callable[[Sequence[Verdict]], None] | None]:
     from rich.live import Live
 
     with Live(console=console, refresh_per_second=5, transient=True) as shown:
-        yield lambda rows: shown.update(screen.drawn(("Workspace", "Check", "", "Seconds", ""), map(_row, rows)))
+        yield lambda rows: shown.update(screen.drawn(("Workspace", "Check", "", "Seconds", ""), map(_row, rows)), refresh=True)
 
 
 class _Lines:
