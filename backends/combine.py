@@ -22,14 +22,14 @@ _LONGEST = 3000
 
 def merge(git: Git, ours: str, theirs: str, contents: str, on_conflict: OnConflict, labels: tuple[str, str], scratch: Path) -> Merge:
     """Combine the commits `ours` (whose tree is `contents`) and `theirs`. See `Backend.merge`."""
-    outcome = _tried(git, ours, theirs, contents, scratch)
-    conflicts = mergetree.conflicts(git, outcome) if outcome.clashes else ()
-    result, decided = outcome.tree, tuple[str, ...]()
-    if outcome.clashes and on_conflict == "markers":
-        result = mergetree.marked(git, outcome, labels, scratch)
-    elif outcome.clashes and on_conflict != "abort":
+    tried = _tried(git, ours, theirs, contents, scratch)
+    conflicts = mergetree.conflicts(git, tried) if tried.clashes else ()
+    result, decided = tried.tree, tuple[str, ...]()
+    if tried.clashes and on_conflict == "markers":
+        result = mergetree.marked(git, tried, labels, scratch)
+    elif tried.clashes and on_conflict != "abort":
         decided = tuple(conflict.path for conflict in conflicts)
-        result, conflicts = mergetree.settled(git, outcome, on_conflict, scratch), ()
+        result, conflicts = mergetree.settled(git, tried, on_conflict, scratch), ()
     gained: tuple[Change, ...] = () if result == contents else changes(git, contents, result)
     return Merge(contents=result, conflicts=conflicts, decided=decided, changes=gained)
 
@@ -37,20 +37,25 @@ def merge(git: Git, ours: str, theirs: str, contents: str, on_conflict: OnConfli
 def _tried(git: Git, ours: str, theirs: str, contents: str, scratch: Path) -> mergetree.Outcome:
     """Merge two commits under the attributes of a tree, with markers that cannot be mistaken for contents."""
     for marker in mergetree.MARKERS:
-        args = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
-        reply = git.at(work_tree=_attribute_tree(git, contents, marker, scratch)).ask(*args)
-        if reply.status not in (0, 1) or not reply.out:
-            raise refusal(args, reply)
-        outcome = mergetree.parse(reply.out, ours, theirs, marker)
-        if not mergetree.is_ambiguous(git, outcome):
-            return outcome
+        tried = outcome(git.at(work_tree=attribute_tree(git, contents, marker, scratch)), ours, theirs, marker)
+        if not mergetree.is_ambiguous(git, tried):
+            return tried
     raise Unsupported(
         "The files hold lines like conflict markers of every length that was tried. Nothing was changed.",
         "Merge them with git by hand.",
     )
 
 
-def _attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path:
+def outcome(git: Git, ours: str, theirs: str, marker: int) -> mergetree.Outcome:
+    """Merge two commits in memory, under the attributes of git's work tree."""
+    args = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
+    reply = git.ask(*args)
+    if reply.status not in (0, 1) or not reply.out:
+        raise refusal(args, reply)
+    return mergetree.parse(reply.out, ours, theirs, marker)
+
+
+def attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path:
     """Return a work tree with the attributes of `contents` and nothing else: git reads them from files, not from the merged trees."""
     folder = scratch / f"attributes-{marker}-{contents}"
     if folder.exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workspaces.errors import Limit
@@ -16,6 +16,8 @@ _LARGE, _DENSEST = 1 << 29, 50
 """Bytes up to which a file may be anything, and how much smaller a larger one can be in the repository."""
 _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "type_changed"}
 _OPTIONS = ("-r", "-z", "--find-renames", "--no-ext-diff", "--no-textconv", "--diff-algorithm=histogram")
+_AS_MERGES = ("-r", "-z", "--raw", "--no-abbrev", "--find-renames", "-l7000", "--no-ext-diff")
+"""A merge looks for renames among as many files (`merge.renameLimit`)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,61 @@ def steps(git: Git, old: str, new: str) -> list[Step]:
         old_mode, new_mode, old_blob, new_blob, _ = about[1:].decode().split()
         sides = (None if mode == _NONE else Entry(mode, blob) for mode, blob in ((old_mode, old_blob), (new_mode, new_blob)))
         found.append(Step(next(words), *sides))
+    return found
+
+
+@dataclass(frozen=True)
+class Moved:
+    """All that differs between two trees, by path: without `renames`, if there are any. `files` are the paths with something now, `folders` those
+    above them, and `rules` says whether attributes did."""
+
+    steps: dict[bytes, Step]
+    renames: bool
+    files: frozenset[bytes]
+    folders: frozenset[bytes]
+    rules: bool
+
+    @classmethod
+    def of(cls, found: Sequence[Step], renames: bool) -> Moved:
+        there = {step.path: step for step in found}
+        files = frozenset(step.path for step in found if step.new)
+        rules = any(step.path.rpartition(b"/")[2] == b".gitattributes" for step in found)
+        return cls(there, renames, files, frozenset(above(files)), rules)
+
+
+def moved_in_each(git: Git, pairs: Sequence[tuple[str, str]]) -> list[Moved]:
+    """Return what differs between the trees of each pair, with one look at all."""
+    asked = "".join(f"{old} {new}\n" for old, new in pairs).encode()
+    words = iter(git.fields("diff-tree", *_AS_MERGES, "--stdin", stdin=asked) if pairs else ())
+    found: dict[tuple[str, str], list[Step]] = {}
+    renamed: set[tuple[str, str]] = set()
+    here = ("", "")
+    for word in words:
+        # Each pair is told in a line of its own, in front of what differs in it.
+        *heads, about = word.decode().split("\n")
+        here = _pair(heads[-1]) if heads else here
+        old_mode, new_mode, old_blob, new_blob, status = about[1:].split()
+        sides = [None if mode == _NONE else Entry(mode, blob) for mode, blob in ((old_mode, old_blob), (new_mode, new_blob))]
+        found.setdefault(here, []).append(Step(next(words), *sides))
+        if status[0] in "RC":
+            renamed.add(here)
+            next(words)
+    return [Moved.of(found.get(pair, []), pair in renamed) for pair in pairs]
+
+
+def _pair(line: str) -> tuple[str, str]:
+    old, new = line.split()
+    return old, new
+
+
+def above(paths: Iterable[bytes]) -> set[bytes]:
+    """Return the folders that the paths are in, each met once: a tree may be deep."""
+    found: set[bytes] = set()
+    for path in paths:
+        folder = path.rpartition(b"/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition(b"/")[0]
     return found
 
 

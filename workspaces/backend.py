@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from workspaces.errors import BackendMissing, NotAProject, likely
-from workspaces.model import Capabilities, Diff, Finding, History, Merge, OnConflict, Program, Snapshot, Workspace
+from workspaces.model import Capabilities, Conflict, Diff, Finding, History, Meeting, Merge, OnConflict, Program, Snapshot, Workspace
 
 GROUP = "workspaces.backends"
 OURS = "mcp-workspaces"
@@ -113,6 +113,10 @@ class Backend(Protocol):
         labels: tuple[str, str] = ("ours", "theirs"),
     ) -> Merge:
         """Combine in memory, in an `aside` view: touches no workspace. `lineage` are snapshots that `ours` is known to contain. A conflict is a value."""
+        ...
+
+    def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
+        """Return the conflicts that `merge` would find in each of the meetings, all without hunks, in an `aside` view."""
         ...
 
     def commit(

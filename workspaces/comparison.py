@@ -8,16 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from typing import Literal
 
 from workspaces.backend import Backend
 from workspaces.containment import said_of, taken_back
-from workspaces.core import Core, Freeze, Progress, silent
+from workspaces.core import Core, Freeze, Glance, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, Limit, NotFound, Vanished
-from workspaces.model import Change, Compared, Comparison, Diff, Merge, MergeVerdict, Pair, Snapshot, Workspace
+from workspaces.model import Change, Compared, Comparison, Diff, Meeting, Merge, MergeVerdict, Pair, Snapshot, Workspace
 from workspaces.naming import age_then_name
 from workspaces.wording import HUNK_BUDGET, bounded, counted, flaws, listed
 
@@ -65,6 +65,7 @@ def compare(
         raise InvalidArgument(f"max_chars is {max_chars}.", f"It goes from 500 to {MAX_CHARS}.")
     if sum(map(len, paths)) > MAX_CHARS:
         raise InvalidArgument("The paths are too many.", "Name folders instead of each file in them.")
+    core = replace(core, glance=Glance())
     workspaces = list({found.id: found for found in map(core.find, names)}.values())
     look = partial(_compare, core, workspaces, base, detail, paths, cursor, max_chars, progress)
     try:
@@ -203,21 +204,15 @@ def _verdict(attempt: Attempt) -> MergeVerdict:
 
 
 def _pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> list[Pair]:
-    """Return the pairs that conflict. Two attempts whose paths do not meet cannot, unless one of them renames."""
+    """Return the pairs that conflict."""
     close = [(a, b) for a, b in combinations(attempts, 2) if a.snapshot.contents != b.snapshot.contents and _may_clash(a.diff, b.diff)]
-    pairs: list[Pair] = []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for number, ((a, b), merged) in enumerate(zip(close, pool.map(partial(_tried, core, view), close), strict=True)):
-            if merged.conflicts:
-                bare = tuple(conflict.model_copy(update={"hunks": ()}) for conflict in merged.conflicts[:_CONFLICTS_OF_PAIR])
-                pairs.append(Pair(a=a.workspace.id, b=b.workspace.id, conflicts=bare))
-            progress(number + 1, len(close), "comparing pairs")
-    return pairs
-
-
-def _tried(core: Core, view: Backend, pair: tuple[Attempt, Attempt]) -> Merge:
-    a, b = pair
-    return view.merge(a.snapshot, b.snapshot, core.granted(a.workspace, b.workspace), labels=(a.workspace.name, b.workspace.name))
+    progress(0, len(close), "comparing pairs")
+    meetings = [Meeting(ours=a.snapshot, theirs=b.snapshot, lineage=tuple(core.granted(a.workspace, b.workspace))) for a, b in close]
+    return [
+        Pair(a=a.workspace.id, b=b.workspace.id, conflicts=conflicts[:_CONFLICTS_OF_PAIR])
+        for (a, b), conflicts in zip(close, view.clashes(meetings), strict=True)
+        if conflicts
+    ]
 
 
 def _may_clash(a: Diff, b: Diff) -> bool:

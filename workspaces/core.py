@@ -53,6 +53,15 @@ class Agreement:
     merged: bool = False
 
 
+@dataclass
+class Glance:
+    """What a call that only looks has read: it looks once, at one time."""
+
+    live: list[Workspace] = field(default_factory=list[Workspace])
+    above: dict[str, Workspace | None] = field(default_factory=dict[str, Workspace | None])
+    merges: dict[str, list[MergeRow]] = field(default_factory=dict[str, list[MergeRow]])
+
+
 @dataclass(frozen=True)
 class Core:
     """One open project. Holds no state that another process could change."""
@@ -79,12 +88,17 @@ class Core:
     """The call that is being taken back, if one is."""
     redoing: str = ""
     """The undo that is being taken back, if one is."""
+    glance: Glance | None = None
+    """What was read already, in a call that only looks."""
 
     # -- names
 
     def live(self) -> list[Workspace]:
         """Return `main` and the workspaces that are there, in order of creation."""
-        return list(map(self._as_it_is, self.store.workspaces(self.row.name)))
+        if self.glance is None:
+            return list(map(self._as_it_is, self.store.workspaces(self.row.name)))
+        self.glance.live = self.glance.live or list(map(self._as_it_is, self.store.workspaces(self.row.name)))
+        return self.glance.live
 
     def _as_it_is(self, workspace: Workspace) -> Workspace:
         """Return a workspace with the isolation that it has here and now: it may have been made under another system."""
@@ -144,7 +158,7 @@ class Core:
 
     def is_child(self, workspace: Workspace, parent: Workspace) -> bool:
         """Return whether a workspace was made from just that one, and not from another that had its name before."""
-        above = self.store.above(workspace)
+        above = self._above(workspace)
         return above is not None and above.uid == parent.uid
 
     def children(self, workspace: Workspace) -> list[Workspace]:
@@ -159,7 +173,7 @@ class Core:
         here: Workspace | None = workspace
         while here is not None:
             yield here
-            here = self.store.above(here)
+            here = self._above(here)
 
     # -- locks
 
@@ -230,7 +244,7 @@ class Core:
         that were merged into it. What came from elsewhere descends from states that this workspace never had, and is left out."""
         if workspace.is_main:
             return []
-        rows = self.store.merges(workspace.uid)
+        rows = self._merges(workspace.uid)
         others = {row.source: self.store.workspace(row.source) for row in rows}
         near = {self.parent(workspace).uid, *(uid for uid, each in others.items() if each is not None and self.is_child(each, workspace))}
         own = [row.snapshot for row in rows if row.source == workspace.uid or (row.source in near and self._stands(row, workspace))]
@@ -260,14 +274,14 @@ class Core:
         """Return what was merged between a workspace and others. A merge counts as long as its commit is still in the holder's history, so
         one that was reset away can be made again."""
         uids = {workspace.uid for workspace in others}
-        rows = self.store.merges(holder.uid)
+        rows = self._merges(holder.uid)
         return [row.snapshot for row in rows if uids & {row.source, row.target} and self._stands(row, holder)]
 
     def agreed(self, child: Workspace, states: Mapping[int, str] | None = None) -> Agreement:
         """Return where the workspace and its parent last agreed: when it was cloned, or when one was last merged into the other. `states` of
         operations are those that they are about to have."""
         parent = self.parent(child)
-        for row in reversed(self.store.merges(child.uid, states)):
+        for row in reversed(self.store.merges(child.uid, states) if states else self._merges(child.uid)):
             if parent.uid in (row.source, row.target) and self._stands(row, parent):
                 received = row.target == parent.uid
                 return Agreement(row.snapshot, row.head if received else "", received)
@@ -276,7 +290,7 @@ class Core:
     def brought(self, child: Workspace) -> list[tuple[str, str]]:
         """Return what each merge of the workspace into its parent that stands brought, as the snapshots before and after, oldest first."""
         parent, before, found = self.parent(child), child.origin, list[tuple[str, str]]()
-        for row in self.store.merges(child.uid):
+        for row in self._merges(child.uid):
             if parent.uid in (row.source, row.target) and self._stands(row, parent):
                 found += [(before, row.snapshot)] if row.target == parent.uid else []
                 before = row.snapshot
@@ -289,6 +303,22 @@ class Core:
         unresolved = self.backend.marked(workspace, list(dict.fromkeys([*workspace.unresolved, *suspected])))
         state = "conflicted" if unresolved else "merged" if agreed.merged else "ready"
         return workspace.model_copy(update={"base": agreed.snapshot, "unresolved": unresolved, "state": state})
+
+    def _above(self, workspace: Workspace) -> Workspace | None:
+        """Return what a workspace was made from, as far as that is there or restorable."""
+        if self.glance is None:
+            return self.store.above(workspace)
+        if workspace.uid not in self.glance.above:
+            self.glance.above[workspace.uid] = self.store.above(workspace)
+        return self.glance.above[workspace.uid]
+
+    def _merges(self, uid: str) -> list[MergeRow]:
+        """Return the merges that a workspace had part in."""
+        if self.glance is None:
+            return self.store.merges(uid)
+        if uid not in self.glance.merges:
+            self.glance.merges[uid] = self.store.merges(uid)
+        return self.glance.merges[uid]
 
     def _chain(self, workspace: Workspace, other: Workspace) -> list[Workspace]:
         """Return the workspace and its ancestors below the first that is also `other` or an ancestor of it."""

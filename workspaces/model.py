@@ -173,6 +173,14 @@ class Merge(Noun):
     changes: tuple[Change, ...] = Field(default=(), description="what the target gains")
 
 
+class Meeting(Noun):
+    """Two snapshots that may be merged; `lineage` are others that `ours` is known to contain."""
+
+    ours: Snapshot
+    theirs: Snapshot
+    lineage: tuple[str, ...] = ()
+
+
 class Program(Noun):
     """A program that a project's own configuration names, to be run on what is stored or merged, or to judge it."""
 

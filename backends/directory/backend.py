@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,10 +21,12 @@ from typing import ClassVar, get_args
 from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAllowed, NotAProject, WorkspaceGone, as_ours
 from workspaces.model import (
     Capabilities,
+    Conflict,
     ConflictKind,
     Diff,
     Finding,
     History,
+    Meeting,
     Merge,
     OnConflict,
     Program,
@@ -35,7 +37,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import area, combine, confinement, trash, tree, views
+from .. import area, combine, confinement, matrix, trash, tree, views
 from ..bounds import Clock
 from ..place import WORKSPACES, ignore_workspaces, located, prepare_folder
 from . import filling, freezing, frozen, lineages, moving, results, subvolume
@@ -43,6 +45,7 @@ from .archive import Archive, Live, Record
 from .freezing import Index
 from .keeping import Records
 from .manifest import Manifest, above, differing, is_private, within
+from .meetings import named, threes
 from .scan import MOVING, UNSURE, written
 from .sparse import Sparse, needed
 
@@ -287,6 +290,17 @@ class DirectoryBackend:
         manifest, merge = results.applied(sparse, self._records.pool, sides, ours_tree, merged, on_conflict)
         self._records.remember(Record.of(manifest, [left.id, right.id], (*left.live, *right.live)))
         return merge
+
+    def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
+        with self._view.lock if self._view else Lock():
+            found = threes(self._records, meetings, self._trees)
+        conflicts = matrix.clashes(self._sparse.git, list(found.values()), self._sparse.door.git_dir.parent)
+        return matrix.settled(self, meetings, {at: named(self._sparse, each) for at, each in zip(found, conflicts, strict=True)})
+
+    def _trees(self, records: Sequence[Record], paths: Iterable[str]) -> list[str]:
+        """Write trees of the records, with these paths, and return their ids."""
+        commits = self._sparse.commits([(record.manifest, self._records.source(record), ()) for record in records], paths)
+        return self._sparse.git.run("rev-parse", *(f"{commit}^{{tree}}" for commit in commits)).decode().split()
 
     # -- moving a workspace
 

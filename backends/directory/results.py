@@ -83,7 +83,7 @@ def applied(sparse: Sparse, pool: Pool, sides: Sides, ours: str, merged: Merge, 
     draft.found_in(sides.theirs)
     draft.leave_empty(sides)
     manifest = draft.manifest
-    conflicts = (*(_named(sparse, conflict) for conflict in merged.conflicts), *(clashes if on_conflict in ("abort", "markers") else ()))
+    conflicts = (*(named(sparse, conflict) for conflict in merged.conflicts), *(clashes if on_conflict in ("abort", "markers") else ()))
     return manifest, Merge(
         contents=manifest.contents,
         conflicts=conflicts,
@@ -155,6 +155,14 @@ def _merge_bits(draft: _Draft, path: str, entries: list[Entry], here: Entry, on_
     return [Conflict(path=path_text(os.fsencode(path)), kind="mode", base=base, ours=ours, theirs=theirs)]
 
 
+def bits_clash(base: Entry | None, ours: Entry | None, theirs: Entry | None) -> bool:
+    """Return whether a path is a file for all, and both changed its permissions or its attributes, each in another way."""
+    entries = [side for side in (base or ours, ours, theirs) if side and side.kind == "f"]
+    if len(entries) < 3:
+        return False
+    return _decided(*(side.perm & ~0o111 for side in entries)) is None or _decided(*(side.attributes for side in entries)) is None
+
+
 T = TypeVar("T", int, str)
 
 
@@ -165,7 +173,7 @@ def _decided(base: T, ours: T, theirs: T) -> T | None:
     return theirs if base == ours else None
 
 
-def _named(sparse: Sparse, conflict: Conflict) -> Conflict:
+def named(sparse: Sparse, conflict: Conflict) -> Conflict:
     """Return a conflict whose sides name contents as snapshots do."""
     sides = {name: getattr(conflict, name) for name in ("base", "ours", "theirs")}
     return conflict.model_copy(

@@ -14,10 +14,12 @@ from typing import ClassVar, get_args
 from workspaces.errors import InvalidArgument, Limit, NoProject, WorkspaceGone, WorkspacesError, as_ours
 from workspaces.model import (
     Capabilities,
+    Conflict,
     ConflictKind,
     Diff,
     Finding,
     History,
+    Meeting,
     Merge,
     OnConflict,
     Program,
@@ -28,12 +30,14 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import area, combine, confinement, tree, views
+from .. import area, combine, confinement, matrix, tree, views
 from ..diff import changes, patch, steps
 from ..git import OFF, Git
+from ..matrix import Three
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
 from . import care, checkout, packs, registration, remains, repository, snapshot, trash
+from .descent import common
 
 
 class WorktreeBackend:
@@ -200,6 +204,14 @@ class WorktreeBackend:
     ) -> Merge:
         left = self._linked(ours, lineage)
         return combine.merge(self._git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch)
+
+    def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
+        git = self._git
+        bases = common(git, meetings)
+        at = [number for number, base in enumerate(bases) if base]
+        trees = {base: snapshot.commit_of(git, base).tree for base in bases if base}
+        threes = [Three(trees[bases[each]], meetings[each].ours.contents, meetings[each].theirs.contents) for each in at]
+        return matrix.settled(self, meetings, dict(zip(at, matrix.clashes(git, threes, self._scratch), strict=True)))
 
     @property
     def _scratch(self) -> Path:

@@ -32,9 +32,11 @@ from workspaces.errors import (
 from workspaces.model import (
     Capabilities,
     Change,
+    Conflict,
     Diff,
     Finding,
     History,
+    Meeting,
     Merge,
     OnConflict,
     Program,
@@ -238,6 +240,9 @@ class PlainBackend:
             decided=tuple(each.path for each in conflicts) if decided else (),
             changes=self.diff(ours, made).changes,
         )
+
+    def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
+        return [self.merge(meeting.ours, meeting.theirs, meeting.lineage).conflicts for meeting in meetings]
 
     def _common(self, bases: Sequence[str]) -> Tree:
         """Return the one tree that both sides began with. Where there were several, it is what they have in common; where those conflict,

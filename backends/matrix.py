@@ -1,0 +1,170 @@
+"""Which of many merges conflict, asked of git all at once, with the verdicts that one merge after the other would give.
+
+Where neither side renames anything, git decides path by path, and each path by three contents alone. So the paths that both sides changed become
+the files of one merge, as many as there are different triples of contents, and a single merge-tree answers for all. What cannot be put
+so (renames, a file against a folder, links, submodules, paths with a merge driver) is left to a merge of the whole trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from workspaces.errors import Limit
+from workspaces.model import Conflict, Meeting, Merge, Side, Snapshot, path_text
+
+from . import combine, mergetree
+from .diff import Moved, moved_in_each
+from .git import Git
+from .mergetree import Clash, Entry
+
+_AT_ONCE = 2
+_IN_ONE = 1000
+"""Triples that one merge decides."""
+_WHO = "matrix <matrix@workspaces.invalid> 0 +0000"
+_UNNAMED = (b"unspecified", b"set")
+"""What git says of the merge attribute of a path that it merges as it does any other (gitattributes(5))."""
+
+
+@dataclass(frozen=True)
+class Three:
+    """The trees of a merge: the one that both sides began with, and the two."""
+
+    base: str
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True)
+class _Triple:
+    """The contents of one path in the three trees; where a tree has none, None."""
+
+    base: Entry | None
+    ours: Entry | None
+    theirs: Entry | None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the path is a file wherever it is."""
+        return all(side is None or side.mode.startswith("100") for side in (self.base, self.ours, self.theirs))
+
+    @property
+    def is_gone(self) -> bool:
+        return self.ours is None or self.theirs is None
+
+
+_Met = Mapping[bytes, _Triple]
+"""The paths that both sides of a merge changed, each in its own way."""
+
+
+def clashes(git: Git, merges: Sequence[Three], scratch: Path) -> list[tuple[Conflict, ...] | None]:
+    """Return the conflicts of each merge, without hunks; None for one that only a merge of the whole trees can decide."""
+    if git.told("config", "--get-regexp", r"^merge\.(default|renormalize)$").out:
+        return [None] * len(merges)
+    sides = sorted({(three.base, side) for three in merges for side in (three.ours, three.theirs)})
+    moved = dict(zip(sides, moved_in_each(git, sides), strict=True))
+    meetings = [_meeting(moved[three.base, three.ours], moved[three.base, three.theirs]) for three in merges]
+    driven = {base: _driven(git, base, paths, scratch) for base, paths in _paths_by_base(merges, meetings).items()}
+    plain = [
+        None if meeting is None or meeting.keys() & driven[three.base] else meeting for three, meeting in zip(merges, meetings, strict=True)
+    ]
+    decided = _decided(git, list(dict.fromkeys(triple for meeting in plain for triple in (meeting or {}).values())), scratch)
+    return [None if meeting is None else tuple(_conflicts(meeting, decided)) for meeting in plain]
+
+
+def _meeting(ours: Moved, theirs: Moved) -> _Met | None:
+    """Return where two sides meet; None where more than that counts."""
+    if (ours.renames and theirs.steps) or (theirs.renames and ours.steps):
+        return None
+    if not ours.files.isdisjoint(theirs.folders) or not theirs.files.isdisjoint(ours.folders):
+        return None
+    both = ours.steps.keys() & theirs.steps.keys()
+    met = {path: _Triple(ours.steps[path].old, ours.steps[path].new, theirs.steps[path].new) for path in both}
+    apart = {path: triple for path, triple in met.items() if triple.ours != triple.theirs}
+    if apart and ours.rules:
+        return None
+    return apart if all(triple.is_plain for triple in apart.values()) else None
+
+
+def _paths_by_base(merges: Sequence[Three], meetings: Sequence[_Met | None]) -> dict[str, set[bytes]]:
+    found: dict[str, set[bytes]] = {}
+    for three, meeting in zip(merges, meetings, strict=True):
+        found.setdefault(three.base, set()).update(meeting or ())
+    return found
+
+
+def _driven(git: Git, base: str, paths: set[bytes], scratch: Path) -> set[bytes]:
+    """Return which of the paths are merged by another driver than git's own for text, and a name that no rule should know, if there is one
+    for all."""
+    if not paths:
+        return set()
+    door = git.at(work_tree=combine.attribute_tree(git, base, mergetree.MARKERS[0], scratch), index=scratch / "no-index")
+    asked = [b"0", *sorted(paths)]
+    words = door.fields("check-attr", "-z", "--stdin", "merge", stdin=b"".join(path + b"\0" for path in asked))
+    driven = {path for path, value in zip(words[::3], words[2::3], strict=True) if value not in _UNNAMED}
+    return paths if b"0" in driven else driven
+
+
+def _conflicts(meeting: _Met, decided: Mapping[_Triple, Clash]) -> Iterator[Conflict]:
+    for path in sorted(meeting):
+        if clash := decided.get(meeting[path]):
+            sides = {stage: Side(mode=entry.mode, blob=entry.blob) for stage, entry in clash.stages.items()}
+            yield Conflict(path=path_text(path), kind=clash.kind, base=sides.get(1), ours=sides.get(2), theirs=sides.get(3))
+
+
+class Merges(Protocol):
+    """What merges two snapshots: see `workspaces.backend.Backend`."""
+
+    def merge(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str] = ()) -> Merge: ...
+
+
+def settled(backend: Merges, meetings: Sequence[Meeting], found: Mapping[int, tuple[Conflict, ...] | None]) -> list[tuple[Conflict, ...]]:
+    """Return the conflicts of all meetings: those found, by number, and for the rest what a merge of each says."""
+    left = [number for number in range(len(meetings)) if found.get(number) is None]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        merged = dict(zip(left, pool.map(partial(_bare, backend), (meetings[number] for number in left)), strict=True))
+    return [merged[number] if number in merged else found[number] or () for number in range(len(meetings))]
+
+
+def _bare(backend: Merges, meeting: Meeting) -> tuple[Conflict, ...]:
+    merged = backend.merge(meeting.ours, meeting.theirs, meeting.lineage)
+    return tuple(conflict.model_copy(update={"hunks": ()}) for conflict in merged.conflicts)
+
+
+# -- one merge for all --------------------------------------------------------------------------------------------------------------------
+
+
+def _decided(git: Git, triples: Sequence[_Triple], scratch: Path) -> dict[_Triple, Clash]:
+    """Return the triples that conflict. Where one side has nothing, there must be no other with something new: git would take it as moved."""
+    nowhere = scratch / "matrix"
+    nowhere.mkdir(exist_ok=True)
+    kinds = [[triple for triple in triples if triple.is_gone == gone] for gone in (True, False)]
+    chunks = [kind[at : at + _IN_ONE] for kind in kinds for at in range(0, len(kind), _IN_ONE)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return {triple: clash for found in pool.map(partial(_merged, git.at(work_tree=nowhere)), chunks) for triple, clash in found.items()}
+
+
+def _merged(git: Git, triples: Sequence[_Triple]) -> dict[_Triple, Clash]:
+    base = _commit(git, [triple.base for triple in triples])
+    ours = _commit(git, [triple.ours for triple in triples], base)
+    theirs = _commit(git, [triple.theirs for triple in triples], base)
+    try:
+        outcome = combine.outcome(git, ours, theirs, mergetree.MARKERS[0])
+    except Limit:
+        # The limits are those of one merge, and this was many.
+        if len(triples) == 1:
+            raise
+        half = len(triples) // 2
+        return _merged(git, triples[:half]) | _merged(git, triples[half:])
+    return {triples[int(clash.path)]: clash for clash in outcome.clashes}
+
+
+def _commit(git: Git, entries: Sequence[Entry | None], parent: str = "") -> str:
+    rows = [f"{entry.mode} blob {entry.blob}\t{number}" for number, entry in enumerate(entries) if entry]
+    tree = git.line("mktree", "-z", stdin=b"".join(row.encode() + b"\0" for row in rows))
+    header = [f"tree {tree}", *([f"parent {parent}"] if parent else []), f"author {_WHO}", f"committer {_WHO}"]
+    return git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin="\n".join(header).encode() + b"\n\nmatrix\n")
