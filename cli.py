@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from importlib.metadata import version
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
 
 import typer
 
-from workspaces.terminal import drawing, screen, verdicts
+from workspaces.terminal import comparing, drawing, screen, sides, verdicts
 
 if TYPE_CHECKING:
-    from workspaces.model import Noun, Undone, Workspace
+    from workspaces.model import Comparison, Noun, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
@@ -248,6 +248,9 @@ def compare(
     base: Annotated[
         str, typer.Option(help="Compare with this workspace or restore point instead of the parent.", autocompletion=_names)
     ] = "",
+    outline: Annotated[
+        bool, typer.Option("--outline", help="Show what each did in each file: functions, classes, sections, keys.")
+    ] = False,
     files: Annotated[bool, typer.Option("--files", help="List the changed files too.")] = False,
     json: Json = False,
 ) -> None:
@@ -256,9 +259,10 @@ def compare(
     if not names and len(project.status(detail="names").workspaces) == 1:
         return screen.say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
     with screen.progress() as progress:
-        result = project.compare(names or [], base, "files" if files else "summary", progress=progress)
-    if not _answer(result, json):
-        drawing.comparison(result)
+        detail: Literal["outline", "files", "summary"] = "outline" if outline else "files" if files else "summary"
+        result = project.compare(names or [], base, detail, max_chars=100_000, progress=progress)
+    if not _answer(result.model_copy(update={"left_out": (), "table": ""}), json):
+        comparing.comparison(result)
     return None
 
 
@@ -270,17 +274,22 @@ def diff(
         str, typer.Argument(help="Compare with this workspace or restore point instead of the parent.", autocompletion=_names)
     ] = "",
     path: Annotated[list[str] | None, typer.Option("--path", "-p", help="Only this file or folder; may be repeated.")] = None,
+    unified: Annotated[bool, typer.Option("--unified", "-u", help="One column, however wide the terminal is.")] = False,
     json: Json = False,
 ) -> None:
     """Show a workspace's change as a diff: since its base, or against another workspace."""
-    project, cursor = _project(), ""
-    while True:
-        page = project.compare([name], other, "diff", _paths(path), cursor, max_chars=100_000)
-        if not _answer(page, json):
-            drawing.diff(page.diff)
-        cursor = page.next_cursor
-        if not cursor or json:
-            return
+    first = _project().compare([name], other, "diff", _paths(path), max_chars=100_000)
+    if not _answer(first, json):
+        sides.show(_pages(first, name, other, _paths(path)), unified)
+
+
+def _pages(first: Comparison, name: str, other: str, paths: Sequence[str]) -> Iterator[str]:
+    """Yield the text of a diff, however long it is."""
+    page = first
+    yield page.diff
+    while page.next_cursor:
+        page = _project().compare([name], other, "diff", paths, page.next_cursor, max_chars=100_000)
+        yield page.diff
 
 
 @app.command()

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from workspaces.errors import Limit
-from workspaces.model import Change, path_shown, path_text
+from workspaces.model import MOST_CONTENTS, Change, path_shown, path_text
 
+from .attributes import attribute_tree
 from .git import Git
-from .mergetree import Entry
+from .mergetree import MARKERS, Entry
 
 _NONE = "0" * 6
 _LARGE, _DENSEST = 1 << 29, 50
 """Bytes up to which a file may be anything, and how much smaller a larger one can be in the repository."""
 _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "type_changed"}
 _OPTIONS = ("-r", "-z", "--find-renames", "--no-ext-diff", "--no-textconv", "--diff-algorithm=histogram")
+_UNSHOWN = """\
+[attr]linguist-generated -diff
+*.lock -diff
+*-lock.json -diff
+*-lock.yaml -diff
+npm-shrinkwrap.json -diff
+go.sum -diff
+bun.lockb -diff
+Package.resolved -diff
+*.min.js -diff
+*.min.css -diff
+*.map -diff
+*.pb.go -diff
+*_pb2.py -diff
+*_pb2.pyi -diff
+*.g.dart -diff
+*.Designer.cs -diff
+"""
+"""What has no text to show unless the project's own attributes say otherwise: locks, and what is generated as its name says."""
+_FOLDED = re.compile(
+    r"^(diff --git .*)\n(?:(?:index|old mode|new mode|new file|deleted file|similarity|rename|copy) .*\n)*Binary files .* differ\n",
+    re.MULTILINE,
+)
 _AS_MERGES = ("-r", "-z", "--raw", "--no-abbrev", "--find-renames", "-l7000", "--no-ext-diff")
 """A merge looks for renames among as many files (`merge.renameLimit`)."""
 
@@ -141,7 +167,28 @@ def _change(path: bytes, kind: str, old_path: bytes, added: bytes, removed: byte
     )
 
 
-def patch(git: Git, old: str, new: str, paths: Sequence[bytes], limit: int) -> str:
-    """Return the unified diff of these paths (all, when none are named), up to `limit` characters."""
-    out = git.head_of("diff-tree", *_OPTIONS[:1], *_OPTIONS[2:], "-p", old, new, "--", *paths, limit=4 * limit)
-    return out.decode(errors="replace")[:limit]
+def patch(git: Git, old: str, new: str, paths: Sequence[bytes], limit: int, scratch: Path) -> str:
+    """Return the unified diff of these paths (all, when none are named), up to `limit` characters. A file that is binary, a lock, or generated has
+    one line."""
+    attributes = scratch / "attributes-unshown"
+    attributes.write_text(_UNSHOWN)
+    door = replace(git, settings={**git.settings, "core.attributesFile": str(attributes)})
+    door = door.at(work_tree=attribute_tree(git, new, MARKERS[0], scratch), index=scratch / "no-index")
+    out = door.head_of("diff-tree", *_OPTIONS[:1], *_OPTIONS[2:], "-p", old, new, "--", *paths, limit=4 * limit)
+    return _FOLDED.sub(r"\1 (binary, lock or generated: not shown)\n", out.decode(errors="replace"))[:limit]
+
+
+def contents_of(git: Git, places: Sequence[tuple[str, bytes]], limit: int) -> list[bytes | None]:
+    """Return what files hold, each named by a tree and a path. See `Backend.contents`."""
+    asked = [place for place in dict.fromkeys(places) if b"\n" not in place[1]]
+    specs = b"".join(tree.encode() + b":" + path + b"\0" for tree, path in asked)
+    said = git.run("cat-file", "-z", "--batch-check=%(objecttype) %(objectname) %(objectsize)", stdin=specs) if asked else b""
+    rows = (line.split() for line in said.splitlines())
+    found = {place: (row[1].decode(), int(row[2])) for place, row in zip(asked, rows, strict=True) if row[0] == b"blob" and len(row) == 3}
+    left, wanted = MOST_CONTENTS, dict[str, int]()
+    for blob, size in found.values():
+        if size <= min(limit, left) and blob not in wanted:
+            wanted[blob] = size
+            left -= size
+    blobs = git.blobs(wanted, limit)
+    return [blobs.get(found[place][0]) if place in found else None for place in places]

@@ -18,6 +18,7 @@ from workspaces.errors import Limit
 from workspaces.model import Conflict, Meeting, Merge, Side, Snapshot, path_text
 
 from . import combine, mergetree
+from .attributes import attribute_tree
 from .diff import Moved, moved_in_each
 from .git import Git
 from .mergetree import Clash, Entry
@@ -102,7 +103,7 @@ def _driven(git: Git, base: str, paths: set[bytes], scratch: Path) -> set[bytes]
     for all."""
     if not paths:
         return set()
-    door = git.at(work_tree=combine.attribute_tree(git, base, mergetree.MARKERS[0], scratch), index=scratch / "no-index")
+    door = git.at(work_tree=attribute_tree(git, base, mergetree.MARKERS[0], scratch), index=scratch / "no-index")
     asked = [b"0", *sorted(paths)]
     words = door.fields("check-attr", "-z", "--stdin", "merge", stdin=b"".join(path + b"\0" for path in asked))
     driven = {path for path, value in zip(words[::3], words[2::3], strict=True) if value not in _UNNAMED}

@@ -205,6 +205,42 @@ def test_colour_only_on_a_terminal(shop: Repo, monkeypatch: pytest.MonkeyPatch) 
     assert b"\x1b[3" not in _on_a_terminal(shop, "list")
 
 
+def test_a_diff_side_by_side(shop: Repo) -> None:
+    run(shop, "clone", "--name", "fix")
+    made = shop.path / ".workspaces" / "fix"
+    (made / "auth" / "api.py").write_text("def login():\n    return '\x1b]0;gone\x07'\n")
+    beside = _plain(_on_a_terminal(shop, "diff", "fix")).splitlines()
+    assert any("return True" in line and "return '\\x1b]0;gone\\x07'" in line for line in beside)
+    below = _plain(_on_a_terminal(shop, "diff", "fix", "--unified")).splitlines()
+    assert "-    return True" in below
+    assert "-    return True\n+    return '\x1b]0;gone\x07'\n" in run(shop, "diff", "fix").stdout
+
+
+def test_a_long_diff_goes_through_the_persons_pager(shop: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(shop, "clone", "--name", "fix")
+    (shop.path / ".workspaces" / "fix" / "long.txt").write_text("".join(f"row {number}\n" for number in range(500)))
+    monkeypatch.setenv("PAGER", f"cat > {tmp_path / 'paged'}")
+    assert b"row 7" not in _on_a_terminal(shop, "diff", "fix")
+    assert "row 499" in (tmp_path / "paged").read_text()
+    assert "row 499" in run(shop, "diff", "fix").stdout
+    monkeypatch.setenv("PAGER", "no-such-program")
+    assert b"row 499" in _on_a_terminal(shop, "diff", "fix")
+
+
+def _plain(shown: bytes) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
+
+
+def test_who_conflicts_with_whom_as_a_matrix(shop: Repo) -> None:
+    run(shop, "clone", "-n", "4", "--name", "try")
+    for number in (1, 2, 3):
+        (shop.path / ".workspaces" / f"try-{number}" / "cart.py").write_text(f"{number}\n")
+    shown = run(shop, "compare").stderr
+    assert "  1 try-1     ✗  ✗\n" in shown
+    assert "try-1 and try-3 conflict in cart.py" in shown
+    assert "cart.py: " in run(shop, "compare", "--outline").stdout
+
+
 def test_names_are_completed(shop: Repo) -> None:
     run(shop, "clone", "--name", "login")
     run(shop, "clone", "--name", "logout")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support import Repo, clone, fingerprint
 
@@ -216,3 +218,49 @@ def test_a_comparison_that_finds_its_objects_gone_again_may_be_made_again(projec
     assert busy.value.retryable and "doctor" in busy.value.hint
     blob.write_bytes(held)
     assert project.compare(["fix"]).workspaces[0].merge == "clean"
+
+
+def test_many_attempts_are_a_table_first(project: Project) -> None:
+    names = [made.name for made in project.clone(count=12, name="try").workspaces]
+    for number, name in enumerate(names):
+        location = Path(project.find(name).location)
+        (location / "cart.py").write_text(f"{number // 2}\n")
+    found = project.compare(names)
+    told = found.wire()
+    assert len(found.workspaces) == 12
+    assert not {"workspaces", "pairs", "groups", "compatible"} & told.keys()
+    table = str(told["table"]).splitlines()
+    assert table[:3] == ["name|files|+lines|-lines|merge|clashes|group|order", "try-1|1|1|20|clean|10|1|1", "try-2|1|1|20|clean|10|1|2"]
+    assert len(str(told)) < 12 * 40 + 600
+    outlined = project.compare(names, detail="outline").wire()
+    assert "  cart.py: +1 -20 lines" in str(outlined["table"])
+    page, pairs = project.compare(names, detail="conflicts", max_chars=2000), 0
+    while page.next_cursor:
+        pairs += len(page.pairs)
+        page = project.compare(names, detail="conflicts", max_chars=2000, cursor=page.next_cursor)
+    assert pairs + len(page.pairs) == len(found.pairs) == 60
+
+
+def test_what_merges_together_does_so_in_that_order(project: Project) -> None:
+    for name, lines in (("top", (3,)), ("end", (18,)), ("both", (3, 18)), ("middle", (10,))):
+        made = clone(project, name)
+        text = made.read("cart.py").splitlines(keepends=True)
+        for line in lines:
+            text[line - 1] = f"{name}\n"
+        made.write("cart.py", "".join(text))
+    together = project.compare(["both", "top", "end", "middle"]).compatible
+    assert together == ("shop/top", "shop/end", "shop/middle")
+    assert [project.merge(name).status for name in together] == ["merged"] * 3
+
+
+def test_locks_and_generated_files_have_one_line(project: Project, repo: Repo) -> None:
+    repo.write(".gitattributes", "made/* linguist-generated=true\nkept.lock diff\n")
+    repo.commit("rules")
+    fix = clone(project, "fix")
+    for path in ("poetry.lock", "web/package-lock.json", "app.min.js", "made/api.py", "kept.lock", "real.py"):
+        fix.write(path, "secret\n" * 50)
+    fix.write("logo.png", b"\0\1")
+    diff = project.compare(["fix"], detail="diff").diff
+    for path in ("poetry.lock", "web/package-lock.json", "app.min.js", "made/api.py", "logo.png"):
+        assert f"diff --git a/{path} b/{path} (binary, lock or generated: not shown)\n" in diff
+    assert diff.count("+secret\n") == 100

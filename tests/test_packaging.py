@@ -22,14 +22,15 @@ HOMES = {
     "rich": "workspaces/terminal/",
     "git": "backends/git.py",
     "sqlite3": "workspaces/store.py",
+    "pygments": "workspaces/syntax.py",
 }
 FLOORS = [
     {"model", "errors"},
     {"backend", "config", "ledger", "locks", "naming", "places", "trust", "wording"},
     {"records"},
     {"store"},
-    {"core"},
-    {"containment", "programs"},
+    {"core", "syntax"},
+    {"containment", "outline", "programs"},
     {"checks"},
     {"adoption", "cloning", "comparison", "removal"},
     {"collection", "history", "merging", "overview", "requests"},

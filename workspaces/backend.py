@@ -96,6 +96,11 @@ class Backend(Protocol):
         """Return the changes as text (unified diff), its first `limit` characters."""
         ...
 
+    def contents(self, places: Sequence[tuple[Snapshot, str]], limit: int) -> Sequence[bytes | None]:
+        """Return what files hold, each named by a snapshot and a path: None for what is no file there, or has more than `limit` bytes, and for
+        what is beyond `model.MOST_CONTENTS` bytes in all."""
+        ...
+
     def graft(self, contents: Snapshot, onto: str) -> Snapshot:
         """Return a snapshot with the contents of one that descends from `onto` alone."""
         ...

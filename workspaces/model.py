@@ -18,10 +18,14 @@ from pydantic.json_schema import SkipJsonSchema
 
 MAIN = "main"
 """The name of the workspace that is the project itself."""
+MOST_CONTENTS = 32 << 20
+"""Bytes of all the files that one call reads."""
 MAX_LEASE = 366 * 86400
 """Seconds of the longest lease."""
 
 State = Literal["ready", "conflicted", "merged", "abandoned", "deleted"]
+Detail = Literal["summary", "outline", "files", "conflicts", "diff"]
+Alike = Literal["identical", "same_patch", "same_syntax"]
 MergeVerdict = Literal["clean", "conflicts", "up_to_date"]
 OnConflict = Literal["abort", "source", "target", "markers"]
 History = Literal["squash", "merge", "none"]
@@ -306,7 +310,12 @@ class Compared(Workspace):
     snapshot: str = Field(description="what was compared")
     merge: MergeVerdict = Field(description="whether it merges into its parent, or into `base` when one was named")
     conflicts: tuple[Conflict, ...] = ()
-    group: int = Field(default=0, description="number of its group of identical attempts")
+    group: int = Field(default=0, description="number of its group of like attempts, the closest")
+    clashes: int = Field(default=0, description="how many of the others it conflicts with")
+    checks: dict[str, str] = Field(default_factory=dict, description="check → verdict, as remembered")
+    outline: tuple[str, ...] = Field(default=(), description="by file: + added, ~ changed, - removed functions, classes, sections, keys")
+    parent_changed: int = Field(default=0, description="paths that its parent changed since")
+    parent_paths: tuple[str, ...] = Field(default=(), description="of these, first those that it changed too")
 
 
 class Pair(Noun):
@@ -318,18 +327,29 @@ class Pair(Noun):
 
 
 class Comparison(Noun):
+    left_out: SkipJsonSchema[tuple[str, ...]] = Field(default=(), exclude=True)  # fields that the wire form says in another way, or not
     summary: Summary
     base: str = Field(default="", description="the one snapshot that all were compared with; usable as merge's if_target")
-    workspaces: tuple[Compared, ...]
+    table: str = Field(default="", description="of many, in place of `workspaces`: a line for each")
+    workspaces: tuple[Compared, ...] = ()
     files: tuple[Change, ...] = ()
     pairs: tuple[Pair, ...] = ()
-    groups: tuple[tuple[str, ...], ...] = Field(default=(), description="ids of attempts with identical contents")
-    compatible: tuple[str, ...] = Field(default=(), description="largest set found in which no two conflict, with each other or the parent")
+    groups: tuple[tuple[str, ...], ...] = Field(default=(), description="ids of attempts that are alike")
+    alike: tuple[Alike, ...] = Field(default=(), description="in what, for each group; same_syntax: all but comments and layout")
+    compatible: tuple[str, ...] = Field(default=(), description="largest set found that merges together, in the order in which it does")
     diff: str = ""
     truncated: bool = False
     next_cursor: str = ""
     warnings: Warnings = ()
     next: Next = ()
+
+    def wire(self) -> dict[str, JsonValue]:
+        """Return the JSON form. Of many attempts it says just once what is said of them."""
+        return self.model_copy(update={name: Comparison.model_fields[name].default for name in self.left_out}).as_it_is()
+
+    def as_it_is(self) -> dict[str, JsonValue]:
+        """Return the JSON form of all that is known."""
+        return super().wire()
 
 
 class Verdict(Noun):

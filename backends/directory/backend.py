@@ -20,6 +20,7 @@ from typing import ClassVar, get_args
 
 from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAllowed, NotAProject, WorkspaceGone, as_ours
 from workspaces.model import (
+    MOST_CONTENTS,
     Capabilities,
     Conflict,
     ConflictKind,
@@ -245,8 +246,18 @@ class DirectoryBackend:
 
     def patch(self, old: Snapshot, new: Snapshot, paths: Sequence[str], limit: int) -> str:
         before, after = self._records.find(old), self._records.find(new)
-        one, other = self._sides([before, after], [(), ()], set(differing(before.manifest, after.manifest)))
-        return results.patch(self._sparse.git, one, other, paths, limit)
+        changed = set(differing(before.manifest, after.manifest))
+        with self._view.lock if self._view else Lock():
+            one, other = self._trees([before, after], needed([before.manifest, after.manifest], changed))
+        return results.patch(self._sparse, one, other, paths, limit)
+
+    def contents(self, places: Sequence[tuple[Snapshot, str]], limit: int) -> Sequence[bytes | None]:
+        read: list[bytes | None] = []
+        left = MOST_CONTENTS
+        for snapshot, path in places:
+            read.append(self._records.contents(snapshot, os.fsdecode(path_bytes(path)), min(limit, left)))
+            left -= len(read[-1] or b"")
+        return read
 
     def ahead(self, old: Snapshot, new: Snapshot) -> int:
         return int(old.contents != new.contents)

@@ -77,6 +77,15 @@ class Records:
             raise record.lost
         return found
 
+    def contents(self, snapshot: Snapshot, path: str, limit: int) -> bytes | None:
+        """Return what a file of a snapshot holds; nothing for what is no file there, or has more than `limit` bytes."""
+        record = self.find(snapshot)
+        found = record.manifest.at(path)
+        if found is None or found.kind != "f":
+            return None
+        with tree.opened(self.opened(record, self.pool, found.content)) as file:
+            return os.pread(file, limit, 0) if os.fstat(file).st_size <= limit else None
+
     def hold(self, record: Record, clock: Clock | None) -> None:
         """Freeze what was changed since the snapshot that the record stands on, as far as it is small: somebody may go on writing while we look."""
         if self.folder is None:

@@ -56,8 +56,8 @@ def _as_git_sees(found: Entry) -> tuple[str, str]:
     return found.mode, found.content
 
 
-def patch(git: Git, old: str, new: str, paths: Sequence[str], limit: int) -> str:
-    return diff.patch(git, old, new, [path_bytes(path) for path in paths], limit)
+def patch(sparse: Sparse, old: str, new: str, paths: Sequence[str], limit: int) -> str:
+    return diff.patch(sparse.git, old, new, [path_bytes(path) for path in paths], limit, sparse.door.git_dir.parent)
 
 
 def with_paths(base: Manifest, theirs: Manifest, paths: Iterable[str]) -> Manifest:

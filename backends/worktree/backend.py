@@ -31,7 +31,7 @@ from workspaces.model import (
 )
 
 from .. import area, combine, confinement, matrix, tree, views
-from ..diff import changes, patch, steps
+from ..diff import changes, contents_of, patch, steps
 from ..git import OFF, Git
 from ..matrix import Three
 from ..place import WORKSPACES, ignore_workspaces, located
@@ -169,7 +169,10 @@ class WorktreeBackend:
         return Diff(changes=changes(self._git, old.contents, new.contents))
 
     def patch(self, old: Snapshot, new: Snapshot, paths: Sequence[str], limit: int) -> str:
-        return patch(self._git, old.contents, new.contents, [path_bytes(path) for path in paths], limit)
+        return patch(self._git, old.contents, new.contents, [path_bytes(path) for path in paths], limit, self._scratch)
+
+    def contents(self, places: Sequence[tuple[Snapshot, str]], limit: int) -> Sequence[bytes | None]:
+        return contents_of(self._git, [(snapshot.contents, path_bytes(path)) for snapshot, path in places], limit)
 
     def ahead(self, old: Snapshot, new: Snapshot) -> int:
         return 0 if old.head == new.head else int(self._git.line("rev-list", "--count", new.head, f"^{old.head}"))

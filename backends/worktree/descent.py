@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 
 from workspaces.model import Meeting
 
@@ -28,13 +27,18 @@ class _Since:
         tips = {name for meeting in meetings for name in (meeting.ours.id, meeting.theirs.id, *meeting.lineage)}
         rows = git.run("rev-list", "--parents", "--stdin", stdin="".join(f"{name}\n" for name in (*sorted(tips), f"^{base}")).encode())
         self._parents = {commit: parents for commit, *parents in (row.split() for row in rows.decode().splitlines())}
-        self._reach = cache(lambda tip: frozenset(_reached(tip, self._parents)))
+        self._known: dict[str, frozenset[str]] = {}
 
     def is_all(self, meeting: Meeting) -> bool:
         """Return whether the base is all that the two have in common."""
         theirs = self._reach(meeting.theirs.id)
         descends = meeting.theirs.id == self._base or any(self._base in self._parents[commit] for commit in theirs)
         return descends and all(theirs.isdisjoint(self._reach(name)) for name in (meeting.ours.id, *meeting.lineage))
+
+    def _reach(self, tip: str) -> frozenset[str]:
+        if tip not in self._known:
+            self._known[tip] = frozenset(_reached(tip, self._parents))
+        return self._known[tip]
 
 
 def _reached(tip: str, parents: Mapping[str, Iterable[str]]) -> Iterator[str]:

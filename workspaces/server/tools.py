@@ -20,6 +20,7 @@ from workspaces.model import (
     Cloned,
     Comparison,
     Deleted,
+    Detail,
     History,
     Initialized,
     MergeResult,
@@ -117,8 +118,8 @@ class Tools:
         ctx: Ctx,
         workspaces: Names,
         base: Annotated[Name, Field(description="compare with this workspace or restore point (name@N) instead of the parent")] = "",
-        detail: Annotated[Literal["summary", "files", "diff"], Field(description="summary first; then files, then diff")] = "summary",
-        paths: Annotated[Paths, Field(description="only these files or folders, for files and diff")] = [],  # noqa: B006
+        detail: Annotated[Detail, Field(description="summary first, then the next")] = "summary",
+        paths: Annotated[Paths, Field(description="only these files or folders, but for summary")] = [],  # noqa: B006
         cursor: Annotated[str, Field(description="next_cursor of the page before", max_length=100)] = "",
         max_chars: Annotated[int, Field(description="size of a page", ge=500, le=100_000)] = 20_000,
     ) -> Annotated[CallToolResult, Comparison]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from workspaces.terminal import screen
 
 if TYPE_CHECKING:
-    from workspaces.model import Collected, Comparison, Conflict, Log, MergeResult, Status, Trust, Workspace
+    from workspaces.model import Collected, Conflict, Log, MergeResult, Status, Trust, Workspace
 
 _STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "abandoned": "yellow", "deleted": "dim"}
-_VERDICTS = {"clean": ("✓ merges", "green"), "conflicts": ("✗ conflicts", "red"), "up_to_date": ("= merged", "dim")}
 
 
 def tree(result: Status, places: bool) -> None:
@@ -63,51 +61,6 @@ def _branches(workspaces: Sequence[Workspace], shown: set[str]) -> Iterator[tupl
 
 def _size(each: Workspace) -> str:
     return f"{each.files_changed} +{each.insertions} -{each.deletions}" if each.files_changed else ""
-
-
-def comparison(result: Comparison) -> None:
-    rows = [
-        [
-            (each.name, ""),
-            (_size(each) or "no change", ""),
-            _VERDICTS[each.merge],
-            (f"↓{each.behind}" if each.behind else "", "yellow"),
-            (f"={each.group}" if each.group else "", "cyan"),
-            (each.task.splitlines()[0] if each.task else "", ""),
-        ]
-        for each in result.workspaces
-    ]
-    screen.table(("Workspace", "Changes", "Merge", "Base", "Same", "Task"), rows)
-    if result.files:
-        screen.table(
-            ("File", "Change", "Lines", "By"),
-            [
-                [
-                    (each.path, ""),
-                    (each.status, ""),
-                    ("binary" if each.binary else f"+{each.insertions} -{each.deletions}", ""),
-                    (", ".join(name.split("/")[-1] for name in each.by), "dim"),
-                ]
-                for each in result.files
-            ],
-        )
-    for pair in result.pairs:
-        paths = ", ".join(conflict.path for conflict in pair.conflicts[:5])
-        screen.say(f"✗ {pair.a.split('/')[-1]} and {pair.b.split('/')[-1]} conflict in {paths}", "red")
-    screen.warn(result.warnings)
-    screen.say(result.summary)
-
-
-def diff(text: str) -> None:
-    console = screen.console()
-    if not console.is_terminal:
-        sys.stdout.write(text)
-        return
-    from rich.text import Text
-
-    styles = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
-    for line in screen.safe(text).splitlines():
-        console.print(Text(line, style="bold" if line.startswith(("+++", "---")) else styles.get(line[:1], "")))
 
 
 def merge(result: MergeResult) -> None:

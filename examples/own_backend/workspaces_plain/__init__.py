@@ -217,6 +217,14 @@ class PlainBackend:
         texts = self._texts(old, new)
         return "".join(difflib.unified_diff(*texts, a, b)) if texts else f"Binary files {a} and {b} differ\n"
 
+    def contents(self, places: Sequence[tuple[Snapshot, str]], limit: int) -> Sequence[bytes | None]:
+        entries = [self._tree(snapshot.contents).get(_path(path)) for snapshot, path in places]
+        return [self._file(entry, limit) for entry in entries]
+
+    def _file(self, entry: Entry | None, limit: int) -> bytes | None:
+        found = self._objects.read(entry.blob) if entry and entry.mode != LINK else None
+        return found if found is not None and len(found) <= limit else None
+
     # -- combining
 
     def merge(

@@ -1,0 +1,193 @@
+"""Attempts beside each other: which conflict, which are alike, and how many of them can be had together."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import combinations
+
+from workspaces import outline
+from workspaces.backend import Backend
+from workspaces.comparison.attempts import Attempt
+from workspaces.core import Core, Progress
+from workspaces.model import Alike, Diff, Meeting, Pair, Snapshot
+
+_EXACT = 20
+_CONFLICTS_OF_PAIR = 20
+_PATCH = 1 << 20
+"""Characters of the longest patch that is compared with others."""
+_FILES = 50
+"""Files of the largest change whose syntax is compared with others'."""
+
+
+def pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> list[Pair]:
+    """Return the pairs that conflict."""
+    close = [(a, b) for a, b in combinations(attempts, 2) if a.snapshot.contents != b.snapshot.contents and _may_clash(a.diff, b.diff)]
+    progress(0, len(close), "comparing pairs")
+    meetings = [Meeting(ours=a.snapshot, theirs=b.snapshot, lineage=tuple(core.granted(a.workspace, b.workspace))) for a, b in close]
+    return [
+        Pair(a=a.workspace.id, b=b.workspace.id, conflicts=conflicts[:_CONFLICTS_OF_PAIR])
+        for (a, b), conflicts in zip(close, view.clashes(meetings), strict=True)
+        if conflicts
+    ]
+
+
+def _may_clash(a: Diff, b: Diff) -> bool:
+    if any(change.status in ("renamed", "copied") for change in (*a.changes, *b.changes)):
+        return bool(a.changes and b.changes)
+    if a.paths & b.paths:
+        return True
+    return bool(a.paths & _folders(b.paths) or b.paths & _folders(a.paths))
+
+
+def _folders(paths: frozenset[str]) -> set[str]:
+    """Return the folders that the paths are in, each met once: a tree may be deep."""
+    found: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
+
+
+# -- alike --------------------------------------------------------------------------------------------------------------------------------
+
+
+def groups(view: Backend, attempts: Sequence[Attempt]) -> list[tuple[Alike, tuple[str, ...]]]:
+    """Return the groups of attempts that are alike, the closest kind first; a looser group is told where it holds more than a closer one."""
+    patches = {id(attempt): _patch(view, attempt) for attempt in _rivals(attempts)}
+    syntax = _syntax(view, attempts)
+    kinds: list[tuple[Alike, Callable[[Attempt], Hashable]]] = [
+        ("identical", lambda attempt: attempt.snapshot.contents),
+        ("same_patch", lambda attempt: patches.get(id(attempt)) or attempt.snapshot.contents),
+        ("same_syntax", lambda attempt: syntax.get(id(attempt)) or attempt.snapshot.contents),
+    ]
+    found: dict[tuple[str, ...], Alike] = {}
+    for kind, key in kinds:
+        for members in _by(attempts, key):
+            found.setdefault(tuple(attempt.workspace.id for attempt in members), kind)
+    return [(kind, ids) for ids, kind in found.items()]
+
+
+def _by(attempts: Iterable[Attempt], key: Callable[[Attempt], Hashable]) -> list[list[Attempt]]:
+    """Return the attempts that share a key, two and more of them."""
+    found: dict[Hashable, list[Attempt]] = {}
+    for attempt in attempts:
+        found.setdefault(key(attempt), []).append(attempt)
+    return [members for members in found.values() if len(members) > 1]
+
+
+def _rivals(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Return the attempts that changed the same paths by as many lines, from different beginnings: from the same one, equal patches give equal
+    contents."""
+    changed = [attempt for attempt in attempts if attempt.diff.changes]
+    alike = _by(changed, lambda attempt: attempt.diff.changes)
+    return [attempt for members in alike if len({each.base.contents for each in members}) > 1 for attempt in members]
+
+
+def _patch(view: Backend, attempt: Attempt) -> str:
+    """Return a digest of what was changed, wherever in the files: the patch without line numbers and object ids."""
+    text = view.patch(attempt.base, attempt.snapshot, (), _PATCH)
+    if len(text) >= _PATCH or any(change.binary for change in attempt.diff.changes) or "not shown)\n" in text:
+        return ""
+    bare = re.sub(r"^index .*$|^@@ .*$", "@@", text, flags=re.MULTILINE)
+    return hashlib.sha256(bare.encode(errors="surrogatepass")).hexdigest()
+
+
+def _syntax(view: Backend, attempts: Sequence[Attempt]) -> dict[int, str]:
+    """Return for attempts that changed the same paths, from the same beginning, a digest of what these hold but for comments and layout."""
+    changed = [attempt for attempt in attempts if 0 < len(attempt.diff.changes) <= _FILES]
+    alike = _by(changed, lambda attempt: (attempt.base.contents, tuple((each.path, each.status) for each in attempt.diff.changes)))
+    close = [attempt for members in alike if len({each.snapshot.contents for each in members}) > 1 for attempt in members]
+    wanted = [(attempt.snapshot, change.path) for attempt in close for change in attempt.diff.changes]
+    held = {place: outline.Side(place[1], data) for place, data in outline.contents(view, wanted).items()} if wanted else {}
+    outline.read_all(held.values())
+    return {id(attempt): _whole(attempt, held) for attempt in close}
+
+
+def _whole(attempt: Attempt, held: dict[tuple[str, str], outline.Side]) -> str:
+    sides = [held[attempt.snapshot.id, change.path] for change in attempt.diff.changes]
+    gone = [change.status == "deleted" for change in attempt.diff.changes]
+    if any(side.data is None and not deleted for side, deleted in zip(sides, gone, strict=True)):
+        return ""
+    told = [f"{side.path} {outline.parts_of(side).whole or side.key[1]}" for side in sides]
+    return hashlib.sha256("\n".join([attempt.base.contents, *told]).encode(errors="surrogatepass")).hexdigest()
+
+
+# -- together -----------------------------------------------------------------------------------------------------------------------------
+
+
+def compatible(core: Core, view: Backend, attempts: Sequence[Attempt], found: Sequence[Pair], progress: Progress) -> tuple[str, ...]:
+    """Return the largest set found that merges together, in the order in which it does: each was merged on top of the ones before."""
+    able = {attempt.workspace.id: attempt for attempt in attempts if attempt.verdict == "clean"}
+    enemies: dict[str, set[str]] = {name: set() for name in able}
+    for pair in found:
+        if pair.a in enemies and pair.b in enemies:
+            enemies[pair.a].add(pair.b)
+            enemies[pair.b].add(pair.a)
+    chosen = {name for part in _parts(enemies) for name in _friends(part, enemies)}
+    return _merged(core, view, [attempt for name, attempt in able.items() if name in chosen], progress)
+
+
+def _merged(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> tuple[str, ...]:
+    """Merge one on top of the other, and return those that did. What conflicts with several, though with none of them alone, is tried
+    once more at the end."""
+    tops: dict[str, Snapshot] = {}
+    landed: list[str] = []
+    waiting = list(attempts)
+    for last in (False, True):
+        late: list[Attempt] = []
+        for number, attempt in enumerate(waiting):
+            progress(number, len(waiting), "merging all that go together")
+            parent = core.parent(attempt.workspace)
+            top = tops.get(parent.id, attempt.against)
+            merged = view.merge(top, attempt.snapshot, core.granted(parent, attempt.workspace))
+            if merged.conflicts:
+                late.append(attempt)
+                continue
+            tops[parent.id] = view.graft(Snapshot(id="", contents=merged.contents), top.id)
+            landed.append(attempt.workspace.id)
+        waiting = [] if last else late
+    return tuple(landed)
+
+
+def _parts(enemies: dict[str, set[str]]) -> list[list[str]]:
+    """Return the names in parts that have nothing against each other, each in order."""
+    parts: list[list[str]] = []
+    met: set[str] = set()
+    for name in enemies:
+        waiting, part = [name], set[str]()
+        while waiting:
+            each = waiting.pop()
+            if each not in met:
+                met.add(each)
+                part.add(each)
+                waiting += enemies[each]
+        parts += [[each for each in enemies if each in part]] if part else []
+    return parts
+
+
+def _friends(names: Sequence[str], enemies: dict[str, set[str]]) -> tuple[str, ...]:
+    """Return a largest set without a conflicting pair: exact for twenty names, beyond that built from the least conflicting on."""
+    if len(names) <= _EXACT:
+        return _largest(names, enemies)
+    left, chosen = set(names), list[str]()
+    while left:
+        best = min((name for name in names if name in left), key=lambda name: len(enemies[name] & left))
+        chosen.append(best)
+        left -= {best, *enemies[best]}
+    return tuple(chosen)
+
+
+def _largest(names: Sequence[str], enemies: dict[str, set[str]]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    first, rest = names[0], names[1:]
+    friends = [name for name in rest if name not in enemies[first]]
+    taken = (first, *_largest(friends, enemies))
+    if len(friends) == len(rest):
+        return taken
+    left = _largest(rest, enemies)
+    return taken if len(taken) >= len(left) else left

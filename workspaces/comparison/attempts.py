@@ -1,0 +1,139 @@
+"""Freezing what is compared, all at one time, and working out each attempt for itself: what it changed, and whether that merges."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+
+from workspaces.backend import Backend
+from workspaces.containment import said_of, taken_back
+from workspaces.core import Agreement, Core, Freeze, Progress
+from workspaces.errors import Limit, NotFound, WorkspacesError
+from workspaces.model import Diff, Merge, MergeVerdict, Snapshot, Workspace
+
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One workspace, frozen, beside what it is compared with."""
+
+    workspace: Workspace
+    snapshot: Snapshot
+    against: Snapshot
+    base: Snapshot
+    diff: Diff
+    merge: Merge
+    behind: int = 0
+    lost: str = ""
+    """What is to be said when the parent had its work and has taken it back."""
+    under: Diff = field(default_factory=Diff)
+    """What its parent changed since the two agreed."""
+
+    @property
+    def verdict(self) -> MergeVerdict:
+        if self.merge.conflicts:
+            return "conflicts"
+        return "up_to_date" if self.merge.contents == self.against.contents else "clean"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """All that is compared, as it was at one time. `main` is the project's own checkout with all that is uncommitted in it, where that says
+    anything about the attempts."""
+
+    attempts: list[Attempt]
+    main: Snapshot | None = None
+
+
+def freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: str, progress: Progress) -> Frozen:
+    """Freeze all as they are at one time, what they are compared with just once, and work out each."""
+    others = [core.find(base.partition("@")[0])] if base else [core.parent(each) for each in workspaces if not each.is_main]
+    held = {each.id: each for each in (*workspaces, *others)}
+    done: list[Attempt] = []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with core.looking(view, *held.values()) as freeze:
+            against = {other.id: pool.submit(_frozen, core, freeze, other, base) for other in {each.id: each for each in others}.values()}
+            frozen = [pool.submit(_frozen_attempt, core, freeze, each, others[0] if base else None) for each in workspaces]
+            main = next((pool.submit(_whole, freeze, other) for other in others if other.is_main and not base), None)
+            rest = [partial(_attempt, core, view, each, frozen[at].result(), against, base) for at, each in enumerate(workspaces)]
+            work = [pool.submit(each) for each in rest]
+            wait(work)
+            whole = main.result() if main else None
+        for workspace, future in zip(workspaces, work, strict=True):
+            done.append(_result(workspace, future))
+            progress(len(done), len(workspaces), f"looked at {done[-1].workspace.name}")
+    return Frozen(done, whole)
+
+
+def _whole(freeze: Freeze, main: Workspace) -> Snapshot | None:
+    """Freeze main with what is uncommitted. Where that cannot be had, the rest is worth telling all the same."""
+    try:
+        return freeze(main)
+    except WorkspacesError:
+        return None
+
+
+def _result(workspace: Workspace, future: Future[Attempt]) -> Attempt:
+    """Return an attempt. One that is too large is refused by name, so that the others can be compared without it."""
+    try:
+        return future.result()
+    except Limit as error:
+        raise Limit(f"{workspace.name}: {error.message}", error.hint, **{**error.details, "workspace": workspace.id}) from error
+
+
+def _frozen(core: Core, freeze: Freeze, other: Workspace, base: str) -> Snapshot:
+    """Freeze what workspaces are compared with: a parent, or what was named instead."""
+    if "@" in base:
+        return _restore_point(core, other, base)
+    return freeze(other, core.lineage(other), committed=other.is_main and not base)
+
+
+def _frozen_attempt(core: Core, freeze: Freeze, workspace: Workspace, other: Workspace | None) -> Snapshot:
+    contained = core.contained(workspace, other) if other else ()
+    return freeze(workspace, [*core.lineage(workspace), *contained])
+
+
+def _attempt(
+    core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot, frozen: dict[str, Future[Snapshot]], base: str
+) -> Attempt:
+    """Work out the merge of a frozen workspace into its parent, or all that differs from what was named instead."""
+    if base:
+        ((name, found),) = frozen.items()
+        against = found.result()
+        merged = view.merge(against, snapshot, core.granted(core.find(name), workspace), labels=(base, workspace.name))
+        return Attempt(workspace, snapshot, against, against, view.diff(against, snapshot), merged)
+    if workspace.is_main:
+        return _main(view, workspace, snapshot)
+    parent = core.parent(workspace)
+    against = frozen[parent.id].result()
+    lineage, agreed = core.granted(parent, workspace), core.agreed(workspace)
+    ancestor = view.base(against, snapshot, lineage, view.load(agreed.snapshot))
+    merged = view.merge(against, snapshot, lineage, labels=(parent.name, workspace.name))
+    diff, under = view.diff(ancestor, snapshot), view.diff(_left(view, parent, agreed), against)
+    lost = taken_back(core, view, workspace, against)
+    said = f"{workspace.name} was merged, but {said_of(core, workspace, lost)}." if lost else ""
+    return Attempt(workspace, snapshot, against, ancestor, diff, merged, core.behind(view, agreed, against), said, under)
+
+
+def _left(view: Backend, parent: Workspace, agreed: Agreement) -> Snapshot:
+    """Return the parent as it was when the two agreed: of main, what was committed, since that is what it is compared as."""
+    since = view.load(agreed.snapshot)
+    head = agreed.head or since.head
+    return view.load(head) if parent.is_main and head else since
+
+
+def _restore_point(core: Core, workspace: Workspace, name: str) -> Snapshot:
+    points = [point for point, _ in core.store.restore_points(workspace.uid)]
+    found = next((point for point in points if point.name == name.removeprefix(f"{core.row.name}/")), None)
+    if found is None:
+        known = ", ".join(point.name for point in points[:5]) or "none"
+        raise NotFound(f"No restore point {name!r}. Of {workspace.name} there are: {known}.", "workspaces log lists what was done.")
+    return found.snapshot
+
+
+def _main(view: Backend, workspace: Workspace, snapshot: Snapshot) -> Attempt:
+    """Show main's uncommitted work; it has no parent to merge into."""
+    committed = view.snapshot(workspace, committed=True)
+    return Attempt(workspace, snapshot, committed, committed, view.diff(committed, snapshot), Merge(contents=committed.contents))

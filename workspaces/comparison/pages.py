@@ -1,0 +1,103 @@
+"""The longer answers, in pages: outlines, files, conflicting pairs, diffs. A cursor names the frozen contents, so that pages never mix two states."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from workspaces import outline
+from workspaces.backend import Backend
+from workspaces.comparison.attempts import Attempt
+from workspaces.errors import InvalidArgument
+from workspaces.model import Change, Comparison, Detail, Noun
+
+_OUTLINED = 60
+"""Files of one attempt that have a line in its outline."""
+
+
+def page(
+    view: Backend, result: Comparison, attempts: Sequence[Attempt], detail: Detail, paths: Sequence[str], cursor: str, max_chars: int
+) -> Comparison:
+    """Add one page of what `detail` asks for."""
+    named = [detail, *paths, *(f"{attempt.base.contents} {attempt.snapshot.contents}" for attempt in attempts)]
+    seal = hashlib.sha256("\n".join(named).encode(errors="surrogatepass")).hexdigest()[:16]
+    start = _position(cursor, seal)
+    if detail == "diff":
+        end = start + max_chars
+        text = _diff_text(view, attempts, paths, end + 1)
+        shown, more = result.model_copy(update={"diff": text[start:end]}), len(text) > end
+    elif detail == "outline":
+        rows = _outlined(view, result, attempts, paths)
+        end = start + _fitting(rows[start:], max_chars)
+        shown, more = result.model_copy(update={"workspaces": rows[start:end]}), end < len(rows)
+    else:
+        field, items = ("files", _files(attempts, paths)) if detail == "files" else ("pairs", _met(result, paths))
+        end = start + _fitting(items[start:], max_chars)
+        shown, more = result.model_copy(update={field: items[start:end]}), end < len(items)
+    return shown.model_copy(update={"truncated": more, "next_cursor": f"{seal}.{end}" if more else ""})
+
+
+def _fitting(items: Sequence[Noun], max_chars: int) -> int:
+    """Return how many of the items fit into a page; at least one, so that pages come to an end."""
+    used = 0
+    for number, item in enumerate(items):
+        used += len(item.model_dump_json(exclude_defaults=True)) + 1
+        if used > max_chars and number:
+            return number
+    return len(items)
+
+
+def _position(cursor: str, seal: str) -> int:
+    if not cursor:
+        return 0
+    sealed, _, at = cursor.partition(".")
+    if sealed != seal or not at.isdecimal():
+        raise InvalidArgument(
+            "The cursor belongs to other contents or another question: a workspace changed since.", "Call again without a cursor."
+        )
+    return int(at)
+
+
+def _is_within(change: Change, paths: Sequence[str]) -> bool:
+    return not paths or any(_is_below(name, paths) for name in (change.path, change.old_path) if name)
+
+
+def _is_below(name: str, paths: Sequence[str]) -> bool:
+    return any(name == path.rstrip("/") or name.startswith(path.rstrip("/") + "/") for path in paths)
+
+
+def _files(attempts: Sequence[Attempt], paths: Sequence[str]) -> tuple[Change, ...]:
+    """Return every change once, with all who made it, in order of path."""
+    by: dict[Change, list[str]] = {}
+    for attempt in attempts:
+        for change in attempt.diff.changes:
+            if _is_within(change, paths):
+                by.setdefault(change, []).append(attempt.workspace.id)
+    ordered = sorted(by, key=lambda change: change.path)
+    return tuple(change.model_copy(update={"by": tuple(by[change])}) for change in ordered)
+
+
+def _met(result: Comparison, paths: Sequence[str]) -> tuple[Noun, ...]:
+    return tuple(pair for pair in result.pairs if not paths or any(_is_below(each.path, paths) for each in pair.conflicts))
+
+
+def _outlined(view: Backend, result: Comparison, attempts: Sequence[Attempt], paths: Sequence[str]) -> tuple[Noun, ...]:
+    asked = [(each.base, each.snapshot, [change for change in each.diff.changes if _is_within(change, paths)]) for each in attempts]
+    told = outline.outlines(view, asked, _OUTLINED)
+    rows = zip(result.workspaces, told, asked, strict=True)
+    return tuple(row.model_copy(update={"outline": (*lines, *_left_out(lines, changes))}) for row, lines, (_, _, changes) in rows)
+
+
+def _left_out(lines: Sequence[str], changes: Sequence[Change]) -> tuple[str, ...]:
+    more = len(changes) - len(lines)
+    return (f"{more} more, binary or beyond the first {_OUTLINED}",) if more else ()
+
+
+def _diff_text(view: Backend, attempts: Sequence[Attempt], paths: Sequence[str], limit: int) -> str:
+    text = ""
+    for attempt in attempts:
+        if len(text) >= limit:
+            break
+        head = f"# {attempt.workspace.id}\n" if len(attempts) > 1 else ""
+        text += head + view.patch(attempt.base, attempt.snapshot, paths, limit)
+    return text[:limit]

@@ -1,0 +1,102 @@
+"""What is said of a comparison: a sentence, warnings, what to do next, and many attempts as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from workspaces.comparison.attempts import Attempt
+from workspaces.model import Compared, Comparison, Detail
+from workspaces.wording import bounded, counted, flaws, listed
+
+ROWS = 8
+"""Attempts that are told one by one; more of them are a table."""
+_MARKS = {"clean": "clean", "conflicts": "CONFLICTS", "up_to_date": "merged"}
+
+
+def table(result: Comparison, rows: Sequence[Compared]) -> str:
+    """Return a line for each attempt, and its outline below it; columns that say nothing are left out. `order` is its place among those that
+    merge together."""
+    order = {name: str(number) for number, name in enumerate(result.compatible, 1)}
+    groups = {row.id: ",".join(str(at) for at, ids in enumerate(result.groups, 1) if row.id in ids) for row in rows}
+    columns: dict[str, Callable[[Compared], str]] = {
+        "name": lambda row: row.name,
+        "files": lambda row: str(row.files_changed),
+        "+lines": lambda row: str(row.insertions),
+        "-lines": lambda row: str(row.deletions),
+        "merge": lambda row: _MARKS[row.merge],
+        "behind": lambda row: str(row.behind or ""),
+        "clashes": lambda row: str(row.clashes or ""),
+        "group": lambda row: groups[row.id],
+        "order": lambda row: order.get(row.id, ""),
+        "checks": lambda row: " ".join(f"{name}:{verdict}" for name, verdict in row.checks.items()),
+    }
+    told = {name: [cell(row) for row in rows] for name, cell in columns.items()}
+    kept = {name: cells for name, cells in told.items() if any(cells)}
+    lines = ["|".join(cells) for cells in zip(*kept.values(), strict=True)]
+    return "\n".join(["|".join(kept), *(line for row, first in zip(rows, lines, strict=True) for line in (first, *_indented(row)))])
+
+
+def brief(page: Comparison, whole: Comparison, detail: Detail) -> Comparison:
+    """Return an answer about many attempts as it is told: as a table, or as the page that was asked for."""
+    said = {"files": "files", "conflicts": "pairs", "diff": "diff"}.get(detail, "table")
+    left_out = tuple(name for name in ("workspaces", "pairs", "groups", "compatible") if name != said)
+    table_of = table(whole, page.workspaces) if said == "table" else ""
+    return page.model_copy(update={"left_out": left_out, "table": table_of, "alike": page.alike if table_of else ()})
+
+
+def _indented(row: Compared) -> list[str]:
+    return [f"  {line}" for line in row.outline]
+
+
+def summary(result: Comparison) -> str:
+    if len(result.workspaces) == 1:
+        (only,) = result.workspaces
+        size = f"{counted(only.files_changed, 'file')} +{only.insertions} -{only.deletions}"
+        return f"{only.name} changed {size}. {_said(only)}" if only.files_changed else f"{only.name} changed nothing."
+    verdicts = [workspace.merge for workspace in result.workspaces]
+    clean, clashing = verdicts.count("clean"), verdicts.count("conflicts")
+    between = f"{counted(len(result.pairs), 'pair')} conflict{'s' if len(result.pairs) == 1 else ''}" if result.pairs else "no two conflict"
+    fit = f" {len(result.compatible)} merge together." if len(result.compatible) > 1 and result.pairs else ""
+    return (
+        f"{counted(len(verdicts), 'workspace')}: {clean} merge cleanly, {clashing} conflict with what they merge into; "
+        f"{between}.{fit}{_alike(result)}"
+    )
+
+
+def _alike(result: Comparison) -> str:
+    names = {"identical": "of identical attempts", "same_patch": "with the same patch", "same_syntax": "alike but for comments and layout"}
+    counts = {kind: result.alike.count(kind) for kind in dict.fromkeys(result.alike)}
+    return "".join(f" {counted(count, 'group')} {names[kind]}." for kind, count in counts.items())
+
+
+def _said(only: Compared) -> str:
+    if only.merge == "conflicts":
+        return f"It conflicts in {listed(conflict.path for conflict in only.conflicts)}."
+    return "It merges cleanly." if only.merge == "clean" else "All of it is merged already."
+
+
+def warnings(attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    found: list[str] = []
+    for attempt in attempts:
+        found += bounded(attempt.merge.conflicts)[1]
+        found += flaws(attempt.workspace.name, attempt.snapshot)
+        found += [attempt.lost] if attempt.lost else []
+    return tuple(dict.fromkeys(found))
+
+
+def calls(attempts: Sequence[Attempt], compatible: Sequence[str], base: str) -> tuple[str, ...]:
+    """Return the calls that make sense now."""
+    if base:
+        return ()
+    names = {attempt.workspace.id: attempt.workspace.name for attempt in attempts}
+    best = next((names[name] for name in compatible), next((each.workspace.name for each in attempts if each.verdict == "clean"), ""))
+    stuck = next((attempt for attempt in attempts if attempt.merge.conflicts), None)
+    said: list[str] = []
+    if best:
+        said.append(f"merge(source='{best}', delete_source=true)")
+    if stuck:
+        parent = stuck.workspace.parent.split("/")[-1]
+        said.append(f"merge(source='{parent}', target='{stuck.workspace.name}', on_conflict='markers')")
+    detail = "outline" if len(attempts) > 1 else "diff"
+    said.append(f"compare(workspaces={[a.workspace.name for a in attempts[:3]]}, detail='{detail}')")
+    return tuple(said)
