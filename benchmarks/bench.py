@@ -16,6 +16,7 @@ from pathlib import Path
 
 import durability
 import folders
+import matrix
 import pairs
 import repositories
 import servers
@@ -27,7 +28,7 @@ from trees import Tree
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "durability", "folders", "servers")
+PARTS = ("repositories", "durability", "folders", "servers", "matrix")
 BIG = 100
 """Files of a tree of big files."""
 UNITS = {"M": 10**6, "G": 10**9}
@@ -42,6 +43,7 @@ class Options:
     big: int
     on: tuple[str, ...]
     rounds: int
+    attempts: tuple[int, ...]
 
     @property
     def trees(self) -> list[Tree]:
@@ -74,6 +76,9 @@ def options() -> Options:
     )
     parser.add_argument("--parts", type=_some(PARTS), default=PARTS, help=f"what is measured ({','.join(PARTS)})")
     parser.add_argument("--rounds", type=_positive, default=9, help="how often each is done (9); a large repository takes a third")
+    parser.add_argument(
+        "--attempts", type=_sizes, default=(64,), help="attempts of which every two are compared (64); 256 take half an hour"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--keep", action="store_true", help="leave the temporary directory")
     return Options(**vars(parser.parse_args()))
@@ -116,6 +121,9 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
     for trial in trials:
         print(f"{trial.subject} …", file=sys.stderr)
         yield from folders.measured(trial, folder)
+    for attempts in asked.attempts if "matrix" in asked.parts else ():
+        print(f"every pair of {attempts} attempts …", file=sys.stderr)
+        yield from matrix.measured(folder / f"matrix-{attempts}", attempts)
     if "servers" in asked.parts:
         yield from _servers(asked, folder)
 

@@ -13,6 +13,8 @@ from workspaces.comparison.attempts import Attempt
 from workspaces.core import Core, Progress
 from workspaces.model import Alike, Diff, Meeting, Pair, Snapshot
 
+COMPARING = "comparing pairs"
+"""What is reported before every two are compared, and when that is done."""
 _EXACT = 20
 _CONFLICTS_OF_PAIR = 20
 _PATCH = 1 << 20
@@ -24,11 +26,13 @@ _FILES = 50
 def pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> list[Pair]:
     """Return the pairs that conflict."""
     close = [(a, b) for a, b in combinations(attempts, 2) if a.snapshot.contents != b.snapshot.contents and _may_clash(a.diff, b.diff)]
-    progress(0, len(close), "comparing pairs")
+    progress(0, len(close), COMPARING)
     meetings = [Meeting(ours=a.snapshot, theirs=b.snapshot, lineage=tuple(core.granted(a.workspace, b.workspace))) for a, b in close]
+    clashes = view.clashes(meetings)
+    progress(len(close), len(close), COMPARING)
     return [
         Pair(a=a.workspace.id, b=b.workspace.id, conflicts=conflicts[:_CONFLICTS_OF_PAIR])
-        for (a, b), conflicts in zip(close, view.clashes(meetings), strict=True)
+        for (a, b), conflicts in zip(close, clashes, strict=True)
         if conflicts
     ]
 

@@ -1,0 +1,110 @@
+"""How long it takes to tell which of many attempts conflict: all pairs at once, beside one merge-tree process for each pair.
+
+The verdicts are the same, or it fails; and it fails when looking writes anything into the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import repositories
+from report import Row, row
+from sides import Ours
+
+FILES = 5_000
+HOT = 40
+"""Files of which each attempt changes some; so many pairs meet, and some conflict."""
+SAMPLED = 2_100
+"""Pairs that get a process each; of more, the time is that of these, in proportion."""
+_PHASE = "comparing pairs"
+
+
+@dataclass
+class Clock:
+    """Takes the time between the first and the last report of a phase."""
+
+    seen: list[float] = field(default_factory=list[float])
+
+    def report(self, done: int, total: int, message: str) -> None:
+        if message == _PHASE:
+            self.seen.append(time.perf_counter())
+
+    @property
+    def milliseconds(self) -> float:
+        return (self.seen[-1] - self.seen[0]) * 1000
+
+
+def measured(folder: Path, attempts: int) -> Iterator[Row]:
+    """Measure all pairs of so many attempts on both backends, and the whole call that tells them."""
+    folder.mkdir()
+    checkout = repositories.checkout(repositories.generated(folder / "origin.git", FILES), folder / "git")
+    plain = folder / "folder"
+    shutil.copytree(checkout, plain, ignore=shutil.ignore_patterns(".git"))
+    for side, subject in ((Ours(checkout), "worktree"), (Ours(plain, "directory"), "directory")):
+        names = [f"try-{number}" for number in range(1, attempts + 1)]
+        side.fan_out(names)
+        _work(side, names)
+        if subject == "worktree":
+            commits = [_committed(side.folder(name)) for name in names]
+            each, expected = _each(checkout, commits)
+        size, clock, began = _weight(checkout / ".git"), Clock(), time.perf_counter()
+        found = side.project.compare(names, progress=clock.report)
+        whole = (time.perf_counter() - began) * 1000
+        if _weight(checkout / ".git") != size:
+            raise RuntimeError("Looking wrote something into the repository.")
+        told = {(pair.a.split("-")[-1], pair.b.split("-")[-1]) for pair in found.pairs}
+        if not all(((str(a + 1), str(b + 1)) in told) == verdict for (a, b), verdict in expected.items()):
+            raise RuntimeError(f"{subject}: other verdicts than those of one merge-tree for each pair.")
+        about = f"{attempts} attempts, {FILES:,} files, {len(told):,} pairs conflict"
+        yield row(about, f"all pairs, {subject}", "merge-tree for each pair", [[clock.milliseconds], [each]])
+        yield row(about, f"compare, all of it, {subject}", "merge-tree for each pair", [[whole], [each]])
+
+
+def _work(side: Ours, names: Sequence[str]) -> None:
+    """Have each attempt change a line in some files that others change too, and in some of its own; at a place that others choose too."""
+    chance = random.Random(5)
+    hot, rest = side.files[:HOT], side.files[HOT:]
+    for number, name in enumerate(names):
+        for file in (*chance.sample(hot, 4), *chance.sample(rest, 2)):
+            place = side.folder(name) / file
+            lines = place.read_text().splitlines(keepends=True)
+            at = chance.choice((0, len(lines) // 2, len(lines) - 1))
+            lines[at] = f"# {number % (len(names) // 2)}\n"
+            place.write_text("".join(lines))
+
+
+def _committed(folder: Path) -> str:
+    repositories.run(folder, "commit", "--quiet", "--all", "--message", "work")
+    return repositories.run(folder, "rev-parse", "HEAD").stdout.decode().strip()
+
+
+def _each(checkout: Path, commits: Sequence[str]) -> tuple[float, dict[tuple[int, int], bool]]:
+    """Merge pairs with a process each, objects put elsewhere; return the milliseconds that all of them take, and the verdicts of those tried."""
+    pairs = list(combinations(range(len(commits)), 2))
+    tried = pairs if len(pairs) <= SAMPLED else random.Random(3).sample(pairs, SAMPLED)
+    with tempfile.TemporaryDirectory(dir=checkout.parent) as objects:
+        alternates = str(checkout / ".git" / "objects")
+        environment = {**os.environ, "GIT_OBJECT_DIRECTORY": objects, "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternates}
+        began = time.perf_counter()
+        verdicts = {(a, b): _conflicts(checkout, commits[a], commits[b], environment) for a, b in tried}
+        return (time.perf_counter() - began) * 1000 * len(pairs) / len(tried), verdicts
+
+
+def _conflicts(checkout: Path, a: str, b: str, environment: dict[str, str]) -> bool:
+    command = ["git", "merge-tree", "--write-tree", a, b]
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, check=False).returncode == 1
+
+
+def _weight(folder: Path) -> tuple[int, int]:
+    """Return how many objects there are, and their bytes."""
+    files = [file for file in (folder / "objects").rglob("*") if file.is_file()]
+    return len(files), sum(file.stat().st_size for file in files)
