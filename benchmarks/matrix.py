@@ -49,13 +49,13 @@ def measured(folder: Path, attempts: int) -> Iterator[Row]:
     checkout = repositories.checkout(repositories.generated(folder / "origin.git", FILES), folder / "git")
     plain = folder / "folder"
     shutil.copytree(checkout, plain, ignore=shutil.ignore_patterns(".git"))
-    for side, subject in ((Ours(checkout), "worktree"), (Ours(plain, "directory"), "directory")):
-        names = [f"try-{number}" for number in range(1, attempts + 1)]
+    sides = {"worktree": Ours(checkout), "directory": Ours(plain, "directory")}
+    names = [f"try-{number}" for number in range(1, attempts + 1)]
+    for side in sides.values():
         side.fan_out(names)
         _work(side, names)
-        if subject == "worktree":
-            commits = [_committed(side.folder(name)) for name in names]
-            each, expected = _each(checkout, commits)
+    each, expected = _each(checkout, [_committed(sides["worktree"].folder(name)) for name in names])
+    for subject, side in sides.items():
         size, clock, began = _weight(checkout / ".git"), Clock(), time.perf_counter()
         found = side.project.compare(names, progress=clock.report)
         whole = (time.perf_counter() - began) * 1000

@@ -36,7 +36,7 @@ working tree, and `main`, the user's own, changes only by merge.
 The loop:
 1. clone(count=3, task="Fix the login race") makes login-1 … login-3. Give each agent one `location`; it edits only there, with any tool, and \
 need not commit. Uncommitted and untracked files are carried along.
-2. compare(workspaces=[…]) says what each changed, whether it merges, and which pairs conflict. detail="files" or "diff" shows more; large \
+2. compare(workspaces=[…]) says what each changed, whether it merges, and which pairs conflict. detail="outline", "files" or "diff" shows more; large \
 answers come in pages (next_cursor).
    check(workspaces=[…]) runs the project's tests on frozen copies of them.
 3. merge(source="login-1", delete_source=true) brings the winner into its parent (in git as one commit), all or nothing.
