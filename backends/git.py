@@ -70,7 +70,7 @@ _ENVIRONMENT = {
 _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND"}
 """What people set for themselves and none of our commands looks at."""
 _GONE = re.compile(
-    r"bad object|invalid object|unable to read|could not read|not a valid object|is missing|missing object|cannot be accessed"
+    r"bad object|invalid object|unable to read|could not read|not a valid object|is missing|missing object|cannot be accessed|is unavailable"
 )
 """How git says that it does not find an object, which a `git gc --prune=now` may have taken away (it is what no caller asked git about)."""
 _UNREAD = re.compile(r"^warning: .*: (?:Too many open files.*|Input/output error|Cannot allocate memory)$", re.MULTILINE)
