@@ -19,7 +19,7 @@ import typer
 from workspaces.terminal import comparing, drawing, screen, sides, verdicts
 
 if TYPE_CHECKING:
-    from workspaces.model import Comparison, Noun, Undone, Workspace
+    from workspaces.model import Comparison, MergeResult, Noun, OnConflict, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
@@ -144,6 +144,18 @@ def _answer(result: Noun, json: bool) -> bool:
 
         typer.echo(to_json(result.wire()).decode())
     return json
+
+
+def _asked(question: str, letters: str) -> str:
+    """Ask a person until the answer is one of the letters. The end of input means the last of them, which gives up."""
+    while True:
+        screen.say(question, "bold")
+        typer.echo("> ", nl=False, err=True)
+        answer = sys.stdin.readline()
+        if not answer:
+            return letters[-1]
+        if answer.strip().lower()[:1] in [*letters]:
+            return answer.strip().lower()[:1]
 
 
 # -- commands -----------------------------------------------------------------------------------------------------------------------------
@@ -298,36 +310,44 @@ def merge(
     source: Name,
     target: Annotated[str, typer.Argument(help="Where to (default: its parent).", autocompletion=_names)] = "",
     on_conflict: Annotated[
-        Literal["abort", "source", "target", "markers"], typer.Option(help="What to do where both changed the same.")
+        Literal["abort", "source", "target", "union", "markers"], typer.Option(help="What to do where both changed the same.")
     ] = "abort",
     history: Annotated[
-        Literal["squash", "merge", "none"], typer.Option(help="One commit, a merge commit, or uncommitted changes.")
+        Literal["squash", "merge", "rebase", "none"],
+        typer.Option(help="One commit, a merge commit, the source's own, or uncommitted changes."),
     ] = "squash",
     message: Annotated[str, typer.Option("-m", "--message", help="Commit message (default: the task).")] = "",
     path: Annotated[list[str] | None, typer.Option("--path", "-p", help="Only this file or folder; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")] = False,
     delete_source: Annotated[bool, typer.Option("-d", "--delete", help="Delete the source when merged (restorable).")] = False,
     if_target: Annotated[str, typer.Option(help="Snapshot that the target must still have.")] = "",
+    also: Annotated[list[str] | None, typer.Option(help="Another source, merged on top; may be repeated.", autocompletion=_names)] = None,
+    interactive: Annotated[bool, typer.Option("-i", "--interactive", help="Ask when in doubt; only on a terminal.")] = False,
     require: Annotated[list[str] | None, typer.Option(help="A check that the merged contents must pass; may be repeated.")] = None,
     request_key: Key = "",
     json: Json = False,
 ) -> None:
     """Bring a workspace's changes into its parent, or from the parent into it: all of them, or nothing."""
-    with screen.progress() as progress:
-        result = _project().merge(
-            source,
-            target,
-            on_conflict,
-            history,
-            message,
-            _paths(path),
-            dry_run,
-            delete_source,
-            if_target,
-            progress,
-            request_key,
-            require or [],
-        )
+    project = _project()
+
+    def merging(
+        source: str | list[str], target: str, on_conflict: OnConflict, paths: Sequence[str], rules: Mapping[str, str], dry_run: bool
+    ) -> MergeResult:
+        with screen.progress() as progress:
+            how = (on_conflict, history, message, paths, dry_run, delete_source, if_target, progress, request_key, require or [])
+            return project.merge(source, target, *how, rules=rules)
+
+    asks = interactive and on_conflict == "abort" and not (json or dry_run or also) and sys.stdin.isatty() and sys.stderr.isatty()
+    if asks:
+        from workspaces.terminal import asking
+
+        answered = asking.merge(project, source, target, _paths(path), merging, _asked)
+        if answered is None:
+            screen.say("Nothing was merged.")
+            raise typer.Exit(1)
+        result = answered
+    else:
+        result = merging([source, *also] if also else source, target, on_conflict, _paths(path), {}, dry_run)
     if not _answer(result, json):
         drawing.merge(result)
     if result.status == "conflicts":

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workspaces.errors import Unsupported
-from workspaces.model import Change, Merge, OnConflict, path_bytes
+from workspaces.model import NONE, Change, Choice, Merge, Rest, path_bytes, path_text
 
-from . import mergetree, tree
+from . import mergetree, resolution, tree
 from .attributes import attribute_tree
 from .diff import changes
 from .git import Git, refusal
 
 
-def merge(git: Git, ours: str, theirs: str, contents: str, on_conflict: OnConflict, labels: tuple[str, str], scratch: Path) -> Merge:
+def merge(
+    git: Git,
+    ours: str,
+    theirs: str,
+    contents: str,
+    on_conflict: Rest,
+    labels: tuple[str, str],
+    scratch: Path,
+    choices: Mapping[str, Choice] = NONE,
+) -> Merge:
     """Combine the commits `ours` (whose tree is `contents`) and `theirs`. See `Backend.merge`."""
-    tried = _tried(git, ours, theirs, contents, scratch)
-    conflicts = mergetree.conflicts(git, tried) if tried.clashes else ()
-    result, decided = tried.tree, tuple[str, ...]()
-    if tried.clashes and on_conflict == "markers":
-        result = mergetree.marked(git, tried, labels, scratch)
-    elif tried.clashes and on_conflict != "abort":
-        decided = tuple(conflict.path for conflict in conflicts)
-        result, conflicts = mergetree.settled(git, tried, on_conflict, scratch), ()
+    outcome = _tried(git, ours, theirs, contents, scratch)
+    met = {clash.path for clash in outcome.clashes}
+    made = resolution.choices(outcome, choices, on_conflict)
+    if made:
+        outcome = resolution.settled(git, outcome, made, scratch)
+    conflicts = mergetree.conflicts(git, outcome, scratch) if outcome.clashes else ()
+    decided = sorted(met - {clash.path for clash in outcome.clashes})
+    result = resolution.marked(git, outcome, labels, scratch) if outcome.clashes and on_conflict == "markers" else outcome.tree
     gained: tuple[Change, ...] = () if result == contents else changes(git, contents, result)
-    return Merge(contents=result, conflicts=conflicts, decided=decided, changes=gained)
+    return Merge(contents=result, conflicts=conflicts, decided=tuple(map(path_text, decided)), changes=gained)
 
 
 def _tried(git: Git, ours: str, theirs: str, contents: str, scratch: Path) -> mergetree.Outcome:

@@ -1,4 +1,4 @@
-"""What `git merge-tree` said, as conflicts that a reader can act on, and as the tree that a chosen resolution gives.
+"""What `git merge-tree` said, as conflicts that a reader can act on. `resolution` has what can be made of them.
 
 The format is that of `git merge-tree --write-tree -z --messages` (git-merge-tree(1), OUTPUT). The two sides travel as full commit ids, so that
 the labels in conflict markers cannot be mistaken for contents, and with markers of a length that no line of the texts has (`MARKERS`), so that the lines
@@ -8,7 +8,8 @@ between them cannot either.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,9 +65,11 @@ class Clash:
 
 @dataclass(frozen=True)
 class Region:
-    """Lines on which the texts conflict; `start` is the 1-based line in the target's text."""
+    """Lines on which the texts conflict. `start` and `theirs_start` are the 1-based lines where that would be if all of the text were as the one
+    side has these regions, and otherwise as it was merged."""
 
     start: int
+    theirs_start: int
     ours: bytes
     base: bytes
     theirs: bytes
@@ -81,6 +84,8 @@ class Outcome:
     ours: str
     theirs: str
     marker: int
+    blobs: dict[str, bytes] = field(default_factory=dict[str, bytes], compare=False)
+    """The texts that conflict, by id, as far as they were read."""
 
 
 def parse(out: bytes, ours: str, theirs: str, marker: int) -> Outcome:
@@ -142,31 +147,122 @@ def _refined(clash: Clash) -> ConflictKind:
 # -- conflicts as values ----------------------------------------------------------------------------------------------------------------
 
 
-def conflicts(git: Git, outcome: Outcome) -> tuple[Conflict, ...]:
+def conflicts(git: Git, outcome: Outcome, scratch: Path) -> tuple[Conflict, ...]:
     """Return the conflicts with their sides, and the regions in which texts differ."""
-    texts = _marked_texts(git, outcome, HUNK_LIMIT)
-    return tuple(_conflict(clash, texts.get(clash.path), outcome) for clash in sorted(outcome.clashes, key=lambda clash: clash.path))
+    texts = marked_texts(git, outcome, HUNK_LIMIT)
+    parts = {path: [*regions(text, outcome)] for path, text in texts.items()}
+    clashes = sorted(outcome.clashes, key=lambda clash: clash.path)
+    wholes = {clash.path: {stage: outcome.blobs.get(entry.blob, b"") for stage, entry in clash.stages.items()} for clash in clashes}
+    lines = _lines(git, [clash for clash in clashes if clash.path in parts], parts, wholes, scratch)
+    return tuple(_conflict(clash, parts.get(clash.path, []), wholes[clash.path], lines) for clash in clashes)
 
 
-def _conflict(clash: Clash, text: bytes | None, outcome: Outcome) -> Conflict:
+def _conflict(clash: Clash, parts: Sequence[bytes | Region], wholes: Mapping[int, bytes], lines: Mapping[Place, Lines]) -> Conflict:
     sides = {stage: _side(clash, stage) for stage in clash.stages}
+    hunks = _hunks(parts, wholes, lines.get((clash.path, 2), SAME), lines.get((clash.path, 3), SAME))
     return Conflict(
         path=path_text(clash.path),
         kind=clash.kind,
         base=sides.get(1),
         ours=sides.get(2),
         theirs=sides.get(3),
-        hunks=() if text is None else tuple(_hunk(part) for part in _regions(text, outcome) if isinstance(part, Region)),
+        hunks=hunks,
+        note=_note(clash, hunks, wholes),
     )
 
 
-def _hunk(region: Region) -> Hunk:
-    return Hunk(
-        start=region.start,
-        ours=region.ours.decode(errors="replace"),
-        base=region.base.decode(errors="replace"),
-        theirs=region.theirs.decode(errors="replace"),
-    )
+def _note(clash: Clash, hunks: Sequence[Hunk], wholes: Mapping[int, bytes]) -> str:
+    """Say what keeps the hunks from being all that there is to know."""
+    if hunks:
+        return "" if all(map(_is_utf8, wholes.values())) else "not UTF-8: other bytes are shown as \N{REPLACEMENT CHARACTER}"
+    return "too large, or with markers of its own, for hunks to be told" if clash.is_text else ""
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _hunks(parts: Sequence[bytes | Region], wholes: Mapping[int, bytes], ours: Lines, theirs: Lines) -> tuple[Hunk, ...]:
+    """Return the regions of a text as its sides have them (`wholes`): at their lines, and with an end of the last line only where it has one."""
+    found: list[Hunk] = []
+    for part in parts:
+        if isinstance(part, Region):
+            texts = {stage: side(part, stage) for stage in (1, 2, 3)}
+            if part is parts[-1]:
+                texts = {stage: unended(text, wholes.get(stage, b"")) for stage, text in texts.items()}
+            shown = {stage: text.decode(errors="replace") for stage, text in texts.items()}
+            start, there = ours.at(part.start), theirs.at(part.theirs_start)
+            found.append(Hunk(start=start, theirs_start=there, ours=shown[2], base=shown[1], theirs=shown[3]))
+    return tuple(found)
+
+
+Place = tuple[bytes, int]
+"""A path, and the stage that is meant of it."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Which line of a file a line of another text is: `hunks` of the way between them, as (line, lines gone, lines come)."""
+
+    hunks: Sequence[tuple[int, int, int]] = ()
+
+    def at(self, line: int) -> int:
+        return line + sum(come - gone for at, gone, come in self.hunks if at + max(gone, 1) <= line)
+
+
+SAME = Lines()
+
+
+def _lines(
+    git: Git,
+    clashes: Sequence[Clash],
+    parts: Mapping[bytes, Sequence[bytes | Region]],
+    wholes: Mapping[bytes, Mapping[int, bytes]],
+    scratch: Path,
+) -> dict[Place, Lines]:
+    """Return where the lines of merged texts are in the files of either side, for those that got lines from the other one: by one diff of two
+    trees that hold all of them."""
+    moved: dict[Place, tuple[bytes, str]] = {}
+    for clash in clashes:
+        for stage in (2, 3):
+            whole = wholes[clash.path].get(stage, b"")
+            if stage in clash.stages and (text := chosen(parts[clash.path], stage, whole)) != whole:
+                moved[clash.path, stage] = (text, clash.stages[stage].blob)
+    if not moved:
+        return {}
+    made = _blobs(git, [text for text, _ in moved.values()], scratch)
+    old, new = (_flat(git, blobs) for blobs in (made, [blob for _, blob in moved.values()]))
+    out = git.run("diff-tree", "-p", "-U0", "--text", "--no-renames", "--no-ext-diff", "--no-textconv", "--full-index", old, new)
+    rows = re.findall(rb"(?m)^(?:diff --git a/(\d+) |@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@)", out)
+    found: dict[Place, list[tuple[int, int, int]]] = {}
+    places, here = [*moved], list[tuple[int, int, int]]()
+    for name, at, gone, come in rows:
+        if name:
+            here = found.setdefault(places[int(name)], [])
+        else:
+            here.append((int(at), int(gone or 1), int(come or 1)))
+    return {place: Lines(hunks) for place, hunks in found.items()}
+
+
+def _blobs(git: Git, texts: Sequence[bytes], scratch: Path) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="texts-", dir=scratch) as folder:
+        files = [Path(folder, str(number)) for number in range(len(texts))]
+        for file, text in zip(files, texts, strict=True):
+            file.write_bytes(text)
+        return (
+            git.run("hash-object", "-w", "--no-filters", "--stdin-paths", stdin="".join(f"{file}\n" for file in files).encode())
+            .decode()
+            .split()
+        )
+
+
+def _flat(git: Git, blobs: Sequence[str]) -> str:
+    """Return a tree of files whose names are their numbers."""
+    return git.line("mktree", "-z", stdin="".join(f"100644 blob {blob}\t{number}\0" for number, blob in enumerate(blobs)).encode())
 
 
 def _side(clash: Clash, stage: int) -> Side:
@@ -174,7 +270,7 @@ def _side(clash: Clash, stage: int) -> Side:
     return Side(mode=entry.mode, blob=entry.blob, path="" if home == clash.path else path_text(home))
 
 
-def _marked_texts(git: Git, outcome: Outcome, limit: int) -> dict[bytes, bytes]:
+def marked_texts(git: Git, outcome: Outcome, limit: int) -> dict[bytes, bytes]:
     """Return the result tree's contents, markers included, of every path on which texts conflict."""
     paths = [clash.path for clash in outcome.clashes if clash.is_text]
     if not paths:
@@ -183,14 +279,15 @@ def _marked_texts(git: Git, outcome: Outcome, limit: int) -> dict[bytes, bytes]:
     blobs = git.blobs((entry.blob for entry in there.values()), limit)
     texts = {path: blobs[entry.blob] for path, entry in there.items() if entry.blob in blobs}
     # Where the repository's info/attributes sets another length of markers, regions cannot be told; such a file is taken whole.
-    return {path: text for path, text in texts.items() if any(isinstance(part, Region) for part in _regions(text, outcome))}
+    return {path: text for path, text in texts.items() if any(isinstance(part, Region) for part in regions(text, outcome))}
 
 
 def is_ambiguous(git: Git, outcome: Outcome) -> bool:
-    """Return whether the texts that conflict hold lines which could be taken for markers of this merge."""
+    """Return whether the texts that conflict, which are read for that, hold lines which could be taken for markers of this merge."""
     sides = {entry.blob for clash in outcome.clashes if clash.is_text for entry in clash.stages.values()}
     marker = re.compile(rb"(?m)^([<|=>])\1{%d}(?!\1)" % (outcome.marker - 1))
-    return bool(sides) and any(marker.search(text) for text in git.blobs(sides, TEXT_LIMIT).values())
+    outcome.blobs.update(git.blobs(sides, TEXT_LIMIT))
+    return any(marker.search(text) for text in outcome.blobs.values())
 
 
 def entries(git: Git, tree: str, paths: list[bytes]) -> dict[bytes, Entry]:
@@ -204,76 +301,44 @@ def entries(git: Git, tree: str, paths: list[bytes]) -> dict[bytes, Entry]:
     return found
 
 
-def _regions(text: bytes, outcome: Outcome) -> Iterator[bytes | Region]:
+def regions(text: bytes, outcome: Outcome) -> Iterator[bytes | Region]:
     """Return the text in order: lines that both sides agree on, and a `Region` where they do not."""
     opening = re.compile(rb"<{%d} %s(?::.*)?\r?\n?$" % (outcome.marker, outcome.ours.encode()), re.DOTALL)
     middle, divider = re.compile(rb"\|{%d}(?: .*)?\r?\n?$" % outcome.marker, re.DOTALL), re.compile(rb"={%d}\r?\n?$" % outcome.marker)
     closing = re.compile(rb">{%d} %s(?::.*)?\r?\n?$" % (outcome.marker, outcome.theirs.encode()), re.DOTALL)
     parts: dict[str, list[bytes]] = {}
-    into, number, start = "", 1, 0
+    into, number, there, start = "", 1, 1, (0, 0)
     for line in text.splitlines(keepends=True):
         if opening.match(line):
-            parts, into, start = {side: list[bytes]() for side in ("ours", "base", "theirs")}, "ours", number
+            parts, into, start = {side: list[bytes]() for side in ("ours", "base", "theirs")}, "ours", (number, there)
         elif into == "ours" and middle.match(line):
             into = "base"
         elif into in ("ours", "base") and divider.match(line):
             into = "theirs"
         elif into == "theirs" and closing.match(line):
             into = ""
-            yield Region(start, *(b"".join(parts[side]) for side in ("ours", "base", "theirs")))
+            yield Region(*start, *(b"".join(parts[side]) for side in ("ours", "base", "theirs")))
         elif into:
             parts[into].append(line)
-            number += into == "ours"
+            number, there = number + (into == "ours"), there + (into == "theirs")
         else:
-            number += 1
+            number, there = number + 1, there + 1
             yield line
 
 
-# -- resolutions --------------------------------------------------------------------------------------------------------------------------
+def side(region: Region, stage: int) -> bytes:
+    return {1: region.base, 2: region.ours, 3: region.theirs}[stage]
 
 
-def settled(git: Git, outcome: Outcome, side: str, scratch: Path) -> str:
-    """Return the result tree with every conflict decided for `side`: its text where texts conflict, its whole file or absence elsewhere."""
-    commit, stage = (outcome.ours, 2) if side == "target" else (outcome.theirs, 3)
-    texts = _marked_texts(git, outcome, TEXT_LIMIT)
-    wholes = git.blobs((clash.stages[stage].blob for clash in outcome.clashes if clash.path in texts), TEXT_LIMIT)
-    put: list[tuple[str, str, bytes]] = []
-    for clash in outcome.clashes:
-        if clash.path in texts:
-            entry = clash.stages[stage]
-            put.append((entry.mode, git.blob(_chosen(texts[clash.path], outcome, stage, wholes[entry.blob])), clash.path))
-            continue
-        names = sorted({clash.path, *clash.homes.values(), *clash.related})
-        theirs = entries(git, commit, names)
-        put += [("0", "", name) for name in names if name not in theirs]
-        put += [(entry.mode, entry.blob, name) for name, entry in theirs.items() if entry.mode != "040000"]
-    return git.tree(outcome.tree, put, scratch)
-
-
-def _chosen(text: bytes, outcome: Outcome, stage: int, whole: bytes) -> bytes:
+def chosen(parts: Sequence[bytes | Region], stage: int, whole: bytes) -> bytes:
     """Return the merged text with one side's lines in every conflicting region; its last line ends as in that side's `whole`."""
-    parts = list(_regions(text, outcome))
-    kept = b"".join(part if isinstance(part, bytes) else part.ours if stage == 2 else part.theirs for part in parts)
-    ended_by_git = bool(parts) and isinstance(parts[-1], Region) and not whole.endswith(b"\n")
-    return kept.removesuffix(b"\n") if ended_by_git else kept
+    kept = b"".join(part if isinstance(part, bytes) else side(part, stage) for part in parts)
+    return unended(kept, whole) if parts and isinstance(parts[-1], Region) else kept
 
 
-def marked(git: Git, outcome: Outcome, labels: tuple[str, str], scratch: Path) -> str:
-    """Return the result tree with markers as a person knows them: seven characters long, and the sides by their names."""
-    put: list[tuple[str, str, bytes]] = []
-    for clash in outcome.clashes:
-        for stage, name in clash.homes.items():
-            if name != clash.path and stage in (2, 3):
-                label = labels[stage - 2]
-                put += [("0", "", name), (clash.stages[stage].mode, clash.stages[stage].blob, clash.path + b"~" + label.encode())]
-    modes = {clash.path: clash.stages[2].mode for clash in outcome.clashes if clash.is_text and 2 in clash.stages}
-    for path, text in _marked_texts(git, outcome, TEXT_LIMIT).items():
-        put.append((modes[path], git.blob(_familiar(text, outcome, labels)), path))
-    return git.tree(outcome.tree, put, scratch)
-
-
-def _familiar(text: bytes, outcome: Outcome, labels: tuple[str, str]) -> bytes:
-    text = re.sub(rb"(?m)^<{%d} %s" % (outcome.marker, outcome.ours.encode()), b"<<<<<<< " + labels[0].encode(), text)
-    text = re.sub(rb"(?m)^>{%d} %s" % (outcome.marker, outcome.theirs.encode()), b">>>>>>> " + labels[1].encode(), text)
-    text = re.sub(rb"(?m)^\|{%d}(?: [^\r\n]*)?" % outcome.marker, b"||||||| base", text)
-    return re.sub(rb"(?m)^={%d}(?=\r?$)" % outcome.marker, b"=======", text)
+def unended(text: bytes, whole: bytes) -> bytes:
+    """Return text without the line end that git gave it because a marker follows, where the file that it is the end of has none."""
+    if whole.endswith(b"\n"):
+        return text
+    shorter = text.removesuffix(b"\n")
+    return shorter if whole.endswith(shorter) else shorter.removesuffix(b"\r")

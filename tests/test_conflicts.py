@@ -267,3 +267,38 @@ def test_markers_name_the_sides_of_other_types(project: Project, repo: Repo) -> 
     assert names in ({"cart.py", "cart.py~main"}, {"cart.py", "cart.py~fix"}, {"cart.py~main", "cart.py~fix"})
     other = fix.path / "cart.py~main"
     assert not other.exists() or other.read_text() == "ours\n"
+
+
+def test_lines_are_those_of_each_side(project: Project, repo: Repo) -> None:
+    """What only one side added above moves the lines of that side alone."""
+    fix = clone(project, "fix")
+    fix.write("cart.py", "new\n" * 5 + fix.read("cart.py").replace("line 12\n", "theirs\n"))
+    repo.write("cart.py", repo.read("cart.py").replace("line 12\n", "ours\n").replace("line 3\n", ""))
+    repo.commit("ours")
+    (hunk,) = project.merge("fix").conflicts[0].hunks
+    assert repo.read("cart.py").splitlines()[hunk.start - 1] == "ours"
+    assert fix.read("cart.py").splitlines()[hunk.theirs_start - 1] == "theirs"
+
+
+@pytest.mark.parametrize("ours", [b"x\r\nours\r\n", b"x\r\nours"])
+@pytest.mark.parametrize("theirs", [b"x\r\ntheirs\r\n", b"x\r\ntheirs", b"x\r\ntheirs\r"])
+def test_a_decided_file_ends_as_its_side_does(project: Project, repo: Repo, ours: bytes, theirs: bytes) -> None:
+    fix = clone(project, "fix")
+    fix.write("win.txt", theirs)
+    repo.write("win.txt", ours)
+    repo.commit("ours")
+    project.merge("fix", on_conflict="source")
+    assert (repo.path / "win.txt").read_bytes() == theirs
+
+
+def test_markers_that_were_committed_are_noticed(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "theirs\n")
+    repo.write("cart.py", "ours\n")
+    repo.commit("ours")
+    project.merge("main", "fix", on_conflict="markers")
+    fix.commit("all of it")
+    with pytest.raises(NotAllowed, match=r"cart\.py"):
+        project.merge("fix")
+    with pytest.raises(NotAllowed, match=r"cart\.py"):
+        project.merge("fix", history="rebase")

@@ -16,7 +16,22 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from workspaces.errors import BackendMissing, NotAProject, likely
-from workspaces.model import Capabilities, Conflict, Diff, Finding, History, Meeting, Merge, OnConflict, Program, Snapshot, Workspace
+from workspaces.model import (
+    NONE,
+    Capabilities,
+    Choice,
+    Conflict,
+    Diff,
+    Finding,
+    History,
+    Meeting,
+    Merge,
+    Pick,
+    Program,
+    Rest,
+    Snapshot,
+    Workspace,
+)
 
 GROUP = "workspaces.backends"
 OURS = "mcp-workspaces"
@@ -114,10 +129,23 @@ class Backend(Protocol):
         ours: Snapshot,
         theirs: Snapshot,
         lineage: Sequence[str] = (),
-        on_conflict: OnConflict = "abort",
+        on_conflict: Rest = "abort",
         labels: tuple[str, str] = ("ours", "theirs"),
+        choices: Mapping[str, Choice] = NONE,
     ) -> Merge:
-        """Combine in memory, in an `aside` view: touches no workspace. `lineage` are snapshots that `ours` is known to contain. A conflict is a value."""
+        """Combine in memory, in an `aside` view: touches no workspace. `lineage` are snapshots that `ours` is known to contain. A conflict is a value.
+
+        `choices` decide paths that conflict, where they can (the lines of both is for texts only); `on_conflict` is for the rest.
+        """
+        ...
+
+    def read(self, snapshot: Snapshot, path: str, limit: int) -> bytes | None:
+        """Return the first `limit` bytes of a file in a snapshot; None when no file is there."""
+        ...
+
+    def series(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], paths: Sequence[str]) -> Sequence[Pick]:
+        """Return what `theirs` adds to what `ours` has, commit by commit, oldest first, and its uncommitted work last: only in these paths, when
+        some are named. Where the backend has commits; raises `Unsupported` for those that cannot stand one after the other."""
         ...
 
     def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
@@ -125,12 +153,20 @@ class Backend(Protocol):
         ...
 
     def commit(
-        self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]
+        self,
+        ours: Snapshot,
+        theirs: Snapshot,
+        merge: Merge,
+        history: History,
+        message: str,
+        follow: bool,
+        lineage: Sequence[str],
+        like: str = "",
     ) -> Snapshot:
         """Return what `ours` becomes with the merge in it: its commit is made, nothing has moved yet.
 
-        With `follow` (a clone is brought up to date) the head of theirs is taken over when it has all of ours. A merge with conflicts is
-        never committed.
+        The commit is one `like` another: with its author, date and message, instead of `message`. With `follow` (a clone is brought up to
+        date) the head of theirs is taken over when it has all of ours. A merge with conflicts is never committed.
         """
         ...
 

@@ -11,16 +11,18 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from workspaces.errors import InvalidArgument, as_ours, likely
-from workspaces.model import path_shown
+from workspaces.model import path_bytes, path_shown
 
 FILES = ("workspaces.toml", "workspaces.local.toml")
 _LARGEST = 1 << 20
-_KINDS = ("constrained-", "tuple[", "[key]")
+_MEANT = re.compile(r"[][*?!#\\ ]")
+"""What means something in a pattern, and in a path is itself."""
+_KINDS = ("constrained-", "tuple[", "[key]", "literal[")
 """What pydantic adds to the name of a setting that may be of several kinds, or that is a name itself."""
 _HEADER = re.compile(r"\s*\[+([^\[\]]+)\]+")
 
@@ -60,12 +62,30 @@ class Checking(BaseModel):
     max_output_mb: float = Field(default=16, gt=0, le=4096, description="of each log; beyond it only the end is kept")
 
 
+DRIVER = "driver:"
+
+
+class Regenerated(BaseModel):
+    """What makes a generated file anew from the merged contents. It runs when a person trusted it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    regenerate: Command
+
+
+PathRule = Literal["union", "source", "target"] | Annotated[str, Field(pattern=r"^driver:[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | Regenerated
+"""How a path that conflicts is decided: by the lines of both, a side, a syntax-aware merge program on PATH, or a command."""
+
+
 class Merging(BaseModel):
     """How merges are made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     require: tuple[CheckName, ...] = Field(default=(), description="checks that the merged contents must pass before main moves")
+    paths: dict[Pattern, PathRule] = Field(
+        default_factory=dict[str, PathRule], description="pattern (gitignore syntax; later ones win) → rule"
+    )
 
 
 class Config(BaseModel):
@@ -85,9 +105,7 @@ def load(root: Path) -> Config:
     texts = {root / name: _text(root / name) for name in FILES}
     settings: dict[str, JsonValue] = {}
     for file, text in texts.items():
-        for table, value in _parsed(file, text).items():
-            old = settings.get(table)
-            settings[table] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+        settings = _over(settings, _parsed(file, text))
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -164,6 +182,27 @@ def _line(text: str, words: Sequence[str]) -> int:
 
 def _plain(dotted: str) -> list[str]:
     return [word.strip().strip("\"'") for word in dotted.split(".")]
+
+
+def _over(old: dict[str, JsonValue], new: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return settings with others in their place, table by table. What comes later stands later: of path patterns, the last one counts."""
+    kept = {name: value for name, value in old.items() if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        kept[name] = _over(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return kept
+
+
+def deciding(config: Config, rules: Mapping[str, str]) -> Config:
+    """Return the settings with rules for single paths, which have the last word. Raises `InvalidArgument` for one that means nothing."""
+    if not rules:
+        return config
+    exact = {"/" + _MEANT.sub(r"\\\g<0>", os.fsdecode(path_bytes(path))): rule for path, rule in rules.items()}
+    try:
+        merging = Merging.model_validate({**config.merge.model_dump(), "paths": {**config.merge.paths, **exact}})
+    except ValidationError:
+        raise InvalidArgument("A path can be decided by source, target or union. Nothing was merged.", "Leave rules out.") from None
+    return config.model_copy(update={"merge": merging})
 
 
 def known(root: Path) -> Config:

@@ -124,6 +124,16 @@ class Core:
             workspace=name,
         )
 
+    def find_ever(self, name: str) -> Workspace:
+        """Return the workspace of that name; where a call resumes that may have deleted it, the one that was deleted last."""
+        gone = self.find_deleted(name) if self.resumes else None
+        try:
+            return self.find(name)
+        except NotFound:
+            if gone is None:
+                raise
+            return gone
+
     def find_deleted(self, name: str) -> Workspace | None:
         """Return the workspace of that name, uid or folder that was deleted last."""
         bare = name.removeprefix(f"{self.row.name}/").lower()

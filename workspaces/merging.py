@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
+from workspaces import config
 from workspaces.backend import Backend
 from workspaces.checks import Trial
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, Unsupported, UntrustedConfig, WorkspacesError
-from workspaces.model import Conflict, History, Merge, MergeResult, OnConflict, Operation, RestorePoint, Snapshot, Verdict, Workspace
+from workspaces.model import (
+    Conflict,
+    Decided,
+    History,
+    Merge,
+    MergeResult,
+    OnConflict,
+    Operation,
+    RestorePoint,
+    Snapshot,
+    Verdict,
+    Workspace,
+)
 from workspaces.removal import last_look, set_aside
+from workspaces.replaying import replay
+from workspaces.resolving import Sides, settled
 from workspaces.store import MergeRow
 from workspaces.wording import MOST_FILES, bounded, counted, listed, plain, sized
 
 _TRIES = 5
+NO_RULES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,8 @@ class Plan:
     theirs: Snapshot
     merge: Merge
     result: Snapshot
+    decided: tuple[Decided, ...] = ()
+    stopped_at: str = ""
 
     @property
     def is_idle(self) -> bool:
@@ -48,21 +66,23 @@ def merge(
     progress: Progress = silent,
     require: Sequence[str] = (),
     patience: float | None = None,
+    rules: Mapping[str, str] = NO_RULES,
 ) -> MergeResult:
     """Bring the source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result.
 
     What `require` names, and for main the settings, the merged contents must pass. They are judged with nothing held: what moved meanwhile is
-    worked out, and judged, again. What takes longer than `patience` is `Busy`, and goes on.
+    worked out, and judged, again. What takes longer than `patience` is `Busy`, and goes on. `rules` (path → source, target or union) are for
+    this call, and have the last word.
     """
-    if before := core.done_before("merge"):
+    if before := [each for each in core.done_before("merge") if each.arguments.get("source", source) == source]:
         return _again(core, before[0], delete_source)
+    core = replace(core, config=config.deciding(core.config, rules))
     bringer, receiver = _both(core, source, target, on_conflict, delete_source)
     message = plain(message)
-    if history == "merge" and not core.backend.capabilities.commits:
-        raise Unsupported(f"{core.row.name} has no commits, so no merge commit can be made. Nothing was merged.", "Leave history out.")
+    _possible(core, history, on_conflict)
     trial = Trial.of(core, _required(core, receiver, require), bringer.id)
     for _ in range(_TRIES):
-        asked = (on_conflict, history, message, paths, dry_run, delete_source, if_target)
+        asked = (source, on_conflict, history, message, paths, dry_run, delete_source, if_target)
         if answer := _tried(core, bringer, receiver, trial, *asked, progress):
             return answer
         trial.wait(progress, patience)
@@ -79,6 +99,7 @@ def _tried(
     bringer: Workspace,
     receiver: Workspace,
     trial: Trial,
+    source: str,
     on_conflict: OnConflict,
     history: History,
     message: str,
@@ -96,7 +117,7 @@ def _tried(
         progress(0, 3, f"freezing {bringer.name} and {receiver.name}")
         with core.backend.aside() as view:
             plan = _plan(core, view, bringer, receiver, on_conflict, history, message, paths, if_target)
-            if plan.merge.conflicts and (on_conflict == "abort" or dry_run):
+            if plan.merge.conflicts and (on_conflict != "markers" or dry_run):
                 return _refused(bringer, receiver, plan)
             if plan.is_idle:
                 return _nothing_to_do(core, bringer, receiver, plan, delete_source and not dry_run)
@@ -109,16 +130,34 @@ def _tried(
                 return _promised(bringer, receiver, plan, verdicts)
             progress(1, 3, f"merging {bringer.name} into {receiver.name}")
             with view.keep_all():
-                asked: dict[str, JsonValue] = {"on_conflict": on_conflict, "history": history, "message": message, "paths": [*paths]}
+                asked: dict[str, JsonValue] = {
+                    "source": source,
+                    "on_conflict": on_conflict,
+                    "history": history,
+                    "message": message,
+                    "paths": [*paths],
+                }
                 done = _carry_out(core, view, bringer, receiver, plan, asked, verdicts)
         progress(3, 3, "merged")
         return _with_source_deleted(core, bringer, done) if delete_source else done
 
 
+def _possible(core: Core, history: History, on_conflict: OnConflict) -> None:
+    if history in ("merge", "rebase") and not core.backend.capabilities.commits:
+        raise Unsupported(
+            f"{core.row.name} has no commits, so none can be {'replayed' if history == 'rebase' else 'made'}. Nothing was merged.",
+            "Leave history out.",
+        )
+    if history == "rebase" and on_conflict == "markers":
+        raise InvalidArgument(
+            "Markers cannot be left in the middle of a replay. Nothing was merged.", "Leave history out to resolve with markers."
+        )
+
+
 def _again(core: Core, done: Operation, delete_source: bool) -> MergeResult:
     """Answer for a call that merged and died before it could say so; what it had not done yet is done."""
     answer = MergeResult.model_validate(done.outcome["answer"])
-    if not delete_source or core.done_before("delete"):
+    if not delete_source or any(each.workspaces == done.workspaces[:1] for each in core.done_before("delete")):
         return answer
     bringer = core.find(done.workspaces[0])
     with core.changing(bringer, reading=[core.parent(bringer)]):
@@ -150,11 +189,22 @@ def _fit(core: Core, bringer: Workspace, receiver: Workspace) -> None:
         raise Busy(f"{receiver.name} cannot take a merge: {under_way}. Nothing was changed.", "Finish or abort that first.")
     for workspace in (bringer, receiver):
         if left := core.backend.marked(workspace, workspace.unresolved):
-            raise NotAllowed(
-                f"{workspace.name} still has conflict markers in {listed(left)}. Nothing was merged.",
-                f"Edit the files in {workspace.location} until no markers are left, then call again.",
-                paths=list(left),
-            )
+            raise _unresolved(workspace, left)
+
+
+def _refuse_markers(core: Core, bringer: Workspace, receiver: Workspace, merged: Merge) -> None:
+    """Refuse markers that a merge would bring: those of somebody's own merge, committed or not, and never recorded here."""
+    brought = core.backend.marked(bringer, [change.path for change in merged.changes if change.status != "deleted"])
+    if left := sorted({*brought} - {*core.backend.marked(receiver, brought)}):
+        raise _unresolved(bringer, left, " Where they are meant to be there: on_conflict='source'.")
+
+
+def _unresolved(workspace: Workspace, left: Sequence[str], besides: str = "") -> NotAllowed:
+    return NotAllowed(
+        f"{workspace.name} still has conflict markers in {listed(left)}. Nothing was merged.",
+        f"Edit the files in {workspace.location} until no markers are left, then call again.{besides}",
+        paths=list(left),
+    )
 
 
 def _plan(
@@ -187,15 +237,25 @@ def _plan(
             "Call again when that is done.",
         )
     lineage = core.granted(receiver, bringer)
+    whole = theirs
     if paths:
         recorded = view.load(lineage[-1]) if lineage else ours
         theirs = view.restrict(view.base(ours, theirs, lineage, recorded), theirs, paths)
-    merged = view.merge(ours, theirs, lineage, on_conflict, (receiver.name, bringer.name))
-    _refuse_untrusted(view, bringer, receiver, merged)
-    moved = Snapshot(id="", contents=merged.contents, head=ours.head)
-    _refuse_obstacles(receiver, merged, view.obstacles(receiver, ours, moved))
-    follow = core.is_child(receiver, bringer) and not paths
-    return Plan(ours, theirs, merged, view.commit(ours, theirs, merged, history, message or _message(bringer), follow, lineage))
+    message, follow = message or _message(bringer), core.is_child(receiver, bringer) and not paths
+    if history == "rebase" and not (follow and view.ahead(whole, ours) == 0):
+        done = replay(core, view, Sides(receiver, bringer, ours, whole, lineage), on_conflict, message, paths)
+        plan = Plan(ours, theirs, done.merge, done.result, done.decided, done.stopped_at)
+    else:
+        sides = Sides(receiver, bringer, ours, theirs, lineage)
+        done_at_once = settled(core, view, sides, on_conflict, run=True)
+        merged = done_at_once.merge
+        plan = Plan(ours, theirs, merged, view.commit(ours, theirs, merged, history, message, follow, lineage), done_at_once.decided)
+    _refuse_untrusted(view, bringer, receiver, plan.merge)
+    if on_conflict != "source":
+        _refuse_markers(core, bringer, receiver, plan.merge)
+    moved = Snapshot(id="", contents=plan.merge.contents, head=ours.head)
+    _refuse_obstacles(receiver, plan.merge, view.obstacles(receiver, ours, moved))
+    return plan
 
 
 def _refuse_obstacles(receiver: Workspace, merged: Merge, obstacles: Sequence[str]) -> None:
@@ -267,6 +327,7 @@ def _notes(plan: Plan, point: RestorePoint, reason: str, partial: bool) -> dict[
         "point": point.model_dump(mode="json"),
         "theirs": plan.theirs.id,
         "partial": partial,
+        "paths": [change.path for change in plan.merge.changes[:MOST_FILES]],
         "conflicting": [conflict.path for conflict in plan.merge.conflicts],
     }
 
@@ -303,14 +364,20 @@ def _refused(bringer: Workspace, receiver: Workspace, plan: Plan) -> MergeResult
     conflicts, warnings = bounded(plan.merge.conflicts)
     resolve = f"merge(source='{receiver.name}', target='{bringer.name}', on_conflict='markers')"
     return MergeResult(
-        summary=f"Not merged: {counted(len(plan.merge.conflicts), 'conflicting path')}. {receiver.name} is unchanged.",
+        summary=f"Not merged: {counted(len(plan.merge.conflicts), 'conflicting path')}{_where(plan)}. {receiver.name} is unchanged.",
         status="conflicts",
         source=bringer.id,
         target=receiver.id,
         conflicts=conflicts,
+        stopped_at=plan.stopped_at,
+        decided=plan.decided,
         warnings=warnings,
         next=() if bringer.is_main else (f"{resolve}, edit the files in {bringer.location}, then merge(source='{bringer.name}')",),
     )
+
+
+def _where(plan: Plan) -> str:
+    return f" at {plan.stopped_at}" if plan.stopped_at else ""
 
 
 def _nothing_to_do(core: Core, bringer: Workspace, receiver: Workspace, plan: Plan, delete_source: bool) -> MergeResult:
@@ -348,6 +415,8 @@ def _promised(bringer: Workspace, receiver: Workspace, plan: Plan, verdicts: tup
         snapshot=plan.ours.id,
         files=plan.merge.changes[:MOST_FILES],
         checks=verdicts,
+        decided=plan.decided,
+        warnings=_overruled(plan.decided),
         next=(f"merge(source='{bringer.name}', target='{receiver.name}', if_target='{plan.ours.id}')",),
     )
 
@@ -366,7 +435,8 @@ def _merged(bringer: Workspace, receiver: Workspace, plan: Plan, point: str) -> 
         files=plan.merge.changes[:MOST_FILES],
         conflicts=conflicts,
         restore_point=point,
-        warnings=(*warnings, *_overruled(plan.merge.decided)),
+        decided=plan.decided,
+        warnings=(*warnings, *_overruled(plan.decided)),
         next=(f"merge(source='{receiver.name}')",) if conflicts else (f"undo: restore(workspace='{receiver.name}')",),
     )
 
@@ -381,8 +451,9 @@ def _snapshot_now(core: Core, receiver: Workspace, plan: Plan) -> str:
         return ""
 
 
-def _overruled(decided: Sequence[str]) -> tuple[str, ...]:
-    return (f"{counted(len(decided), 'conflicting path')} decided by on_conflict: {listed(decided)}.",) if decided else ()
+def _overruled(decided: Sequence[Decided]) -> tuple[str, ...]:
+    paths = listed(each.path for each in decided)
+    return (f"{counted(len(decided), 'conflicting path')} decided by {listed({each.by for each in decided})}: {paths}.",) if decided else ()
 
 
 def _unmarked(receiver: Workspace, conflicts: Sequence[Conflict]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -27,8 +27,9 @@ State = Literal["ready", "conflicted", "merged", "abandoned", "deleted"]
 Detail = Literal["summary", "outline", "files", "conflicts", "diff"]
 Alike = Literal["identical", "same_patch", "same_syntax"]
 MergeVerdict = Literal["clean", "conflicts", "up_to_date"]
-OnConflict = Literal["abort", "source", "target", "markers"]
-History = Literal["squash", "merge", "none"]
+OnConflict = Literal["abort", "source", "target", "union", "markers"]
+MergeStatus = Literal["merged", "up_to_date", "would_merge", "conflicts", "check_failed", "refused"]
+History = Literal["squash", "merge", "rebase", "none"]
 Children = Literal["refuse", "delete", "reparent"]
 Judgement = Literal["pass", "fail", "timeout", "error", "running"]
 ConflictKind = Literal[
@@ -44,6 +45,11 @@ ConflictKind = Literal[
     "binary",
     "submodule",
 ]
+Rest = Literal["abort", "source", "target", "markers"]
+"""What becomes of the paths that conflict and for which nothing else was decided."""
+Choice = Literal["source", "target", "union"] | bytes
+"""How a path that conflicts is decided: for a side, for the lines of both, or with these contents."""
+NONE: Mapping[str, Choice] = {}
 
 
 def now() -> datetime:
@@ -114,6 +120,7 @@ class Hunk(Noun):
     """One conflicting region. `start` is the 1-based line in the target's file where it begins; the rest are its texts."""
 
     start: int
+    theirs_start: int = Field(default=0, description="the same in the source's file")
     ours: str = ""
     base: str = ""
     theirs: str = ""
@@ -127,6 +134,13 @@ class Side(Noun):
     path: str = Field(default="", description="where the side has it, when not at the conflict's own path")
 
 
+class By(Noun):
+    """The workspace that a side of a conflict came from, and what it was made for."""
+
+    workspace: str
+    task: str = ""
+
+
 class Conflict(Noun):
     """A path on which source (`theirs`) and target (`ours`) cannot both be had."""
 
@@ -136,6 +150,9 @@ class Conflict(Noun):
     ours: Side | SkipJsonSchema[None] = None
     theirs: Side | SkipJsonSchema[None] = None
     hunks: tuple[Hunk, ...] = ()
+    note: str = Field(default="", description="why there are no hunks, or why a rule for the path did not decide")
+    ours_by: By | SkipJsonSchema[None] = None
+    theirs_by: By | SkipJsonSchema[None] = None
 
 
 class Change(Noun):
@@ -183,6 +200,22 @@ class Meeting(Noun):
     ours: Snapshot
     theirs: Snapshot
     lineage: tuple[str, ...] = ()
+
+
+class Decided(Noun):
+    """A path that conflicted, and what decided it."""
+
+    path: str
+    by: str
+
+
+class Pick(Noun):
+    """One commit that is to be replayed: what it made of `before` is `after`, which descends from nothing else."""
+
+    commit: str = Field(default="", description="empty: what was never committed")
+    subject: str = ""
+    before: Snapshot
+    after: Snapshot
 
 
 class Program(Noun):
@@ -312,7 +345,6 @@ class Compared(Workspace):
     conflicts: tuple[Conflict, ...] = ()
     group: int = Field(default=0, description="number of its group of like attempts, the closest")
     clashes: int = Field(default=0, description="how many of the others it conflicts with")
-    checks: dict[str, str] = Field(default_factory=dict, description="check → verdict, as remembered")
     outline: tuple[str, ...] = Field(default=(), description="by file: + added, ~ changed, - removed functions, classes, sections, keys")
     parent_changed: int = Field(default=0, description="paths that its parent changed since")
     parent_paths: tuple[str, ...] = Field(default=(), description="of these, first those that it changed too")
@@ -378,19 +410,27 @@ class Checked(Noun):
     next: Next = ()
 
 
-class MergeResult(Noun):
+class Landing(Noun):
+    """What became of the merge of one workspace."""
+
     summary: Summary
-    status: Literal["merged", "up_to_date", "would_merge", "conflicts", "check_failed"]
+    status: MergeStatus
     source: str
     target: str
     snapshot: str = Field(default="", description="the target's snapshot now; usable as if_target")
     commit: str = ""
     files: tuple[Change, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    stopped_at: str = Field(default="", description="the commit of the source that could not be replayed, and its subject")
     checks: tuple[Verdict, ...] = Field(default=(), description="what the required checks say of the merged contents")
+    decided: tuple[Decided, ...] = Field(default=(), description="paths that conflicted and were decided, and by which rule")
     restore_point: str = ""
     warnings: Warnings = ()
     next: Next = ()
+
+
+class MergeResult(Landing):
+    results: tuple[Landing, ...] = Field(default=(), description="of several sources: each one's, in the order in which they were merged")
 
 
 class Deleted(Noun):

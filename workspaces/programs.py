@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from workspaces.config import Check
+from workspaces.config import DRIVER, Check, Regenerated
 from workspaces.core import Core
 from workspaces.errors import TargetMoved
 from workspaces.model import Finding, Program, Trust, fingerprint
@@ -32,8 +32,23 @@ def programs(core: Core) -> Trust:
 
 
 def checks(core: Core) -> tuple[Program, ...]:
-    """Return what `workspaces.toml` names to be run as checks."""
-    return tuple(line for name, check in sorted(core.config.checks.items()) for line in _described(name, check))
+    """Return what `workspaces.toml` names to be run: as checks, and to decide paths that conflict."""
+    named = (line for name, check in sorted(core.config.checks.items()) for line in _described(name, check))
+    return (*named, *_deciding(core))
+
+
+def _deciding(core: Core) -> Iterator[Program]:
+    for pattern, rule in core.config.merge.paths.items():
+        if isinstance(rule, Regenerated):
+            words = rule.regenerate
+            yield Program(
+                kind="merge",
+                name=pattern,
+                setting="regenerate",
+                command=words if isinstance(words, str) else f"{shlex.join(words)} (no shell)",
+            )
+        elif rule.startswith(DRIVER):
+            yield Program(kind="merge", name=pattern, setting="driver", command=rule.removeprefix(DRIVER))
 
 
 def is_trusted(core: Core, kind: Kind, found: Sequence[Program]) -> bool:

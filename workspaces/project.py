@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from workspaces import (
@@ -21,6 +22,7 @@ from workspaces import (
     config,
     doctor,
     history,
+    landing,
     merging,
     overview,
     programs,
@@ -217,7 +219,7 @@ class Project:
     @as_ours()
     def merge(
         self,
-        source: str,
+        source: str | Sequence[str],
         target: str = "",
         on_conflict: OnConflict = "abort",
         history: History = "squash",
@@ -230,16 +232,36 @@ class Project:
         request_key: str = "",
         require: Sequence[str] = (),
         patience: float | None = None,
+        rules: Mapping[str, str] = merging.NO_RULES,
     ) -> MergeResult:
-        """Bring one workspace's changes into another. See `merging.merge`, and `requests.once` for the key."""
-        asked = [source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, *([require] if require else [])]
+        """Bring one workspace's changes into another, or those of several, one after the other. See `merging.merge`, `landing.land`, and
+        `requests.once` for the key."""
+        asked = [
+            source,
+            target,
+            on_conflict,
+            history,
+            message,
+            paths,
+            dry_run,
+            delete_source,
+            if_target,
+            *([[*require]] if require else []),
+            *([dict(rules)] if rules else []),
+        ]
 
-        def act(core: Core) -> MergeResult:
+        def one(core: Core, name: str, at: str, told: Progress) -> MergeResult:
             return merging.merge(
-                core, source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, progress, require, patience
+                core, name, target, on_conflict, history, message, paths, dry_run, delete_source, at, told, require, patience, rules
             )
 
-        return requests.once(self._ready(source, target, strict=True), request_key, "merge", asked, MergeResult, act)
+        def act(core: Core) -> MergeResult:
+            if isinstance(source, str):
+                return one(core, source, if_target, progress)
+            return landing.land(core, source, target, if_target, dry_run, progress, partial(one, core))
+
+        names = [source] if isinstance(source, str) else source
+        return requests.once(self._ready(*names, target, strict=True), request_key, "merge", asked, MergeResult, act)
 
     @as_ours()
     def delete(

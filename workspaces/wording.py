@@ -8,6 +8,8 @@ from workspaces.model import Change, Conflict, Snapshot, path_shown
 
 MOST_CONFLICTS, MOST_FILES = 100, 500
 """Most that one answer lists; what is beyond is counted."""
+LONGEST_SIDE = 6_000
+"""Characters of one side of one hunk."""
 HUNK_BUDGET = 20_000
 """Characters of conflicting text in one answer; beyond it, conflicts come without their hunks."""
 
@@ -32,11 +34,23 @@ def sized(changes: Sequence[Change]) -> str:
     return f"{counted(len(changes), 'file')} +{added} -{removed}"
 
 
+def _fitting(conflict: Conflict) -> Conflict:
+    """Return a conflict none of whose texts is longer than one may be; that one was cut is said."""
+    hunks = tuple(
+        hunk.model_copy(update={"ours": hunk.ours[:LONGEST_SIDE], "base": hunk.base[:LONGEST_SIDE], "theirs": hunk.theirs[:LONGEST_SIDE]})
+        for hunk in conflict.hunks
+    )
+    if hunks == conflict.hunks:
+        return conflict
+    said = f"texts are cut at {LONGEST_SIDE:,} characters"
+    return conflict.model_copy(update={"hunks": hunks, "note": f"{conflict.note}; {said}" if conflict.note else said})
+
+
 def bounded(conflicts: Sequence[Conflict], budget: int = HUNK_BUDGET) -> tuple[tuple[Conflict, ...], tuple[str, ...]]:
     """Return as many of the conflicts as an answer can hold, with as many hunks as fit into the budget; and warnings of what was left out."""
     kept: list[Conflict] = []
     bare = 0
-    for conflict in conflicts[:MOST_CONFLICTS]:
+    for conflict in map(_fitting, conflicts[:MOST_CONFLICTS]):
         cost = sum(len(hunk.ours) + len(hunk.base) + len(hunk.theirs) for hunk in conflict.hunks)
         budget -= cost
         bare += budget < 0 and bool(conflict.hunks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,10 +18,12 @@ from pathlib import Path
 from threading import Lock
 from typing import ClassVar, get_args
 
-from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAllowed, NotAProject, WorkspaceGone, as_ours
+from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAllowed, NotAProject, Unsupported, WorkspaceGone, as_ours
 from workspaces.model import (
     MOST_CONTENTS,
+    NONE,
     Capabilities,
+    Choice,
     Conflict,
     ConflictKind,
     Diff,
@@ -29,8 +31,9 @@ from workspaces.model import (
     History,
     Meeting,
     Merge,
-    OnConflict,
+    Pick,
     Program,
+    Rest,
     Snapshot,
     Workspace,
     path_bytes,
@@ -285,8 +288,9 @@ class DirectoryBackend:
         ours: Snapshot,
         theirs: Snapshot,
         lineage: Sequence[str] = (),
-        on_conflict: OnConflict = "abort",
+        on_conflict: Rest = "abort",
         labels: tuple[str, str] = ("ours", "theirs"),
+        choices: Mapping[str, Choice] = NONE,
     ) -> Merge:
         left, right = self._records.find(ours), self._records.find(theirs)
         graph = lineages.graph([left.id, *lineage], right.id, self._records.parents, self._records.made)
@@ -296,9 +300,9 @@ class DirectoryBackend:
         ids = self._sides(records, graph.parents, needed([record.manifest for record in records], changed))
         sparse = self._sparse
         ours_tree = sparse.git.line("rev-parse", f"{ids[-2]}^{{tree}}")
-        merged = combine.merge(sparse.git, ids[-2], ids[-1], ours_tree, on_conflict, labels, sparse.door.git_dir.parent)
+        merged = combine.merge(sparse.git, ids[-2], ids[-1], ours_tree, on_conflict, labels, sparse.door.git_dir.parent, choices)
         sides = results.Sides(base, left.manifest, right.manifest)
-        manifest, merge = results.applied(sparse, self._records.pool, sides, ours_tree, merged, on_conflict)
+        manifest, merge = results.applied(sparse, self._records.pool, sides, ours_tree, merged, _decider(choices, on_conflict))
         self._records.remember(Record.of(manifest, [left.id, right.id], (*left.live, *right.live)))
         return merge
 
@@ -313,10 +317,29 @@ class DirectoryBackend:
         commits = self._sparse.commits([(record.manifest, self._records.source(record), ()) for record in records], paths)
         return self._sparse.git.run("rev-parse", *(f"{commit}^{{tree}}" for commit in commits)).decode().split()
 
+    def read(self, snapshot: Snapshot, path: str, limit: int) -> bytes | None:
+        record = self._records.find(snapshot)
+        found = record.manifest.at(os.fsdecode(path_bytes(path)))
+        if found is None or found.kind != "f":
+            return None
+        with os.fdopen(self._records.source(record)(found.content), "rb") as file:
+            return file.read(limit)
+
+    def series(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], paths: Sequence[str]) -> Sequence[Pick]:
+        raise Unsupported(f"{self.root} has no commits. Nothing was changed.", "Leave history out.")
+
     # -- moving a workspace
 
     def commit(
-        self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]
+        self,
+        ours: Snapshot,
+        theirs: Snapshot,
+        merge: Merge,
+        history: History,
+        message: str,
+        follow: bool,
+        lineage: Sequence[str],
+        like: str = "",
     ) -> Snapshot:
         """See `Backend.commit`. There are no commits: it is what the merge gave."""
         record = self._records.find(Snapshot(id="", contents=merge.contents))
@@ -540,6 +563,21 @@ class DirectoryBackend:
 def _has_state(folder: Path) -> bool:
     state = folder / WORKSPACES / _STATE
     return state.is_dir() and not state.is_symlink() and not state.parent.is_symlink()
+
+
+def _decider(choices: Mapping[str, Choice], rest: Rest) -> Callable[[str], Rest]:
+    """Return what says who decides over what git does not see of a path."""
+
+    def decide(path: str) -> Rest:
+        match choices.get(path):
+            case "source":
+                return "source"
+            case "target":
+                return "target"
+            case _:
+                return rest
+
+    return decide
 
 
 def _shown(path: str) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
-from workspaces.model import Change, Conflict, Merge, OnConflict, Side, path_bytes, path_text
+from workspaces.model import Change, Conflict, Merge, Rest, Side, path_bytes, path_text
 
 from .. import diff
 from ..diff import Step, steps
@@ -72,22 +72,23 @@ def with_paths(base: Manifest, theirs: Manifest, paths: Iterable[str]) -> Manife
     return draft.manifest
 
 
-def applied(sparse: Sparse, pool: Pool, sides: Sides, ours: str, merged: Merge, on_conflict: OnConflict) -> tuple[Manifest, Merge]:
+def applied(sparse: Sparse, pool: Pool, sides: Sides, ours: str, merged: Merge, decide: Callable[[str], Rest]) -> tuple[Manifest, Merge]:
     """Return the manifest that a merge of sparse trees gives (`ours` is the tree of ours), and the merge in terms of manifests."""
     draft = _Draft(sides.ours)
     moved = steps(sparse.git, ours, merged.contents)
     fresh = _fresh_contents(sparse, pool, moved)
     for step in moved:
         _follow(draft, sides, step, fresh)
-    clashes = _merge_unseen(draft, sides, on_conflict, {conflict.path for conflict in merged.conflicts})
+    clashes = _merge_unseen(draft, sides, decide, {conflict.path for conflict in merged.conflicts})
     draft.found_in(sides.theirs)
     draft.leave_empty(sides)
     manifest = draft.manifest
-    conflicts = (*(named(sparse, conflict) for conflict in merged.conflicts), *(clashes if on_conflict in ("abort", "markers") else ()))
+    left = [clash for clash in clashes if decide(clash.path) in ("abort", "markers")]
+    conflicts = (*(named(sparse, conflict) for conflict in merged.conflicts), *left)
     return manifest, Merge(
         contents=manifest.contents,
         conflicts=conflicts,
-        decided=(*merged.decided, *(clash.path for clash in clashes if on_conflict not in ("abort", "markers"))),
+        decided=(*merged.decided, *(clash.path for clash in clashes if clash not in left)),
         changes=(*merged.changes, *_unseen(sides.ours, manifest)),
     )
 
@@ -124,7 +125,7 @@ def _executable(perm: int, yes: bool) -> int:
     return perm | (perm & 0o444) >> 2 if yes else perm & ~0o111
 
 
-def _merge_unseen(draft: _Draft, sides: Sides, on_conflict: OnConflict, known: set[str]) -> list[Conflict]:
+def _merge_unseen(draft: _Draft, sides: Sides, decide: Callable[[str], Rest], known: set[str]) -> list[Conflict]:
     """Bring over what theirs changed that git did not see. Returns what conflicts; the source decides it when that was asked for."""
     clashes: list[Conflict] = []
     for path in reversed(differing(sides.base, sides.theirs)):
@@ -136,15 +137,15 @@ def _merge_unseen(draft: _Draft, sides: Sides, on_conflict: OnConflict, known: s
         elif theirs is None and base and base.kind == "d" and ours and ours.line == base.line:
             draft.drop_folder(path)
         elif here and ours and theirs and here.kind == ours.kind == theirs.kind == "f" and path_text(os.fsencode(path)) not in known:
-            clashes += _merge_bits(draft, path, [base or ours, ours, theirs], here, on_conflict)
+            clashes += _merge_bits(draft, path, [base or ours, ours, theirs], here, decide)
     return clashes
 
 
-def _merge_bits(draft: _Draft, path: str, entries: list[Entry], here: Entry, on_conflict: OnConflict) -> list[Conflict]:
+def _merge_bits(draft: _Draft, path: str, entries: list[Entry], here: Entry, decide: Callable[[str], Rest]) -> list[Conflict]:
     """Merge permissions (but the executable bit, which git has merged) and attributes of a file that all have."""
     bits = _decided(*(side.perm & ~0o111 for side in entries))
     attributes = _decided(*(side.attributes for side in entries))
-    winner = entries[2] if on_conflict == "source" else entries[1]
+    winner = entries[2] if decide(path_text(os.fsencode(path))) == "source" else entries[1]
     perm = (winner.perm & ~0o111 if bits is None else bits) | (here.perm & 0o111)
     merged = replace(here, perm=perm, attributes=winner.attributes if attributes is None else attributes)
     if merged != here:

@@ -13,7 +13,9 @@ from typing import ClassVar, get_args
 
 from workspaces.errors import InvalidArgument, Limit, NoProject, WorkspaceGone, WorkspacesError, as_ours
 from workspaces.model import (
+    NONE,
     Capabilities,
+    Choice,
     Conflict,
     ConflictKind,
     Diff,
@@ -21,8 +23,9 @@ from workspaces.model import (
     History,
     Meeting,
     Merge,
-    OnConflict,
+    Pick,
     Program,
+    Rest,
     Snapshot,
     Workspace,
     path_bytes,
@@ -34,9 +37,10 @@ from .. import area, combine, confinement, matrix, tree, views
 from ..diff import changes, contents_of, patch, steps
 from ..git import OFF, Git
 from ..matrix import Three
+from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
-from . import care, checkout, packs, registration, remains, repository, snapshot, trash
+from . import care, checkout, packs, registration, remains, replaying, repository, snapshot, trash
 from .descent import common
 
 
@@ -202,11 +206,12 @@ class WorktreeBackend:
         ours: Snapshot,
         theirs: Snapshot,
         lineage: Sequence[str] = (),
-        on_conflict: OnConflict = "abort",
+        on_conflict: Rest = "abort",
         labels: tuple[str, str] = ("ours", "theirs"),
+        choices: Mapping[str, Choice] = NONE,
     ) -> Merge:
         left = self._linked(ours, lineage)
-        return combine.merge(self._git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch)
+        return combine.merge(self._git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch, choices)
 
     def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
         git = self._git
@@ -223,15 +228,51 @@ class WorktreeBackend:
     def _linked(self, ours: Snapshot, lineage: Sequence[str]) -> str:
         """Return a commit of `ours` that descends from the lineage too."""
         extra = [name for name in lineage if name not in (ours.id, ours.head)]
-        if not extra:
+        if not extra and ours.id:
             return ours.id
-        who = f"{snapshot.IDENTITY} {snapshot.commit_of(self._git, ours.id).date} +0000"
-        return snapshot.write_commit(self._git, ours.contents, [ours.id, *extra], "ours, and what it is known to contain", who, who)
+        known = ours.id or ours.head
+        who = f"{snapshot.IDENTITY} {snapshot.commit_of(self._git, known).date} +0000"
+        return snapshot.write_commit(self._git, ours.contents, [known, *extra], "ours, and what it is known to contain", who, who)
+
+    def read(self, snapshot: Snapshot, path: str, limit: int) -> bytes | None:
+        name = path_bytes(path)
+        found = entries(self._git, snapshot.contents, [name]).get(name)
+        is_file = found is not None and found.mode.startswith("100")
+        return self._git.head_of("cat-file", "blob", found.blob, limit=limit) if found and is_file else None
+
+    def series(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], paths: Sequence[str]) -> Sequence[Pick]:
+        """See `Backend.series`. To both sides of each commit is added what `ours` is known to contain, so that it brings nothing of that: not
+        what was carried along, not what was merged before."""
+        git, wanted = self._git, [path_bytes(path.rstrip("/")) for path in paths]
+        steps = replaying.commits(git, ours.head, theirs.head, [self.load(name).head for name in lineage])
+        sides = {name: self._completed(name, lineage) for step in steps for name in (step.id, step.parent) if name}
+        pairs = [(step.id, step.subject, sides.get(step.parent, ""), sides[step.id]) for step in steps]
+        if theirs.id != theirs.head:
+            pairs.append(("", "", sides.get(theirs.head) or self._completed(theirs.head, lineage), self._completed(theirs.id, lineage)))
+        return [replaying.pick(git, *pair, wanted, self._scratch) for pair in pairs if pair[2] != pair[3]]
+
+    def _completed(self, name: str, lineage: Sequence[str]) -> str:
+        """Return the tree of a commit with the lineage merged into it; where the two conflict, as the commit has it."""
+        tree = snapshot.commit_of(self._git, name).tree
+        for other in lineage:
+            if not self._has(name, other):
+                merged = self.merge(Snapshot(id=name, contents=tree), self.load(other), on_conflict="target")
+                tree = merged.contents
+                name = snapshot.write_commit(self._git, tree, [name, other], "completed", replaying.NOBODY, replaying.NOBODY)
+        return tree
 
     # -- moving a workspace
 
     def commit(
-        self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]
+        self,
+        ours: Snapshot,
+        theirs: Snapshot,
+        merge: Merge,
+        history: History,
+        message: str,
+        follow: bool,
+        lineage: Sequence[str],
+        like: str = "",
     ) -> Snapshot:
         """See `Backend.commit`. The commit gets what the merge changed on paths where `ours` has no uncommitted work; the rest stays so."""
         git = self._git
@@ -246,6 +287,9 @@ class WorktreeBackend:
         contents = git.tree(committed, put, self._scratch) if uncommitted else merge.contents
         if contents == committed and history == "squash":
             return Snapshot(id="", contents=merge.contents, head=ours.head)
+        if like:
+            made = replaying.remade(git, like, contents, ours.head, self._identity("COMMITTER"))
+            return Snapshot(id="", contents=merge.contents, head=made)
         author = self._identity("AUTHOR")
         side = [self._side(theirs, lineage, author)] if history == "merge" else []
         made = snapshot.write_commit(git, contents, [ours.head, *side], message, author, self._identity("COMMITTER"))

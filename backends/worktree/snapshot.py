@@ -49,9 +49,14 @@ def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, auth
     header = [f"tree {tree}", *(f"parent {parent}" for parent in dict.fromkeys(parents)), f"author {author}", f"committer {committer}"]
     text = message.replace("\0", "").strip() + "\n"
     raw = "\n".join(header).encode(errors="surrogateescape") + b"\n\n" + text.encode(errors="replace")
+    return write_raw(git, raw, tree, parents[0] if parents else "")
+
+
+def write_raw(git: Git, raw: bytes, tree: str, parent: str) -> str:
+    """Write a commit as git stores it."""
     made = git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
-    if git.objects and parents:
-        _note(git.objects.parent, f"{made} {tree} {commit_of(git, parents[0]).tree}\n")
+    if git.objects and parent:
+        _note(git.objects.parent, f"{made} {tree} {commit_of(git, parent).tree}\n")
     return made
 
 

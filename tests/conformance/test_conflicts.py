@@ -197,3 +197,52 @@ def test_marking_is_taken_back(project: Project, main: Main) -> None:
     assert fix.contents() == before
     assert project.find("fix").state == "ready"
     assert project.merge("fix").status == "conflicts"
+
+
+MARKED = "before\n<<<<<<< HEAD\nours\n=======\ntheirs\n>>>>>>> other\nafter\n"
+
+
+def test_markers_of_anybody_are_noticed(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.write("notes.md", MARKED)
+    before = main.contents(times=True)
+    with pytest.raises(NotAllowed, match=r"notes\.md"):
+        project.merge("fix")
+    assert main.contents(times=True) == before
+    fix.write("notes.md", "resolved\n")
+    assert project.merge("fix").status == "merged"
+
+
+def test_markers_that_are_meant_are_brought_when_asked(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.write("tests/fixture.txt", MARKED)
+    assert project.merge("fix", on_conflict="source").status == "merged"
+    fix.write("tests/fixture.txt", f"{MARKED}more\n")
+    assert project.merge("fix").status == "merged"
+    assert main.read("tests/fixture.txt") == f"{MARKED}more\n"
+
+
+def test_hunks_are_exact_at_the_end_of_a_file(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    for name, theirs, ours in (("a.txt", "theirs", "ours\n"), ("b.txt", "x\r\ntheirs", "x\r\nours"), ("c.txt", "theirs\n", "ours")):
+        fix.write(name, theirs)
+        main.write(name, ours)
+    main.record()
+    for conflict in project.merge("fix").conflicts:
+        (hunk,) = conflict.hunks
+        assert main.read(conflict.path).endswith(hunk.ours)
+        assert fix.read(conflict.path).endswith(hunk.theirs)
+
+
+def test_bytes_that_are_no_text_and_long_lines_are_said(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.write("latin.txt", "Grüße, theirs\n".encode("latin-1"))
+    main.write("latin.txt", "Grüße, ours\n".encode("latin-1"))
+    fix.write("long.txt", "t" * 50_000)
+    main.write("long.txt", "o" * 50_000)
+    main.record()
+    found = {conflict.path: conflict for conflict in project.merge("fix").conflicts}
+    assert "UTF-8" in found["latin.txt"].note
+    assert "cut at" in found["long.txt"].note
+    assert found["long.txt"].hunks[0].ours in "o" * 50_000
+    assert len(project.merge("fix").model_dump_json()) < 40_000

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from pydantic import JsonValue
+
 from workspaces.backend import Backend
+from workspaces.checks import remembered
 from workspaces.comparison import across, pages, seen, telling
 from workspaces.comparison.attempts import Attempt, Frozen, freeze_all
 from workspaces.core import Core, Glance, Progress, silent
@@ -84,7 +87,7 @@ def _compared_all(core: Core, view: Backend, frozen: Frozen, base: str, progress
     result = Comparison(
         summary="",
         base=attempts[0].against.id if len({attempt.against.id for attempt in attempts}) == 1 else "",
-        workspaces=tuple(_compared(core, attempt, _group(attempt, groups), clashes, len(attempts)) for attempt in attempts),
+        workspaces=tuple(_compared(core, view, attempt, _group(attempt, groups), clashes, len(attempts)) for attempt in attempts),
         pairs=tuple(pairs),
         groups=tuple(ids for _, ids in groups),
         alike=tuple(kind for kind, _ in groups),
@@ -98,7 +101,13 @@ def _group(attempt: Attempt, groups: Sequence[tuple[str, tuple[str, ...]]]) -> i
     return next((number for number, (_, ids) in enumerate(groups, 1) if attempt.workspace.id in ids), 0)
 
 
-def _compared(core: Core, attempt: Attempt, group: int, clashes: Mapping[str, int], total: int) -> Compared:
+def _checks(core: Core, view: Backend, attempt: Attempt) -> dict[str, JsonValue]:
+    """Return the verdicts that are remembered of what an attempt holds. Runs nothing."""
+    base = attempt.snapshot if attempt.workspace.is_main else view.load(core.agreed(attempt.workspace).snapshot)
+    return {name: each.verdict for name, each in remembered(core, view, attempt.snapshot, base).items()}
+
+
+def _compared(core: Core, view: Backend, attempt: Attempt, group: int, clashes: Mapping[str, int], total: int) -> Compared:
     known = core.observed(attempt.workspace, attempt.snapshot, attempt.base, attempt.diff)
     conflicts, _ = bounded(attempt.merge.conflicts, HUNK_BUDGET // total)
     fields = {name: getattr(known, name) for name in Workspace.model_fields}
@@ -112,6 +121,7 @@ def _compared(core: Core, attempt: Attempt, group: int, clashes: Mapping[str, in
             "group": group,
             "behind": attempt.behind,
             "clashes": clashes.get(known.id, 0),
+            "checks": _checks(core, view, attempt),
             "parent_changed": len(attempt.under.changes),
             "parent_paths": seen.under(attempt, total),
         }

@@ -11,6 +11,7 @@ from workspaces.containment import said_of, taken_back
 from workspaces.core import Agreement, Core, Freeze, Progress
 from workspaces.errors import Limit, NotFound, WorkspacesError
 from workspaces.model import Diff, Merge, MergeVerdict, Snapshot, Workspace
+from workspaces.resolving import Sides, settled
 
 _AT_ONCE = 2
 
@@ -110,7 +111,7 @@ def _attempt(
     against = frozen[parent.id].result()
     lineage, agreed = core.granted(parent, workspace), core.agreed(workspace)
     ancestor = view.base(against, snapshot, lineage, view.load(agreed.snapshot))
-    merged = view.merge(against, snapshot, lineage, labels=(parent.name, workspace.name))
+    merged = settled(core, view, Sides(parent, workspace, against, snapshot, lineage)).merge
     diff, under = view.diff(ancestor, snapshot), view.diff(_left(view, parent, agreed), against)
     lost = taken_back(core, view, workspace, against)
     said = f"{workspace.name} was merged, but {said_of(core, workspace, lost)}." if lost else ""

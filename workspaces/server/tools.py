@@ -131,13 +131,21 @@ class Tools:
     async def merge(
         self,
         ctx: Ctx,
-        source: Annotated[Name, Field(description="workspace whose changes are brought")],
+        source: Annotated[
+            Name | Names,
+            Field(description="workspace whose changes are brought; of several, each on top of the ones before, with a result each"),
+        ],
         target: Annotated[Name, Field(description="workspace that receives them; default: the source's parent")] = "",
         on_conflict: Annotated[
             OnConflict,
-            Field(description="abort: report and change nothing; source or target: that side wins; markers: write them, not into main"),
+            Field(
+                description="abort: report and change nothing; source or target: that side wins; union: the lines of both; markers: write them, not into main"
+            ),
         ] = "abort",
-        history: Annotated[History, Field(description="squash: one commit; merge: a merge commit; none: leave uncommitted")] = "squash",
+        history: Annotated[
+            History,
+            Field(description="squash: one commit; merge: a merge commit; rebase: the source's commits replayed; none: leave uncommitted"),
+        ] = "squash",
         message: Annotated[Text, Field(description="commit message; default: the source's task")] = "",
         paths: Annotated[Paths, Field(description="bring only these files or folders")] = [],  # noqa: B006
         dry_run: Annotated[bool, Field(description="only tell what would happen")] = False,
@@ -166,7 +174,7 @@ class Tools:
                 require,
                 _ANSWER,
             ),
-            source,
+            *([source] if isinstance(source, str) else source),
             *([target] if target else []),
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workspaces.terminal import screen
 
 if TYPE_CHECKING:
-    from workspaces.model import Collected, Conflict, Log, MergeResult, Status, Trust, Workspace
+    from workspaces.model import Collected, Conflict, Landing, Log, MergeResult, Status, Trust, Workspace
 
 _STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "abandoned": "yellow", "deleted": "dim"}
 
@@ -64,10 +64,25 @@ def _size(each: Workspace) -> str:
 
 
 def merge(result: MergeResult) -> None:
-    marks = {"conflicts": ("✗", "red"), "check_failed": ("✗", "red"), "up_to_date": ("=", ""), "would_merge": ("→", "")}
+    for each in result.results:
+        _landing(each)
+    if result.results:
+        return screen.say(result.summary)
+    return _landing(result)
+
+
+def _landing(result: Landing) -> None:
+    marks = {
+        "conflicts": ("✗", "red"),
+        "check_failed": ("✗", "red"),
+        "refused": ("✗", "red"),
+        "up_to_date": ("=", ""),
+        "would_merge": ("→", ""),
+    }
     mark, style = marks.get(result.status, ("✓", "green"))
     screen.say(f"{mark} {result.summary}", style)
     _conflicts(result.conflicts)
+    decided(result)
     for verdict in result.checks:
         if verdict.verdict != "pass":
             screen.say("\n".join(f"    {line}" for line in verdict.tail.splitlines()[-10:]), "dim")
@@ -82,12 +97,24 @@ def merge(result: MergeResult) -> None:
 
 
 def _conflicts(conflicts: Sequence[Conflict]) -> None:
-    for conflict in conflicts:
-        screen.say(f"  {conflict.path}  {conflict.kind.replace('_', '/')}", "red")
-        for hunk in conflict.hunks[:3]:
-            for mark, text in (("<", hunk.ours), (">", hunk.theirs)):
-                for number, line in enumerate(text.splitlines()[:6]):
-                    screen.say(f"    {'' if number else hunk.start:>5} {mark} {line}", "dim")
+    for each in conflicts:
+        conflict(each)
+
+
+def conflict(conflict: Conflict) -> None:
+    screen.say(f"  {conflict.path}  {conflict.kind.replace('_', '/')}{f'  ({conflict.note})' if conflict.note else ''}", "red")
+    for mark, by in (("<", conflict.ours_by), (">", conflict.theirs_by)):
+        if by and by.task:
+            screen.say(f"          {mark} {by.workspace}: {by.task}", "dim")
+    for hunk in conflict.hunks[:3]:
+        for mark, text, start in (("<", hunk.ours, hunk.start), (">", hunk.theirs, hunk.theirs_start)):
+            for number, line in enumerate(text.splitlines()[:6]):
+                screen.say(f"    {'' if number else start or '':>5} {mark} {line}", "dim")
+
+
+def decided(result: Landing) -> None:
+    for each in result.decided:
+        screen.say(f"  {each.path}  decided by {each.by}", "dim")
 
 
 def collected(result: Collected) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from workspaces.terminal import drawing, screen
+from workspaces.terminal import screen, sides
 
 if TYPE_CHECKING:
     from workspaces.model import Checked, Verdict
@@ -32,7 +32,8 @@ def table(result: Checked) -> None:
                 screen.say(f"   {line}", "dim")
             if each.log:
                 screen.say(f"   {screen.near(each.log)}", "dim")
-    drawing.diff(result.diff)
+    if result.diff:
+        sides.show([result.diff], unified=True)
     screen.warn(result.warnings)
     screen.say(result.summary)
 

@@ -30,16 +30,19 @@ from workspaces.errors import (
     translated,
 )
 from workspaces.model import (
+    NONE,
     Capabilities,
     Change,
+    Choice,
     Conflict,
     Diff,
     Finding,
     History,
     Meeting,
     Merge,
-    OnConflict,
+    Pick,
     Program,
+    Rest,
     Snapshot,
     Workspace,
     path_bytes,
@@ -47,7 +50,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .combine import KINDS, Trees, combine, conflict
+from .combine import KINDS, Trees, combine, conflict, decided
 from .folder import LINK, OURS, Entry, Objects, Tree, bring, differing, digest, freeze, pack, unpack
 
 __all__ = ["PlainBackend"]
@@ -232,20 +235,23 @@ class PlainBackend:
         ours: Snapshot,
         theirs: Snapshot,
         lineage: Sequence[str] = (),
-        on_conflict: OnConflict = "abort",
+        on_conflict: Rest = "abort",
         labels: tuple[str, str] = ("ours", "theirs"),
+        choices: Mapping[str, Choice] = NONE,
     ) -> Merge:
         base = self._common(self._bases([ours.id, *lineage], [theirs.id]))
         trees = Trees(base, self._tree(ours.contents), self._tree(theirs.contents))
         with as_ours():
             result, kinds = combine(trees, on_conflict, labels, self._objects)
-            made = self._write(result, [])
-            decided = on_conflict in ("source", "target")
-            conflicts = [conflict(trees, path, kind, self._objects, _text) for path, kind in sorted(kinds.items())]
+            chosen = decided(trees, kinds, {_path(path): choice for path, choice in choices.items()}, self._objects)
+            made = self._write({path: entry for path, entry in (result | chosen).items() if entry}, [])
+            by_side = on_conflict in ("source", "target")
+            met = [conflict(trees, path, kind, self._objects, _text) for path, kind in sorted(kinds.items())]
+        settled = {_text(path) for path in chosen} if not by_side else {each.path for each in met}
         return Merge(
             contents=made.contents,
-            conflicts=() if decided else tuple(conflicts),
-            decided=tuple(each.path for each in conflicts) if decided else (),
+            conflicts=tuple(each for each in met if each.path not in settled),
+            decided=tuple(each.path for each in met if each.path in settled),
             changes=self.diff(ours, made).changes,
         )
 
@@ -265,8 +271,23 @@ class PlainBackend:
             tree = {path: entry for path, entry in tree.items() if path not in kinds}
         return tree
 
+    def read(self, snapshot: Snapshot, path: str, limit: int) -> bytes | None:
+        found = self._tree(snapshot.contents).get(_path(path))
+        return self._objects.read(found.blob)[:limit] if found and found.mode != LINK else None
+
+    def series(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], paths: Sequence[str]) -> Sequence[Pick]:
+        raise Unsupported("There are no commits here. Nothing was changed.", "Leave history out.")
+
     def commit(
-        self, ours: Snapshot, theirs: Snapshot, merge: Merge, history: History, message: str, follow: bool, lineage: Sequence[str]
+        self,
+        ours: Snapshot,
+        theirs: Snapshot,
+        merge: Merge,
+        history: History,
+        message: str,
+        follow: bool,
+        lineage: Sequence[str],
+        like: str = "",
     ) -> Snapshot:
         return Snapshot(id="", contents=merge.contents)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from workspaces.model import Conflict, ConflictKind, Hunk, OnConflict, Side
+from workspaces.model import Choice, Conflict, ConflictKind, Hunk, OnConflict, Side
 
 from .folder import LINK, Entry, Objects, Tree
 
@@ -76,6 +76,26 @@ def _decided(
     return ours or theirs
 
 
+def decided(trees: Trees, kinds: Mapping[str, ConflictKind], choices: Mapping[str, Choice], objects: Objects) -> dict[str, Entry | None]:
+    """Return what the choices put in the place of the paths that conflict: None where a side has nothing there."""
+    made: dict[str, Entry | None] = {}
+    for path, choice in choices.items():
+        _, ours, theirs = trees.at(path)
+        if path not in kinds or kinds[path] == "file_directory" or (choice == "union" and kinds[path] not in ("content", "add_add")):
+            continue
+        if choice == "source" or choice == "target":
+            made[path] = theirs if choice == "source" else ours
+        elif near := ours or theirs:
+            text = choice if isinstance(choice, bytes) else _united(ours, theirs, objects)
+            made[path] = Entry(near.mode, objects.put(text))
+    return made
+
+
+def _united(ours: Entry | None, theirs: Entry | None, objects: Objects) -> bytes:
+    above, below = (objects.read(side.blob) if side else b"" for side in (ours, theirs))
+    return above + (b"" if not above or above.endswith(b"\n") else b"\n") + below
+
+
 def _marked(trees: Trees, path: str, labels: tuple[str, str], objects: Objects) -> bytes:
     base, ours, theirs = (objects.read(side.blob) if side else b"" for side in trees.at(path))
     ours, base, theirs = (text if not text or text.endswith(b"\n") else text + b"\n" for text in (ours, base, theirs))
@@ -104,7 +124,9 @@ def _make_room(trees: Trees, path: str, result: Tree, on_conflict: OnConflict, l
 
 def conflict(trees: Trees, path: str, kind: ConflictKind, objects: Objects, text: Callable[[str], str]) -> Conflict:
     base, ours, theirs = (Side(mode=side.mode, blob=side.blob) if side else None for side in trees.at(path))
-    return Conflict(path=text(path), kind=kind, base=base, ours=ours, theirs=theirs, hunks=hunks(trees, path, kind, objects))
+    found = hunks(trees, path, kind, objects)
+    note = "not UTF-8: other bytes are shown as \N{REPLACEMENT CHARACTER}" if "\N{REPLACEMENT CHARACTER}" in str(found) else ""
+    return Conflict(path=text(path), kind=kind, base=base, ours=ours, theirs=theirs, hunks=found, note=note)
 
 
 def hunks(trees: Trees, path: str, kind: ConflictKind, objects: Objects) -> tuple[Hunk, ...]:

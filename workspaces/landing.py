@@ -1,0 +1,82 @@
+"""Several workspaces merged in one call: one after the other, each on top of the ones before. What does not fit is left out and said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from workspaces.core import Core, Progress
+from workspaces.errors import Interrupted, InvalidArgument, WorkspacesError
+from workspaces.model import Landing, MergeResult, MergeStatus, Workspace
+from workspaces.wording import counted, listed
+
+One = Callable[[str, str, Progress], MergeResult]
+"""Merges a source as long as the target has a snapshot (empty: whatever it has)."""
+
+_ORDER: tuple[MergeStatus, ...] = ("conflicts", "check_failed", "refused", "merged", "would_merge")
+
+
+def land(core: Core, sources: Sequence[str], target: str, if_target: str, dry_run: bool, progress: Progress, one: One) -> MergeResult:
+    """Merge the sources in this order. Each is a merge of its own, whole or not at all, and is undone with the others or alone."""
+    receiver = _receiver(core, sources, target)
+    results: list[Landing] = []
+    for number, source in enumerate(sources):
+        progress(number, len(sources), f"merging {source}")
+        result = _landed(source, receiver, if_target, one)
+        results.append(Landing.model_validate(result.model_dump(exclude={"results"})))
+        # What came in between was ours, so it is no reason to stop; what anybody else does is.
+        if_target = result.snapshot if if_target and result.status == "merged" else if_target
+    return _together(results, receiver, dry_run)
+
+
+def _receiver(core: Core, sources: Sequence[str], target: str) -> str:
+    """Return the id of the one target that all have. Raises before anything is merged."""
+    if len({*sources}) < len(sources):
+        raise InvalidArgument("A source is named twice. Nothing was merged.", "Name each once.")
+    if target:
+        return core.find(target).id
+    found = {_parent(core, core.find_ever(source)).id for source in sources}
+    if len(found) > 1:
+        raise InvalidArgument(f"They have different parents: {listed(sorted(found))}. Nothing was merged.", "Name a target.")
+    return found.pop()
+
+
+def _parent(core: Core, workspace: Workspace) -> Workspace:
+    if workspace.is_main:
+        raise InvalidArgument("main has no parent to merge into. Nothing was merged.", "Name a target.")
+    return core.parent(workspace)
+
+
+def _landed(source: str, receiver: str, if_target: str, one: One) -> MergeResult:
+    try:
+        return one(source, if_target, _quiet)
+    except Interrupted:
+        raise
+    except WorkspacesError as error:
+        return MergeResult(
+            summary=error.message, status="refused", source=source, target=receiver, next=(error.hint,) if error.hint else ()
+        )
+
+
+def _quiet(done: int, total: int, message: str) -> None:
+    """Report nothing: how far the whole call is, is said between two."""
+
+
+def _together(results: Sequence[Landing], receiver: str, dry_run: bool) -> MergeResult:
+    by_status = {status: [each for each in results if each.status == status] for status in _ORDER}
+    met: list[MergeStatus] = [status for status in _ORDER if by_status[status]]
+    landed, left = (
+        [*by_status["merged"], *by_status["would_merge"]],
+        [*by_status["conflicts"], *by_status["check_failed"], *by_status["refused"]],
+    )
+    name = receiver.rpartition("/")[2]
+    verb = "would merge, each alone," if dry_run else "merged"
+    out = f" Left out: {listed(each.source.rpartition('/')[2] for each in left)}." if left else ""
+    return MergeResult(
+        summary=f"{counted(len(landed), 'workspace')} of {len(results)} {verb} into {name}.{out}",
+        status=met[0] if met else "up_to_date",
+        source=results[-1].source,
+        target=receiver,
+        snapshot=next((each.snapshot for each in reversed(results) if each.snapshot), ""),
+        results=tuple(results),
+        next=("undo all: workspaces undo",) if by_status["merged"] else (),
+    )

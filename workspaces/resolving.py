@@ -1,0 +1,219 @@
+"""Who decides where both sides changed the same: the rules of the configuration path by path, then what the caller asked for, else a person.
+
+What a rule decided is only accepted when it can be what its name says (`parsing`). Else the path stays a conflict that says why. Rules come from the
+folder of main alone, never from what is merged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pathspec import PathSpec
+
+from workspaces import parsing
+from workspaces.backend import Backend
+from workspaces.checks import making
+from workspaces.checks.making import Unmade
+from workspaces.config import DRIVER, PathRule, Regenerated
+from workspaces.core import Core
+from workspaces.errors import InvalidArgument
+from workspaces.model import By, Choice, Conflict, Decided, Merge, OnConflict, Rest, Snapshot, Workspace, path_bytes
+
+_LOOKED_BACK = 1000
+"""Operations among which the one is looked for that brought a path."""
+_TASK = 200
+_CHOICES: Mapping[str, Choice] = {"union": "union", "source": "source", "target": "target"}
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What is merged: two frozen workspaces, and what the receiver is known to contain."""
+
+    receiver: Workspace
+    bringer: Workspace
+    ours: Snapshot
+    theirs: Snapshot
+    lineage: Sequence[str] = ()
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        return self.receiver.name, self.bringer.name
+
+
+class Rules:
+    """The rules for paths, by pattern (gitignore syntax); of several that fit a path, the last one counts."""
+
+    def __init__(self, rules: Mapping[str, PathRule]) -> None:
+        self._rules, self._patterns = rules, [*rules]
+        try:
+            self._spec = PathSpec.from_lines("gitignore", rules)
+        except ValueError as error:
+            raise InvalidArgument(f"merge.paths: {error}. Nothing was merged.", "Patterns are as in .gitignore.") from None
+
+    def of(self, path: str) -> tuple[str, PathRule | None]:
+        """Return the pattern that counts for a path, and its rule."""
+        at = self._spec.check_file(os.fsdecode(path_bytes(path))).index
+        pattern = self._patterns[at] if at is not None else ""
+        return pattern, None if pattern.startswith("!") else self._rules.get(pattern)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a path is to be decided, and by which rule."""
+
+    choice: Choice
+    rule: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A merge in which everything is decided that could be."""
+
+    merge: Merge
+    decided: tuple[Decided, ...] = ()
+
+
+def settled(core: Core, view: Backend, sides: Sides, on_conflict: OnConflict = "abort", run: bool = False) -> Settled:
+    """Merge in memory. Where paths conflict, decide them by the rules; what is left, by `on_conflict`. Only with `run`, rules may run commands."""
+    rest: Rest = "abort" if on_conflict == "union" else on_conflict
+    if not core.config.merge.paths and on_conflict != "union":
+        return _told(core, sides, view.merge(sides.ours, sides.theirs, sides.lineage, rest, sides.labels), {}, {}, on_conflict)
+    first = view.merge(sides.ours, sides.theirs, sides.lineage, "abort", sides.labels)
+    wishes, refused = _wishes(core, view, sides, first, on_conflict, run)
+    merged = first if not first.conflicts or (rest == "abort" and not wishes) else _merged(view, sides, rest, wishes)
+    if run and wishes.keys() & _regenerating(core, first.conflicts).keys():
+        wishes, refused = _regenerated(core, view, sides, merged, first.conflicts, wishes, refused)
+        merged = _merged(view, sides, rest, wishes)
+    while wrong := _flaws(view, merged, wishes):
+        refused |= wrong
+        wishes = {path: wish for path, wish in wishes.items() if path not in wrong}
+        merged = _merged(view, sides, rest, wishes)
+    return _told(core, sides, merged, wishes, refused, on_conflict)
+
+
+def _merged(view: Backend, sides: Sides, rest: Rest, wishes: Mapping[str, Wish]) -> Merge:
+    choices: dict[str, Choice] = {path: wish.choice for path, wish in wishes.items()}
+    return view.merge(sides.ours, sides.theirs, sides.lineage, rest, sides.labels, choices)
+
+
+def _wishes(
+    core: Core, view: Backend, sides: Sides, first: Merge, on_conflict: OnConflict, run: bool
+) -> tuple[dict[str, Wish], dict[str, str]]:
+    """Return how the conflicts are to be decided, and why rules that there are for some cannot decide them. What is to be regenerated is as in
+    the target until then: with markers in it, no command could read it."""
+    wishes: dict[str, Wish] = {}
+    refused: dict[str, str] = {}
+    rules = Rules(core.config.merge.paths)
+    for conflict in first.conflicts:
+        pattern, rule = rules.of(conflict.path)
+        if rule is None and on_conflict == "union":
+            wishes[conflict.path] = Wish("union", "on_conflict=union")
+        elif isinstance(rule, str) and rule in _CHOICES:
+            wishes[conflict.path] = Wish(_CHOICES[rule], f"merge.paths {pattern!r}: {rule}")
+        elif rule is not None:
+            name = "regenerate" if isinstance(rule, Regenerated) else rule
+            try:
+                choice = _asked(core, view, sides, first, conflict, rule, run)
+                wishes[conflict.path] = Wish(choice, f"merge.paths {pattern!r}: {name}")
+            except Unmade as why:
+                refused[conflict.path] = f"not decided by merge.paths {pattern!r}: {name}: {why}"
+    return wishes, refused
+
+
+def _asked(core: Core, view: Backend, sides: Sides, first: Merge, conflict: Conflict, rule: PathRule, run: bool) -> Choice:
+    """Return what a rule that runs something wants of a conflict. Raises `Unmade` where it cannot."""
+    making.refuse_untrusted(core)
+    if not run:
+        raise Unmade("a merge runs it")
+    if isinstance(rule, Regenerated):
+        return "target"
+    if conflict.kind not in ("content", "add_add"):
+        raise Unmade("that is for texts that both changed")
+    base = view.base(sides.ours, sides.theirs, sides.lineage, sides.ours)
+    at = {"base": base, "ours": sides.ours, "theirs": sides.theirs}
+    found = {name: view.read(each, _path_of(conflict, name), parsing.LARGEST) or b"" for name, each in at.items()}
+    texts = making.Texts(found["base"] if conflict.base else b"", found["ours"], found["theirs"])
+    return making.driven(core, view, sides.ours, sides.ours, rule.removeprefix(DRIVER), conflict.path, texts, parsing.LARGEST + 1)
+
+
+def _path_of(conflict: Conflict, name: str) -> str:
+    side = {"base": conflict.base, "ours": conflict.ours, "theirs": conflict.theirs}[name]
+    return side.path if side and side.path else conflict.path
+
+
+def _regenerating(core: Core, conflicts: Sequence[Conflict]) -> dict[str, Regenerated]:
+    rules = Rules(core.config.merge.paths)
+    return {each.path: rule for each in conflicts if isinstance(rule := rules.of(each.path)[1], Regenerated)}
+
+
+def _regenerated(
+    core: Core,
+    view: Backend,
+    sides: Sides,
+    merged: Merge,
+    conflicts: Sequence[Conflict],
+    wishes: Mapping[str, Wish],
+    refused: Mapping[str, str],
+) -> tuple[dict[str, Wish], dict[str, str]]:
+    """Let generated files be made from the merged contents, once all else is decided."""
+    last, why = dict(wishes), dict(refused)
+    for path, rule in _regenerating(core, conflicts).items():
+        if path not in last:
+            continue
+        wish = last.pop(path)
+        try:
+            if merged.conflicts:
+                raise Unmade("other paths conflict")
+            contents = Snapshot(id="", contents=merged.contents)
+            made = making.regenerated(core, view, contents, sides.ours, rule.regenerate, path, parsing.LARGEST + 1)
+            last[path] = Wish(made, wish.rule)
+        except Unmade as error:
+            why[path] = f"not decided by {wish.rule}: {error}"
+    return last, why
+
+
+def _flaws(view: Backend, merged: Merge, wishes: Mapping[str, Wish]) -> dict[str, str]:
+    """Return which of the paths that a rule decided cannot be what they are named, and why."""
+    found: dict[str, str] = {}
+    result = Snapshot(id="", contents=merged.contents)
+    for path in {*merged.decided} & {*wishes}:
+        text = view.read(result, path, parsing.LARGEST + 1) if parsing.kind_of(path) else None
+        if text is not None and (why := parsing.flaw(path, text)):
+            found[path] = f"not decided by {wishes[path].rule}: {why}"
+    return found
+
+
+def _told(
+    core: Core, sides: Sides, merged: Merge, wishes: Mapping[str, Wish], refused: Mapping[str, str], on_conflict: OnConflict
+) -> Settled:
+    """Return the merge with what is to be said of each path that conflicted."""
+    rules = {path: wishes[path].rule if path in wishes else f"on_conflict={on_conflict}" for path in merged.decided}
+    conflicts = tuple(_explained(core, sides, conflict, wishes, refused) for conflict in merged.conflicts)
+    decided = tuple(Decided(path=path, by=rule) for path, rule in rules.items())
+    return Settled(merged.model_copy(update={"conflicts": conflicts}), decided)
+
+
+def _explained(core: Core, sides: Sides, conflict: Conflict, wishes: Mapping[str, Wish], refused: Mapping[str, str]) -> Conflict:
+    why = refused.get(conflict.path, "")
+    if not why and conflict.path in wishes:
+        why = f"not decided by {wishes[conflict.path].rule}: that is for texts that both changed"
+    return conflict.model_copy(
+        update={
+            "note": "; ".join(filter(None, (conflict.note, why))),
+            "ours_by": _by(core, sides.receiver, conflict.path),
+            "theirs_by": _by(core, sides.bringer, conflict.path),
+        }
+    )
+
+
+def _by(core: Core, holder: Workspace, path: str) -> By:
+    """Return where a workspace has a path from: what was merged into it last and brought that path, or else itself."""
+    for each in core.store.operations(core.row.name, limit=_LOOKED_BACK):
+        brought = each.outcome.get("paths")
+        if each.verb == "merge" and each.state == "done" and each.moves == holder.id and isinstance(brought, list) and path in brought:
+            uids = each.outcome["uids"]
+            found = core.store.workspace(str(uids[0])) if isinstance(uids, list) else None
+            return By(workspace=each.workspaces[0], task=found.task[:_TASK] if found else "")
+    return By(workspace=holder.id, task=holder.task[:_TASK])
