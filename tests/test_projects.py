@@ -9,7 +9,9 @@ import pytest
 from support import Repo, clone, fingerprint
 
 from workspaces import Project
+from workspaces.backend import choose
 from workspaces.errors import BackendMissing, NoProject, NotAProject
+from workspaces.store import Store
 
 
 def test_initialize_is_idempotent_and_changes_no_file(repo: Repo) -> None:
@@ -59,6 +61,15 @@ def test_open_needs_an_initialized_project(repo: Repo) -> None:
         Project.open(repo.path)
     Project.initialize(repo.path)
     assert Project.open(repo.path / "auth").name == "shop"
+
+
+def test_whoever_made_the_project_may_have_died_before_there_was_a_main(repo: Repo) -> None:
+    found = choose(repo.path)
+    found.initialize()
+    Store(found.home / "store.sqlite").add_project("shop", str(repo.path), "worktree")
+    project = Project.open(repo.path)
+    assert [each.id for each in project.status().workspaces] == ["shop/main"]
+    assert [finding for finding in project.doctor().findings if not finding.ok] == []
 
 
 def test_from_inside_of_a_workspace_its_project_is_found(project: Project) -> None:

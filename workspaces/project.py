@@ -130,14 +130,17 @@ class Project:
     ) -> Project:
         """Open the project that `path` is in. Raises `NoProject` when nobody has initialized it."""
         found = backends.find(path)
-        row = _known(Store(found.home / "store.sqlite"), found)
+        store = Store(found.home / "store.sqlite")
+        row = _known(store, found)
         if row is None:
             raise NoProject(f"{found.root} is not a project yet.", "Call initialize (workspaces init) first.")
         project = cls(row, found, actor, patience, trust, environment)
+        project._remember_main(store)
         recovery.recover(project._core)
         return project
 
     def _remember_main(self, store: Store) -> None:
+        """Let there be a `main`; whoever made the project may have died before there was."""
         core = self._core
         if store.workspaces(core.row.name):
             return
@@ -153,9 +156,8 @@ class Project:
             created=now(),
         )
         with core.locks.change(core.key(main)):
-            if not store.workspaces(core.row.name, ("live", "creating")):
-                store.claim(main)
-            store.save(main)
+            if not store.workspaces(core.row.name):
+                store.save(main)
 
     @property
     def name(self) -> str:
