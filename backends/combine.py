@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -61,13 +60,17 @@ def outcome(git: Git, ours: str, theirs: str, marker: int) -> mergetree.Outcome:
 
 
 def marked_files(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
-    """Return which of the files below `root` hold conflict markers; none, where a link stands in its place."""
-    return tuple(path for path in paths if not root.is_symlink() and _has_markers(root / os.fsdecode(path_bytes(path))))
+    """Return which of the files below `root` hold conflict markers; none, where a link stands in its place. No link is followed."""
+    if not paths or root.is_symlink() or not root.is_dir():
+        return ()
+    with tree.Folders(root) as folders:
+        return tuple(path for path in paths if _has_markers(folders, os.fsdecode(path_bytes(path))))
 
 
-def _has_markers(file: Path) -> bool:
+def _has_markers(folders: tree.Folders, path: str) -> bool:
+    folder, _, name = path.rpartition("/")
     try:
-        text = b"\n" + tree.start_of(file, 2 * mergetree.TEXT_LIMIT)
+        text = b"\n" + tree.start_of(name, 2 * mergetree.TEXT_LIMIT, folders.at(folder))
     except (*tree.ABSENT, IsADirectoryError, PermissionError):
         return False
-    return all(re.search(rb"[\r\n]" + mark, text) for mark in (b"<<<<<<< ", b">>>>>>> "))
+    return all(b"\n" + mark in text or b"\r" + mark in text for mark in (b"<<<<<<< ", b">>>>>>> "))

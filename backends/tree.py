@@ -152,10 +152,11 @@ def _copy_range(source: int, target: int, start: int, end: int) -> str:
     return "plain copy"
 
 
-def start_of(file: Path, limit: int) -> bytes:
-    """Return the first bytes of a file, and nothing of anything else in its place: reading a pipe never returns, and a device never ends."""
+def start_of(file: Path | str, limit: int, folder: int | None = None) -> bytes:
+    """Return the first bytes of a file (in an open folder), and nothing of anything else in its place: reading a pipe never returns, and a device
+    never ends."""
     try:
-        descriptor = os.open(file, READ)
+        descriptor = os.open(file, READ, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
             return b""
