@@ -145,19 +145,30 @@ class Folders:
         Path(clone.location).rmdir()
         self.view.fork(Snapshot(id="", contents=contents), clone, self._place("source"))
         folder = Path(clone.location)
-        rows: list[str] = []
-        for file in sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file()):
-            data = os.fsencode(file.readlink()) if file.is_symlink() else file.read_bytes()
-            mode = "120000" if file.is_symlink() else "100755" if file.stat().st_mode & 0o100 else "100644"
-            hashed = subprocess.run(
-                ["git", "hash-object", "-w", "--stdin"], cwd=self.store.path, input=data, capture_output=True, check=True
-            )
-            rows.append(f"{mode} {hashed.stdout.decode().strip()}\t{file.relative_to(folder)}\0")
+        files = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+        rows = [f"{_mode(file)} {blob}\t{file.relative_to(folder)}\0" for file, blob in zip(files, self._hashed(files), strict=True)]
         index = {**os.environ, "GIT_INDEX_FILE": str(self.root / f"index-{name}")}
         put = ["git", "update-index", "-z", "--index-info"]
         subprocess.run(put, cwd=self.store.path, env=index, input="".join(rows).encode(), check=True)
         made = subprocess.run(["git", "write-tree"], cwd=self.store.path, env=index, capture_output=True, check=True)
         return made.stdout.decode().strip()
+
+    def _hashed(self, files: list[Path]) -> Iterator[str]:
+        """Yield the names of what the files hold, all written by one git; and of each link, which says where it leads."""
+        plain = "".join(f"{file}\n" for file in files if not file.is_symlink()).encode()
+        put = ["git", "hash-object", "-w", "--no-filters", "--stdin-paths"]
+        said = iter(subprocess.run(put, cwd=self.store.path, input=plain, capture_output=True, check=True).stdout.decode().split())
+        for file in files:
+            yield self._linked(file) if file.is_symlink() else next(said)
+
+    def _linked(self, file: Path) -> str:
+        put = ["git", "hash-object", "-w", "--stdin"]
+        made = subprocess.run(put, cwd=self.store.path, input=os.fsencode(file.readlink()), capture_output=True, check=True)
+        return made.stdout.decode().strip()
+
+
+def _mode(file: Path) -> str:
+    return "120000" if file.is_symlink() else "100755" if file.stat().st_mode & 0o100 else "100644"
 
 
 def _entries(store: Repo, commit: str) -> Iterator[tuple[str, str, str]]:
