@@ -221,24 +221,26 @@ def test_a_comparison_that_finds_its_objects_gone_again_may_be_made_again(projec
 
 
 def test_many_attempts_are_a_table_first(project: Project) -> None:
-    names = [made.name for made in project.clone(count=12, name="try").workspaces]
+    names = [made.name for made in project.clone(count=17, name="try").workspaces]
+    assert "workspaces" in project.compare(names[:16]).wire()
     for number, name in enumerate(names):
         location = Path(project.find(name).location)
         (location / "cart.py").write_text(f"{number // 2}\n")
     found = project.compare(names)
     told = found.wire()
-    assert len(found.workspaces) == 12
-    assert not {"workspaces", "pairs", "groups", "compatible"} & told.keys()
+    assert len(found.workspaces) == 17
+    assert not {"workspaces", "pairs"} & told.keys()
+    assert (told["groups"], told["compatible"]) == ([list(group) for group in found.groups], list(found.compatible))
     table = str(told["table"]).splitlines()
-    assert table[:3] == ["name|files|+lines|-lines|merge|clashes|group|order", "try-1|1|1|20|clean|10|1|1", "try-2|1|1|20|clean|10|1|2"]
-    assert len(str(told)) < 12 * 40 + 600
+    assert table[:3] == ["name|files|+lines|-lines|merge|clashes|group|order", "try-1|1|1|20|clean|15|1|1", "try-2|1|1|20|clean|15|1|2"]
+    assert len(str(told)) < 17 * 56 + 600
     outlined = project.compare(names, detail="outline").wire()
     assert "  cart.py: +1 -20 lines" in str(outlined["table"])
-    page, pairs = project.compare(names, detail="conflicts", max_chars=2000), 0
+    page, pairs = project.compare(names, detail="conflicts", max_chars=12_000), 0
     while page.next_cursor:
         pairs += len(page.pairs)
-        page = project.compare(names, detail="conflicts", max_chars=2000, cursor=page.next_cursor)
-    assert pairs + len(page.pairs) == len(found.pairs) == 60
+        page = project.compare(names, detail="conflicts", max_chars=12_000, cursor=page.next_cursor)
+    assert pairs + len(page.pairs) == len(found.pairs) == 128
 
 
 def test_what_merges_together_does_so_in_that_order(project: Project) -> None:

@@ -8,7 +8,7 @@ from workspaces.comparison.attempts import Attempt
 from workspaces.model import Compared, Comparison, Detail
 from workspaces.wording import bounded, counted, flaws, listed
 
-ROWS = 8
+ROWS = 16
 """Attempts that are told one by one; more of them are a table."""
 _MARKS = {"clean": "clean", "conflicts": "CONFLICTS", "up_to_date": "merged"}
 
@@ -39,7 +39,7 @@ def table(result: Comparison, rows: Sequence[Compared]) -> str:
 def brief(page: Comparison, whole: Comparison, detail: Detail) -> Comparison:
     """Return an answer about many attempts as it is told: as a table, or as the page that was asked for."""
     said = {"files": "files", "conflicts": "pairs", "diff": "diff"}.get(detail, "table")
-    left_out = tuple(name for name in ("workspaces", "pairs", "groups", "compatible") if name != said)
+    left_out = tuple(name for name in ("workspaces", "pairs") if name != said)
     table_of = table(whole, page.workspaces) if said == "table" else ""
     return page.model_copy(update={"left_out": left_out, "table": table_of, "alike": page.alike if table_of else ()})
 
