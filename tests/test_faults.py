@@ -90,7 +90,7 @@ def test_markers_that_cannot_be_looked_for_are_not_taken_for_resolved(project: P
     repo.write("cart.py", "theirs\n")
     repo.commit("theirs")
     project.merge("main", "fix", on_conflict="markers")
-    said = hit(lambda: Project.open(repo.path).merge("fix").status, Fault("EMFILE", 1, of="fix/cart.py"))
+    said = hit(lambda: Project.open(repo.path).merge("fix").status, Fault("EMFILE", 1, of="openat cart.py"))
     assert "Too many open files" in said
     assert repo.read("cart.py") == "theirs\n"
 
