@@ -95,6 +95,15 @@ def test_markers_that_cannot_be_looked_for_are_not_taken_for_resolved(project: P
     assert repo.read("cart.py") == "theirs\n"
 
 
+def test_a_full_disk_is_not_taken_for_too_much_memory(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    for folder, line in ((fix, 3), (repo, 18)):
+        folder.write("cart.py", folder.read("cart.py").replace(f"line {line}\n", "changed\n"))
+    repo.commit("changed")
+    assert "The disk is full" in hit(lambda: Project.open(repo.path).merge("fix"), Fault("ENOSPC", 1, of="tmp_obj_"))
+    assert project.merge("fix").status == "merged"
+
+
 def test_a_file_that_could_not_be_made_leaves_no_draft_among_the_workspaces(survey: Repo) -> None:
     Project.initialize(survey.path)
     for fault in (Fault("ENOSPC", 2, of=".gitignore"), Fault("kill", 3, of=".gitignore")):
