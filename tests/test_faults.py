@@ -100,7 +100,7 @@ def test_a_full_disk_is_not_taken_for_too_much_memory(project: Project, repo: Re
     for folder, line in ((fix, 3), (repo, 18)):
         folder.write("cart.py", folder.read("cart.py").replace(f"line {line}\n", "changed\n"))
     repo.commit("changed")
-    assert "The disk is full" in hit(lambda: Project.open(repo.path).merge("fix"), Fault("ENOSPC", 1, of="tmp_obj_"))
+    assert "The disk is full" in hit(lambda: Project.open(repo.path).merge("fix"), Fault("ENOSPC", 1, lasting=True, of="tmp_obj_"))
     assert project.merge("fix").status == "merged"
 
 
