@@ -21,13 +21,12 @@ HOMES = {
     "typer": "cli.py",
     "rich": "workspaces/terminal/",
     "git": "backends/git.py",
-    "sqlite3": "workspaces/store.py",
+    "sqlite3": "workspaces/store/",
     "pygments": "workspaces/syntax.py",
 }
 FLOORS = [
     {"model", "errors"},
-    {"backend", "config", "ledger", "locks", "naming", "parsing", "places", "trust", "wording"},
-    {"records"},
+    {"backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
     {"store"},
     {"core", "syntax"},
     {"containment", "outline", "programs"},

@@ -191,7 +191,7 @@ DIES_BEFORE_IT_COMMITS = """
 import os, sys
 from pathlib import Path
 from workspaces import Project
-from workspaces.ledger import Ledger
+from workspaces.store.ledger import Ledger
 append, left = Ledger.append, int(sys.argv[2])
 def die(self, revision, entries):
     global left
@@ -242,7 +242,7 @@ def test_a_pipe_in_the_place_of_the_ledger_holds_nobody_up(worked: Project, repo
 
 
 def test_looking_goes_on_while_somebody_is_stopped_at_a_commit(worked: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workspaces.store._GLANCE", 0.1)
+    monkeypatch.setattr("workspaces.store.file._GLANCE", 0.1)
     before = [each.id for each in worked.status().workspaces]
     with closing(sqlite3.connect(file_of(repo), isolation_level=None)) as stopped:
         stopped.execute("BEGIN EXCLUSIVE")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from workspaces.errors import BackendFailed, as_ours
-from workspaces.ledger import Entry, Ledger, Line
+from workspaces.store.ledger import Entry, Ledger, Line
 
 
 class Records:

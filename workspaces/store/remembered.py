@@ -1,0 +1,328 @@
+"""What is remembered: projects, workspaces, merges, restore points, requests, verdicts and the log of operations.
+
+A row of `workspaces` claims its name: two processes that want the same one meet at the unique index, and the second gets `Exists`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from workspaces.errors import Exists
+from workspaces.model import Operation, RestorePoint, Verdict, Workspace, now
+from workspaces.store.file import StoreFile
+from workspaces.store.ledger import Row
+from workspaces.store.tables import Page
+
+_SELECT = (
+    "SELECT uid, origin, record, COALESCE(seconds, 0), COALESCE(until, ''), COALESCE(holder, '')"
+    " FROM workspaces w LEFT JOIN leases ON leases.workspace = w.uid"
+)
+_ABOVE = _SELECT + (  # noqa: S608 - words of ours
+    " WHERE project = ? AND name = ? AND phase <> 'creating'"
+    " AND w.rowid < COALESCE((SELECT rowid FROM workspaces WHERE uid = ?), 1 << 62) ORDER BY phase = 'deleted', w.rowid DESC LIMIT 1"
+)
+
+
+@dataclass(frozen=True)
+class ProjectRow:
+    name: str
+    root: str
+    backend: str
+
+
+@dataclass(frozen=True)
+class MergeRow:
+    """`snapshot` of `source` is contained in `target` since `head` (a commit of the target, or nothing when none was made)."""
+
+    source: str
+    target: str
+    snapshot: str
+    head: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call that somebody named: what was `asked`, by which `call` it is served, and its `answer` (JSON), or nothing while there is none."""
+
+    key: str
+    asked: str
+    call: str
+    answer: str = ""
+
+
+class Store(StoreFile):
+    """The remembered state in one `home`. Phases of a workspace row: creating, live, deleting, restoring, deleted."""
+
+    # -- projects
+
+    def add_project(self, name: str, root: str, backend: str) -> ProjectRow:
+        """Register the project at `root`, under `name` or the first free `name-2`, `name-3` …; one already there is returned as it is."""
+        with self._write() as page:
+            if (row := self._project_at(page.db, root)) is not None:
+                return row
+            taken = {str(row[0]).lower() for row in page.db.execute("SELECT name FROM projects")}
+            free = name if name.lower() not in taken else next(n for i in range(2, 10**6) if (n := f"{name}-{i}").lower() not in taken)
+            page.put("projects", {"name": free, "root": root, "backend": backend, "created": now().isoformat()})
+            return ProjectRow(free, root, backend)
+
+    def project_at(self, root: str) -> ProjectRow | None:
+        if not self.exists:
+            return None
+        with self._read() as db:
+            return self._project_at(db, root)
+
+    def _project_at(self, db: sqlite3.Connection, root: str) -> ProjectRow | None:
+        row = db.execute("SELECT name, root, backend FROM projects WHERE root = ?", (root,)).fetchone()
+        return None if row is None else ProjectRow(*map(str, row))
+
+    def lost_project(self, backend: str) -> ProjectRow | None:
+        """Return the one project of that backend whose folder is no longer there, if there is just one."""
+        if not self.exists:
+            return None
+        with self._read() as db:
+            rows = [
+                ProjectRow(*map(str, row)) for row in db.execute("SELECT name, root, backend FROM projects WHERE backend = ?", (backend,))
+            ]
+        lost = [row for row in rows if not Path(row.root).exists()]
+        return lost[0] if len(lost) == 1 else None
+
+    def relocate(self, project: ProjectRow, root: str, moved: Sequence[Workspace]) -> ProjectRow:
+        """Write down that a project lies elsewhere now, with its workspaces."""
+        with self._write() as page:
+            created = page.db.execute("SELECT created FROM projects WHERE name = ?", (project.name,)).fetchone()
+            row: Row = {"name": project.name, "root": root, "backend": project.backend, "created": str(created[0])}
+            page.put("projects", row)
+            for workspace in moved:
+                phase = page.db.execute("SELECT phase FROM workspaces WHERE uid = ?", (workspace.uid,)).fetchone()
+                page.put("workspaces", _row(workspace, str(phase[0])))
+        return replace(project, root=root)
+
+    # -- workspaces
+
+    def claim(self, workspace: Workspace) -> None:
+        """Take the name for a workspace that is about to be made. Raises `Exists` when it is taken, in whatever case."""
+        try:
+            with self._write() as page:
+                page.put("workspaces", _row(workspace, "creating"))
+        except sqlite3.IntegrityError:
+            raise Exists(
+                f"'{workspace.name}' is taken in {workspace.project}. Nothing was made.", "Choose another name, or leave it out."
+            ) from None
+
+    def save(self, workspace: Workspace, phase: str = "live") -> None:
+        """Remember a workspace as it is now. Raises `Exists` when a deleted one comes back and its name was given away."""
+        try:
+            with self._write() as page:
+                page.put("workspaces", _row(workspace, phase))
+        except sqlite3.IntegrityError:
+            raise Exists(
+                f"A newer workspace is named '{workspace.name}', so the deleted one stays where it is.",
+                f"Delete or merge the newer '{workspace.name}' first, then restore again.",
+            ) from None
+
+    def forget(self, uid: str) -> None:
+        """Remember nothing of a workspace any more but what the log says of it."""
+        with self._write() as page:
+            page.drop("workspaces", {"uid": uid})
+            page.drop("leases", {"workspace": uid})
+            page.drop("restore_points", {"workspace": uid})
+            page.drop("merges", {"source": uid})
+            page.drop("merges", {"target": uid})
+
+    def workspaces(self, project: str, phases: Sequence[str] = ("live",)) -> list[Workspace]:
+        """Return the project's workspaces in order of creation."""
+        marks = ",".join("?" * len(phases))
+        with self._read() as db:
+            rows = db.execute(f"{_SELECT} WHERE project = ? AND phase IN ({marks}) ORDER BY w.rowid", (project, *phases)).fetchall()
+        return [_workspace(*map(str, row)) for row in rows]
+
+    def workspace(self, uid: str) -> Workspace | None:
+        with self._read() as db:
+            row = db.execute(f"{_SELECT} WHERE uid = ?", (uid,)).fetchone()
+        return None if row is None else _workspace(*map(str, row))
+
+    def above(self, workspace: Workspace) -> Workspace | None:
+        """Return what a workspace was made from, there or restorable: of those that had the name one after the other, and were made before it,
+        the one that is there, or was last."""
+        with self._read() as db:
+            row = db.execute(_ABOVE, (workspace.project, workspace.parent.removeprefix(f"{workspace.project}/"), workspace.uid)).fetchone()
+        return None if row is None else _workspace(*map(str, row))
+
+    def lease(self, uid: str, seconds: int, until: datetime, holder: str) -> None:
+        """Let a workspace be leased until a moment; with no seconds, for ever. What else is known of it stays as it is."""
+        with self._write() as page:
+            page.put("leases", {"workspace": uid, "seconds": seconds, "until": until.isoformat(), "holder": holder})
+
+    # -- merges and restore points
+
+    def merges(self, uid: str, states: Mapping[int, str] | None = None) -> list[MergeRow]:
+        """Return the merges that `uid` took part in and that still stand, oldest first; or will stand, when operations have these states."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT o.id, o.state, source, target, snapshot, head FROM merges m JOIN operations o ON o.id = m.operation"
+                " WHERE (source = ? OR target = ?) ORDER BY m.operation",
+                (uid, uid),
+            ).fetchall()
+        return [MergeRow(*map(str, row[2:])) for row in rows if (states or {}).get(int(row[0]), row[1]) == "done"]
+
+    def next_number(self, uid: str) -> int:
+        with self._read() as db:
+            return int(db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM restore_points WHERE workspace = ?", (uid,)).fetchone()[0])
+
+    def restore_points(self, uid: str) -> list[tuple[RestorePoint, int]]:
+        """Return a workspace's restore points, newest first, each with the operation that made it."""
+        with self._read() as db:
+            rows = db.execute("SELECT record, operation FROM restore_points WHERE workspace = ? ORDER BY number DESC", (uid,)).fetchall()
+        return [(RestorePoint.model_validate_json(record), int(operation)) for record, operation in rows]
+
+    # -- operations
+
+    def begin(self, project: str, operation: Operation, *saved: tuple[Workspace, str]) -> Operation:
+        """Journal what is about to happen, durably, before anything does; and with it what the workspaces (with their phases) are meanwhile."""
+        with self._write() as page:
+            number = int(page.db.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM operations").fetchone()[0])
+            begun = operation.model_copy(update={"id": number})
+            page.put("operations", _entry(project, begun))
+            for workspace, phase in saved:
+                page.put("workspaces", _row(workspace, phase))
+        return begun
+
+    def finish(
+        self,
+        operation: Operation,
+        *saved: tuple[Workspace, str],
+        merged: MergeRow | None = None,
+        point: tuple[str, RestorePoint] | None = None,
+        others: Sequence[Operation] = (),
+        restated: Sequence[Workspace] = (),
+    ) -> Operation:
+        """Write an operation's end, and the workspaces (with their phases), the merge and the restore point that it brought, as one; and with it
+        the states of others that it took back or made stand again, and what follows from that for workspaces which the caller need not hold."""
+        with self._write() as page:
+            project = page.db.execute("SELECT project FROM operations WHERE id = ?", (operation.id,)).fetchone()
+            for each in (operation, *others):
+                page.put("operations", _entry(str(project[0]), each))
+            for workspace, phase in saved:
+                page.put("workspaces", _row(workspace, phase))
+            for workspace in restated:
+                _restate(page, workspace)
+            if merged is not None:
+                sides: Row = {"source": merged.source, "target": merged.target}
+                page.put("merges", {"operation": operation.id, **sides, "snapshot": merged.snapshot, "head": merged.head})
+            if point is not None:
+                uid, made = point
+                page.put(
+                    "restore_points",
+                    {"workspace": uid, "number": made.number, "operation": operation.id, "record": made.model_dump_json()},
+                )
+        return operation
+
+    def operations(self, project: str, limit: int = 50) -> list[Operation]:
+        """Return the project's operations, newest first."""
+        return self._operations("project = ?", project, limit=limit)
+
+    def started(self, project: str) -> list[Operation]:
+        """Return the project's operations that were not ended yet, newest first: by the index of these, however many others there are."""
+        return self._operations("state = 'started' AND project = ?", project)
+
+    def operations_of(self, project: str, call: str) -> list[Operation]:
+        """Return all that one call did, newest first."""
+        return self._operations("call = ? AND project = ?", call, project)
+
+    def _operations(self, which: str, *values: str, limit: int = -1) -> list[Operation]:
+        with self._read() as db:
+            rows = db.execute(
+                f"SELECT id, state, record FROM operations WHERE {which} ORDER BY id DESC LIMIT ?",  # noqa: S608 - words of ours
+                (*values, limit),
+            ).fetchall()
+        return [_operation(int(number), str(state), str(record)) for number, state, record in rows]
+
+    # -- requests
+
+    def request(self, project: str, key: str) -> Request | None:
+        """Return what is remembered of the call with that key."""
+        with self._read() as db:
+            row = db.execute("SELECT key, asked, call, answer FROM requests WHERE project = ? AND key = ?", (project, key)).fetchone()
+        return None if row is None else Request(*map(str, row))
+
+    def remember(self, project: str, request: Request) -> None:
+        """Write a request down, with its answer when there is one."""
+        with self._write() as page:
+            told: Row = {"key": request.key, "asked": request.asked, "call": request.call, "answer": request.answer}
+            page.put("requests", {"project": project, **told, "at": now().isoformat()})
+
+    def drop_request(self, project: str, key: str) -> None:
+        """Forget a request: its call failed and changed nothing, so it may be made again."""
+        with self._write() as page:
+            page.drop("requests", {"project": project, "key": key})
+
+    def drop_requests(self, project: str, before: str) -> int:
+        """Forget the requests made before a moment (ISO 8601), and return how many those were."""
+        with self._write() as page:
+            old = page.db.execute("SELECT key FROM requests WHERE project = ? AND at < ?", (project, before)).fetchall()
+            for (key,) in old:
+                page.drop("requests", {"project": project, "key": str(key)})
+        return len(old)
+
+    # -- verdicts
+
+    def verdict(self, project: str, contents: str, command: str) -> Verdict | None:
+        """Return what a command said of some contents."""
+        with self._read() as db:
+            where = "project = ? AND contents = ? AND command = ?"
+            row = db.execute(f"SELECT record FROM verdicts WHERE {where}", (project, contents, command)).fetchone()  # noqa: S608
+        return None if row is None else Verdict.model_validate_json(str(row[0]))
+
+    def judged(self, project: str, contents: str, command: str, verdict: Verdict) -> None:
+        """Write down what a command said of some contents."""
+        key: Row = {"project": project, "contents": contents, "command": command}
+        with self._write() as page:
+            page.put("verdicts", {**key, "record": verdict.model_dump_json(), "at": now().isoformat()})
+
+    def drop_verdicts(self, project: str, before: str) -> list[tuple[str, str]]:
+        """Forget the verdicts of before a moment (ISO 8601), and return the contents and commands that they were of."""
+        with self._write() as page:
+            rows = page.db.execute("SELECT contents, command FROM verdicts WHERE project = ? AND at < ?", (project, before)).fetchall()
+            old = [(str(contents), str(command)) for contents, command in rows]
+            for contents, command in old:
+                page.drop("verdicts", {"project": project, "contents": contents, "command": command})
+        return old
+
+
+def _row(workspace: Workspace, phase: str) -> Row:
+    return {
+        "uid": workspace.uid,
+        "project": workspace.project,
+        "name": workspace.name,
+        "location": workspace.location,
+        "origin": workspace.origin,
+        "phase": phase,
+        "record": workspace.model_dump_json(),
+    }
+
+
+def _restate(page: Page, workspace: Workspace) -> None:
+    """Write a workspace's state and base down, if it is there; the rest of it as it is by now, for somebody else may have changed that."""
+    row = page.db.execute(f"{_SELECT} WHERE uid = ? AND phase = 'live'", (workspace.uid,)).fetchone()
+    if row is not None:
+        told = {"state": workspace.state, "base": workspace.base, "unresolved": workspace.unresolved}
+        page.put("workspaces", _row(_workspace(*map(str, row)).model_copy(update=told), "live"))
+
+
+def _entry(project: str, operation: Operation) -> Row:
+    told = {"call": operation.call, "state": operation.state, "record": operation.model_dump_json()}
+    return {"id": operation.id, "project": project, **told}
+
+
+def _workspace(uid: str, origin: str, record: str, seconds: str, until: str, holder: str) -> Workspace:
+    found = Workspace.model_validate_json(record).model_copy(update={"uid": uid, "origin": origin, "lease_seconds": int(seconds)})
+    ends = datetime.fromisoformat(until) if int(seconds) else None
+    return found.model_copy(update={"lease_until": ends, "owner": holder or found.owner})
+
+
+def _operation(number: int, state: str, record: str) -> Operation:
+    return Operation.model_validate_json(record).model_copy(update={"id": number, "state": state})
