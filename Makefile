@@ -4,8 +4,10 @@ BIN := .venv/bin
 # One worker more than there are cores: many tests wait for processes.
 WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 STAMP := .venv/.installed
+# The tests start hundreds of processes: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench faults chaos powercut model soak lock clean
+.PHONY: demo test lint bench faults chaos powercut model soak published lock clean
 
 demo: $(STAMP)  ## sixteen agents on a copy of a repository (REPO=/path, default: this one)
 	$(BIN)/python examples/fan_out.py $(if $(REPO),--repo "$(REPO)")
@@ -33,6 +35,9 @@ powercut: $(STAMP)  ## power cuts while agents work, on file systems in images (
 
 model: $(STAMP)  ## the verbs in any order against a model of contents (ARGS="--examples 200 --steps 40 --seed 1")
 	cd tests && ../$(BIN)/python -m campaigns.machine $(ARGS)
+
+published: $(STAMP)  ## the published conformance suite, whole: on the example of somebody else's backend, and on btrfs and XFS (as root)
+	$(BIN)/pytest --whole tests/test_own_backend.py tests/test_filesystems.py
 
 soak: $(STAMP)  ## the whole life of workspaces for an hour, looking for what grows (SECONDS=3600)
 	cd tests && SECONDS=$(or $(SECONDS),3600) ../$(BIN)/python -m campaigns.soak $(ARGS)

@@ -10,6 +10,10 @@ from support import Repo
 from workspaces import Project
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="the published suite whole, where the default is its short form")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the person's own configuration out, and give git an identity."""

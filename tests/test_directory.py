@@ -241,7 +241,7 @@ def test_a_target_that_is_changed_meanwhile_loses_nothing(survey: Project, data:
     fix.write("table.csv", "0,0\n" + fix.read("table.csv"))
     written: list[str] = []
     with meddling(data, written):
-        for _ in range(15):
+        for _ in range(6):
             try:
                 survey.merge("fix")
             except WorkspacesError:
@@ -391,8 +391,8 @@ def test_files_and_folders_that_change_places_are_moved_whole_or_not_at_all(surv
         if shape(place) == after:
             project.undo()
             assert shape(place) == before
-        moment += 3
-        total = total if not said or int(said[-1]) >= moment - 3 else 0
+        moment += 5
+        total = total if not said or int(said[-1]) >= moment - 5 else 0
     assert moment > 10
 
 

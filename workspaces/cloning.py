@@ -32,18 +32,7 @@ def clone(
     progress: Progress = silent,
 ) -> Cloned:
     """Make `count` private snapshots of a workspace. Each is made whole or not at all; one that fails does not undo the others."""
-    if not 1 <= count <= MAX_COUNT:
-        raise InvalidArgument(f"count is {count}. Nothing was made.", f"It goes from 1 to {MAX_COUNT}.")
-    if len(task) > MAX_TEXT or any(len(label) > 100 for label in labels) or len(labels) > 20:
-        raise InvalidArgument(
-            "task or labels are too long. Nothing was made.", f"task: {MAX_TEXT} characters; labels: 20 of 100 characters."
-        )
-    if not 0 <= lease_seconds <= MAX_LEASE:
-        raise InvalidArgument(f"lease_seconds is {lease_seconds}. Nothing was made.", f"It goes from 0 (no lease) to {MAX_LEASE}.")
-    if not include_uncommitted and not core.backend.capabilities.commits:
-        raise Unsupported(
-            f"{core.row.name} has no commits, so nothing in it is uncommitted. Nothing was made.", "Leave include_uncommitted out."
-        )
+    _possible(core, count, task, labels, include_uncommitted, lease_seconds)
     if before := core.done_before("clone"):
         return _again(core, before[0])
     task, labels = plain(task), list(map(plain, labels))
@@ -68,6 +57,21 @@ def clone(
         warnings=tuple(dict.fromkeys([*warnings, *flaws(origin.name, snapshot), *_untrusted(core, origin)])),
         next=_next(made),
     )
+
+
+def _possible(core: Core, count: int, task: str, labels: Sequence[str], include_uncommitted: bool, lease_seconds: int) -> None:
+    if not 1 <= count <= MAX_COUNT:
+        raise InvalidArgument(f"count is {count}. Nothing was made.", f"It goes from 1 to {MAX_COUNT}.")
+    if len(task) > MAX_TEXT or any(len(label) > 100 for label in labels) or len(labels) > 20:
+        raise InvalidArgument(
+            "task or labels are too long. Nothing was made.", f"task: {MAX_TEXT} characters; labels: 20 of 100 characters."
+        )
+    if not 0 <= lease_seconds <= MAX_LEASE:
+        raise InvalidArgument(f"lease_seconds is {lease_seconds}. Nothing was made.", f"It goes from 0 (no lease) to {MAX_LEASE}.")
+    if not include_uncommitted and not core.backend.capabilities.commits:
+        raise Unsupported(
+            f"{core.row.name} has no commits, so nothing in it is uncommitted. Nothing was made.", "Leave include_uncommitted out."
+        )
 
 
 def _again(core: Core, done: Operation) -> Cloned:

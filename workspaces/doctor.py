@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 from workspaces import checks, config, programs
 from workspaces.adoption import adopt, forgotten
+from workspaces.aside import set_aside, take_back
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument, WorkspaceGone, WorkspacesError
 from workspaces.model import Diagnosis, Finding, Workspace
-from workspaces.removal import set_aside, take_back
 from workspaces.wording import counted, listed
 
 _ALL = ("creating", "live", "deleting", "restoring", "deleted")

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
+from workspaces.aside import revive
 from workspaces.backend import Backend
 from workspaces.core import Core
 from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError
 from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Undone, Workspace
-from workspaces.removal import delete, revive, take_over
+from workspaces.removal import delete, take_over
 from workspaces.wording import counted, flaws, listed, plain
 
 _UNDOABLE = ("merge", "delete", "clone", "restore", "revive")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pydantic import JsonValue
 
 from workspaces import config
+from workspaces.aside import set_aside
 from workspaces.backend import Backend
 from workspaces.checks import Trial
 from workspaces.core import Core, Progress, silent
@@ -25,7 +26,7 @@ from workspaces.model import (
     Verdict,
     Workspace,
 )
-from workspaces.removal import last_look, set_aside
+from workspaces.removal import last_look
 from workspaces.replaying import replay
 from workspaces.resolving import Sides, settled
 from workspaces.store import MergeRow

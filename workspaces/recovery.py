@@ -12,12 +12,12 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from workspaces import checks
+from workspaces.aside import record_return, set_aside, take_back
 from workspaces.core import Core, new_uid
 from workspaces.errors import Busy, WorkspacesError
 from workspaces.history import record_restore
 from workspaces.merging import record
 from workspaces.model import Operation, Snapshot, Workspace
-from workspaces.removal import record_return, set_aside, take_back
 
 logger = logging.getLogger(__name__)
 

@@ -1,28 +1,25 @@
-"""Deleting workspaces, which is setting them aside whole, and bringing them back."""
+"""Deleting workspaces: what goes with them, what is refused, and to whom their clones are handed."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 
 from pydantic import JsonValue
 
+from workspaces.aside import link_of, set_aside, term
 from workspaces.backend import Backend
 from workspaces.containment import committed, contained, left, said_of, taken_back
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
-from workspaces.model import Children, Deleted, Operation, Restored, Snapshot, Workspace, now, path_shown, path_text
+from workspaces.model import Children, Deleted, Snapshot, Workspace, now
 from workspaces.wording import counted, listed, sized
 
-_FRESH = timedelta(minutes=1)
-"""How long after it was begun nobody can have found an unfinished clone, but by looking at it."""
 _AT_ONCE = 2
 
 
@@ -37,8 +34,8 @@ def delete(
     deleted = [done.moves for done in core.done_before("delete")]
     refused: dict[str, WorkspacesError] = {}
     wanted, gone = _resolved(core, names, deleted)
-    until = now() + _term(core) if deleted else None
-    links = {each.id: said for each in wanted if (said := _link(each))}
+    until = now() + term(core) if deleted else None
+    links = {each.id: said for each in wanted if (said := link_of(each))}
     progress(0, len(wanted), "deleting")
     for _, level in groupby(wanted, core.depth):
         work = partial(_delete_below, core, discard_unmerged=discard_unmerged, children=children, before=tuple(deleted))
@@ -176,7 +173,7 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
     if lost := taken_back(core, view, workspace, committed(core, view, core.parent(workspace))):
         raise UnmergedChanges(
             f"{workspace.name} was merged, but {said_of(core, workspace, lost)}. Nothing was deleted.",
-            f"If that work is not wanted any more, delete again with discard_unmerged=true (restorable for {_term(core).days} days).",
+            f"If that work is not wanted any more, delete again with discard_unmerged=true (restorable for {term(core).days} days).",
             files=list(lost[:50]),
         )
     changes = left(core, view, workspace, snapshot)
@@ -184,7 +181,7 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
     raise UnmergedChanges(
         f"{workspace.name} has unmerged work: {sized(changes) if changes else own}. Nothing was deleted.",
         f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "
-        f"(restorable for {_term(core).days} days).",
+        f"(restorable for {term(core).days} days).",
         files=[change.path for change in changes[:50]],
     )
 
@@ -226,103 +223,6 @@ def _shared(core: Core, workspace: Workspace, child: Workspace) -> str:
             if backend.base(backend.load(each), has, (), has).id == each:
                 return each
     return workspace.origin
-
-
-def _term(core: Core) -> timedelta:
-    return timedelta(days=core.config.trash.days)
-
-
-def set_aside(
-    core: Core,
-    workspace: Workspace,
-    snapshot: Snapshot | None = None,
-    handed: dict[str, JsonValue] | None = None,
-    view: Backend | None = None,
-    why: str = "",
-) -> datetime:
-    """Move a workspace into the trash, journaled, with a snapshot that was made in the view. The caller holds it. `why` is the reason when nobody
-    asked for it.
-
-    Raises `HasChildren` while it has clones.
-    """
-    if below := core.children(workspace):
-        raise HasChildren(f"{workspace.name} has {counted(len(below), 'clone')}.", "Delete them first, or delete with children='reparent'.")
-    at = now()
-    until = at + _term(core)
-    gone = workspace.model_copy(update={"state": "deleted", "deleted": at, "restorable_until": until})
-    noted: dict[str, JsonValue] = {"old": snapshot.id if snapshot else "", "handed": handed or {}}
-    operation = core.begin_as("deleting", "delete", gone, noted, why=why)
-    try:
-        (view or core.backend).retire(workspace, snapshot)
-    except WorkspacesError:  # the snapshot could not be kept: the files are whole in the trash without it
-        core.backend.retire(workspace, None)
-    core.store.finish(operation.model_copy(update={"state": "done"}), (gone, "deleted"))
-    return until
-
-
-def take_back(core: Core, workspace: Workspace) -> str:
-    """Take a clone back that was never finished, and return what was done. The caller holds it; nobody was told of it.
-
-    One that stands in its place could have been found there: when it is old, or is not as it was laid out, it goes into the trash.
-    """
-    if core.backend.is_placed(workspace) and (now() - workspace.created > _FRESH or not _is_as_made(core, workspace)):
-        why = "its clone was interrupted, and somebody may have worked in it"
-        set_aside(core, workspace, None, why=why)
-        return f"set {workspace.id} aside: {why}; restore brings it back"
-    core.backend.purge(workspace)
-    core.store.forget(workspace.uid)
-    return f"took back {workspace.id}, which was half made"
-
-
-def _is_as_made(core: Core, workspace: Workspace) -> bool:
-    try:
-        with core.backend.aside() as view:
-            made, there = view.load(workspace.origin), view.snapshot(workspace)
-    except WorkspacesError:
-        return False
-    return (made.contents, made.head) == (there.contents, there.head) and not there.left_out
-
-
-def revive(core: Core, workspace: Workspace) -> Restored:
-    """Bring a deleted workspace back, byte for byte."""
-    with core.changing(workspace):
-        if core.store.workspace(workspace.uid) is None:
-            raise NotFound(f"{workspace.name} was removed for good meanwhile. Nothing was changed.", "status lists what there is.")
-        operation = core.begin("revive", workspace)
-        undo = partial(core.store.finish, operation.model_copy(update={"state": "failed"}), (workspace, "deleted"))
-        back = workspace.model_copy(update={"state": "ready", "deleted": None, "restorable_until": None})
-        try:
-            core.store.save(back, "restoring")
-            core.backend.revive(back)
-            core.backend.repoint(back)  # the project may have been moved meanwhile
-        except WorkspacesError:
-            undo()
-            raise
-        back = record_return(core, operation, back)
-        core.use([back.id])
-    link = _link(back)
-    return Restored(
-        summary=f"Restored {workspace.name}, as it was when it was deleted{': a link, not a folder' if link else ''}.",
-        workspace=back,
-        warnings=(f"{link}, as when it was deleted. Put the folder itself in its place to work with {workspace.name}.",) if link else (),
-        next=(f"compare(workspaces=['{workspace.name}'])",),
-    )
-
-
-def _link(workspace: Workspace) -> str:
-    """Say where a link leads that stands in the place of a workspace's folder; nothing when none does."""
-    location = Path(workspace.location)
-    if not location.is_symlink():
-        return ""
-    target = path_shown(path_text(os.fsencode(location.readlink())))
-    return f"{location} is a link to {target}, which was neither read nor changed"
-
-
-def record_return(core: Core, operation: Operation, workspace: Workspace) -> Workspace:
-    """Write down that a workspace is back whose files are; recovery does the same after a crash."""
-    back = core.at_rest(workspace)
-    core.store.finish(operation.model_copy(update={"state": "done"}), (back, "live"))
-    return back
 
 
 def _summary(deleted: Sequence[str], refused: dict[str, WorkspacesError], gone: Sequence[str], until: datetime | None) -> str:

@@ -1,0 +1,117 @@
+"""Setting a workspace aside whole, and bringing it back."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from workspaces.backend import Backend
+from workspaces.core import Core
+from workspaces.errors import HasChildren, NotFound, WorkspacesError
+from workspaces.model import Operation, Restored, Snapshot, Workspace, now, path_shown, path_text
+from workspaces.wording import counted
+
+_FRESH = timedelta(minutes=1)
+"""How long after it was begun nobody can have found an unfinished clone, but by looking at it."""
+
+
+def term(core: Core) -> timedelta:
+    """Return how long what is deleted stays restorable."""
+    return timedelta(days=core.config.trash.days)
+
+
+def set_aside(
+    core: Core,
+    workspace: Workspace,
+    snapshot: Snapshot | None = None,
+    handed: dict[str, JsonValue] | None = None,
+    view: Backend | None = None,
+    why: str = "",
+) -> datetime:
+    """Move a workspace into the trash, journaled, with a snapshot that was made in the view. The caller holds it. `why` is the reason when nobody
+    asked for it.
+
+    Raises `HasChildren` while it has clones.
+    """
+    if below := core.children(workspace):
+        raise HasChildren(f"{workspace.name} has {counted(len(below), 'clone')}.", "Delete them first, or delete with children='reparent'.")
+    at = now()
+    until = at + term(core)
+    gone = workspace.model_copy(update={"state": "deleted", "deleted": at, "restorable_until": until})
+    noted: dict[str, JsonValue] = {"old": snapshot.id if snapshot else "", "handed": handed or {}}
+    operation = core.begin_as("deleting", "delete", gone, noted, why=why)
+    try:
+        (view or core.backend).retire(workspace, snapshot)
+    except WorkspacesError:  # the snapshot could not be kept: the files are whole in the trash without it
+        core.backend.retire(workspace, None)
+    core.store.finish(operation.model_copy(update={"state": "done"}), (gone, "deleted"))
+    return until
+
+
+def take_back(core: Core, workspace: Workspace) -> str:
+    """Take a clone back that was never finished, and return what was done. The caller holds it; nobody was told of it.
+
+    One that stands in its place could have been found there: when it is old, or is not as it was laid out, it goes into the trash.
+    """
+    if core.backend.is_placed(workspace) and (now() - workspace.created > _FRESH or not _is_as_made(core, workspace)):
+        why = "its clone was interrupted, and somebody may have worked in it"
+        set_aside(core, workspace, None, why=why)
+        return f"set {workspace.id} aside: {why}; restore brings it back"
+    core.backend.purge(workspace)
+    core.store.forget(workspace.uid)
+    return f"took back {workspace.id}, which was half made"
+
+
+def _is_as_made(core: Core, workspace: Workspace) -> bool:
+    try:
+        with core.backend.aside() as view:
+            made, there = view.load(workspace.origin), view.snapshot(workspace)
+    except WorkspacesError:
+        return False
+    return (made.contents, made.head) == (there.contents, there.head) and not there.left_out
+
+
+def revive(core: Core, workspace: Workspace) -> Restored:
+    """Bring a deleted workspace back, byte for byte."""
+    with core.changing(workspace):
+        if core.store.workspace(workspace.uid) is None:
+            raise NotFound(f"{workspace.name} was removed for good meanwhile. Nothing was changed.", "status lists what there is.")
+        operation = core.begin("revive", workspace)
+        undo = partial(core.store.finish, operation.model_copy(update={"state": "failed"}), (workspace, "deleted"))
+        back = workspace.model_copy(update={"state": "ready", "deleted": None, "restorable_until": None})
+        try:
+            core.store.save(back, "restoring")
+            core.backend.revive(back)
+            core.backend.repoint(back)  # the project may have been moved meanwhile
+        except WorkspacesError:
+            undo()
+            raise
+        back = record_return(core, operation, back)
+        core.use([back.id])
+    link = link_of(back)
+    return Restored(
+        summary=f"Restored {workspace.name}, as it was when it was deleted{': a link, not a folder' if link else ''}.",
+        workspace=back,
+        warnings=(f"{link}, as when it was deleted. Put the folder itself in its place to work with {workspace.name}.",) if link else (),
+        next=(f"compare(workspaces=['{workspace.name}'])",),
+    )
+
+
+def link_of(workspace: Workspace) -> str:
+    """Say where a link leads that stands in the place of a workspace's folder; nothing when none does."""
+    location = Path(workspace.location)
+    if not location.is_symlink():
+        return ""
+    target = path_shown(path_text(os.fsencode(location.readlink())))
+    return f"{location} is a link to {target}, which was neither read nor changed"
+
+
+def record_return(core: Core, operation: Operation, workspace: Workspace) -> Workspace:
+    """Write down that a workspace is back whose files are; recovery does the same after a crash."""
+    back = core.at_rest(workspace)
+    core.store.finish(operation.model_copy(update={"state": "done"}), (back, "live"))
+    return back
