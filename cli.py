@@ -19,7 +19,7 @@ import typer
 from workspaces.terminal import comparing, drawing, screen, sides, verdicts
 
 if TYPE_CHECKING:
-    from workspaces.model import Comparison, MergeResult, Noun, OnConflict, Undone, Workspace
+    from workspaces.model import Comparison, MergeResult, Noun, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
@@ -328,26 +328,27 @@ def merge(
     json: Json = False,
 ) -> None:
     """Bring a workspace's changes into its parent, or from the parent into it: all of them, or nothing."""
-    project = _project()
+    from workspaces.merging import Asked
 
-    def merging(
-        source: str | list[str], target: str, on_conflict: OnConflict, paths: Sequence[str], rules: Mapping[str, str], dry_run: bool
-    ) -> MergeResult:
+    project = _project()
+    sources = [source, *also] if also else source
+    asked = Asked(sources, target, on_conflict, history, message, _paths(path), dry_run, delete_source, if_target, require or [])
+
+    def merging(asked: Asked) -> MergeResult:
         with screen.progress() as progress:
-            how = (on_conflict, history, message, paths, dry_run, delete_source, if_target, progress, request_key, require or [])
-            return project.merge(source, target, *how, rules=rules)
+            return project.merge_as(asked, progress, request_key)
 
     asks = interactive and on_conflict == "abort" and not (json or dry_run or also) and sys.stdin.isatty() and sys.stderr.isatty()
     if asks:
         from workspaces.terminal import asking
 
-        answered = asking.merge(project, source, target, _paths(path), merging, _asked)
+        answered = asking.merge(project, asked, merging, _asked)
         if answered is None:
             screen.say("Nothing was merged.")
             raise typer.Exit(1)
         result = answered
     else:
-        result = merging([source, *also] if also else source, target, on_conflict, _paths(path), {}, dry_run)
+        result = merging(asked)
     if not _answer(result, json):
         drawing.merge(result)
     if result.status == "conflicts":

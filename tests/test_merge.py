@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from support import Repo, at, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import Busy, InvalidArgument, NotAllowed, NotFound, TargetDirty, TargetMoved, UnmergedChanges
+from workspaces.store import Store
 
 
 def test_the_change_becomes_one_commit_in_main(project: Project, repo: Repo) -> None:
@@ -462,3 +465,23 @@ def test_what_a_merge_leaves_uncommitted_is_not_collected(project: Project, repo
     merged = repo.git("hash-object", str(fix.path / "cart.py"))
     repo.git("gc", "-q", "--prune=now")
     assert repo.git("cat-file", "-t", merged) == "blob"
+
+
+def test_a_request_of_an_earlier_version_is_known_again(project: Project) -> None:
+    """What a key stands for is remembered as it was written once: the words of a call, in this order, and later ones only when they are said."""
+    fix = clone(project, "fix")
+    fix.write("cart.py", "fixed\n")
+    first = project.merge("fix", message="Fix", request_key="plain")
+    said = ["merge", ["fix", "", "abort", "squash", "Fix", [], False, False, ""]]
+    assert _remembered(project, "plain") == hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    fix.write("notes.md", "more\n")
+    project.merge(["fix"], "main", paths=["notes.md"], rules={"notes.md": "source"}, request_key="more")
+    said = ["merge", [["fix"], "main", "abort", "squash", "", ["notes.md"], False, False, "", {"notes.md": "source"}]]
+    assert _remembered(project, "more") == hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    assert project.merge("fix", message="Fix", request_key="plain") == first
+
+
+def _remembered(project: Project, key: str) -> str:
+    request = Store(project.root / ".git" / "workspaces" / "store.sqlite").request(project.name, key)
+    assert request
+    return request.asked

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
-from workspaces.core import Core, Progress
+from workspaces.core import Core, Progress, silent
 from workspaces.errors import Interrupted, InvalidArgument, WorkspacesError
+from workspaces.merging import Asked, merge
 from workspaces.model import Landing, MergeResult, MergeStatus, Workspace
 from workspaces.wording import counted, listed
-
-One = Callable[[str, str, Progress], MergeResult]
-"""Merges a source as long as the target has a snapshot (empty: whatever it has)."""
 
 _ORDER: tuple[MergeStatus, ...] = ("conflicts", "check_failed", "refused", "merged", "would_merge")
 
 
-def land(core: Core, sources: Sequence[str], target: str, if_target: str, dry_run: bool, progress: Progress, one: One) -> MergeResult:
+def land(core: Core, asked: Asked, progress: Progress = silent, patience: float | None = None) -> MergeResult:
     """Merge the sources in this order. Each is a merge of its own, whole or not at all, and is undone with the others or alone."""
-    receiver = _receiver(core, sources, target)
+    receiver = _receiver(core, asked.sources, asked.target)
     results: list[Landing] = []
-    for number, source in enumerate(sources):
-        progress(number, len(sources), f"merging {source}")
-        result = _landed(source, receiver, if_target, one)
+    if_target = asked.if_target
+    for number, source in enumerate(asked.sources):
+        progress(number, len(asked.sources), f"merging {source}")
+        told = partial(_within, progress, number, len(asked.sources))
+        result = _landed(core, replace(asked, source=source, if_target=if_target), receiver, told, patience)
         results.append(Landing.model_validate(result.model_dump(exclude={"results"})))
         # What came in between was ours, so it is no reason to stop; what anybody else does is.
         if_target = result.snapshot if if_target and result.status == "merged" else if_target
-    return _together(results, receiver, dry_run)
+    return _together(results, receiver, asked.dry_run)
 
 
 def _receiver(core: Core, sources: Sequence[str], target: str) -> str:
@@ -46,19 +48,21 @@ def _parent(core: Core, workspace: Workspace) -> Workspace:
     return core.parent(workspace)
 
 
-def _landed(source: str, receiver: str, if_target: str, one: One) -> MergeResult:
+def _within(progress: Progress, number: int, sources: int, done: int, total: int, message: str) -> None:
+    """Report one merge as a part of the whole call, which may be stopped there too."""
+    progress(number, sources, message)
+
+
+def _landed(core: Core, asked: Asked, receiver: str, progress: Progress, patience: float | None) -> MergeResult:
+    (source,) = asked.sources
     try:
-        return one(source, if_target, _quiet)
+        return merge(core, asked, progress, patience)
     except Interrupted:
         raise
     except WorkspacesError as error:
         return MergeResult(
             summary=error.message, status="refused", source=source, target=receiver, next=(error.hint,) if error.hint else ()
         )
-
-
-def _quiet(done: int, total: int, message: str) -> None:
-    """Report nothing: how far the whole call is, is said between two."""
 
 
 def _together(results: Sequence[Landing], receiver: str, dry_run: bool) -> MergeResult:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from workspaces import (
@@ -35,6 +34,7 @@ from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours
 from workspaces.locks import PATIENCE, Locks
+from workspaces.merging import Asked
 from workspaces.model import (
     MAIN,
     Checked,
@@ -63,6 +63,7 @@ from workspaces.store import ProjectRow, Store
 from workspaces.trust import Trusted
 from workspaces.wording import plain
 
+NO_RULES: Mapping[str, str] = {}
 _ANY = ("creating", "live", "deleting", "restoring", "deleted")
 
 
@@ -218,7 +219,6 @@ class Project:
         """Say what each workspace changed and what conflicts with what. See `comparison.compare`."""
         return comparison.compare(self._ready(*workspaces, base), workspaces, base, detail, paths, cursor, max_chars, progress)
 
-    @as_ours()
     def merge(
         self,
         source: str | Sequence[str],
@@ -234,36 +234,22 @@ class Project:
         request_key: str = "",
         require: Sequence[str] = (),
         patience: float | None = None,
-        rules: Mapping[str, str] = merging.NO_RULES,
+        rules: Mapping[str, str] = NO_RULES,
     ) -> MergeResult:
-        """Bring one workspace's changes into another, or those of several, one after the other. See `merging.merge`, `landing.land`, and
-        `requests.once` for the key."""
-        asked = [
-            source,
-            target,
-            on_conflict,
-            history,
-            message,
-            paths,
-            dry_run,
-            delete_source,
-            if_target,
-            *([[*require]] if require else []),
-            *([dict(rules)] if rules else []),
-        ]
+        """Bring one workspace's changes into another, or those of several, one after the other. See `Project.merge_as`."""
+        asked = Asked(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, require, rules)
+        return self.merge_as(asked, progress, request_key, patience)
 
-        def one(core: Core, name: str, at: str, told: Progress) -> MergeResult:
-            return merging.merge(
-                core, name, target, on_conflict, history, message, paths, dry_run, delete_source, at, told, require, patience, rules
-            )
+    @as_ours()
+    def merge_as(self, asked: Asked, progress: Progress = silent, request_key: str = "", patience: float | None = None) -> MergeResult:
+        """Merge what is asked for. See `merging.merge`, `landing.land`, and `requests.once` for the key."""
 
         def act(core: Core) -> MergeResult:
-            if isinstance(source, str):
-                return one(core, source, if_target, progress)
-            return landing.land(core, source, target, if_target, dry_run, progress, partial(one, core))
+            merge = merging.merge if isinstance(asked.source, str) else landing.land
+            return merge(core, asked, progress, patience)
 
-        names = [source] if isinstance(source, str) else source
-        return requests.once(self._ready(*names, target, strict=True), request_key, "merge", asked, MergeResult, act)
+        ready = self._ready(*asked.sources, asked.target, strict=True)
+        return requests.once(ready, request_key, "merge", asked.words, MergeResult, act)
 
     @as_ours()
     def delete(

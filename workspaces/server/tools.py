@@ -11,6 +11,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from workspaces.checks import CheckDetail
+from workspaces.merging import Asked
 from workspaces.model import (
     MAIN,
     MAX_LEASE,
@@ -157,26 +158,9 @@ class Tools:
         """Bring a workspace's changes, committed and uncommitted, into its parent or another target: all of them or nothing. Conflicts are
         a result (status "conflicts"), with hunks. To resolve: merge(source=parent, target=workspace, on_conflict="markers"), edit the
         files there, merge again. The same call parent into child brings a workspace up to date. Undo with restore."""
-        return await self._run(
-            ctx,
-            lambda at, report: at.merge(
-                source,
-                target,
-                on_conflict,
-                history,
-                message,
-                paths,
-                dry_run,
-                delete_source,
-                if_target,
-                report,
-                request_key,
-                require,
-                _ANSWER,
-            ),
-            *([source] if isinstance(source, str) else source),
-            *([target] if target else []),
-        )
+        asked = Asked(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, require)
+        names = [*asked.sources, *([target] if target else [])]
+        return await self._run(ctx, lambda at, report: at.merge_as(asked, report, request_key, _ANSWER), *names)
 
     async def delete(
         self,

@@ -1,0 +1,107 @@
+"""Bringing one workspace's work into another: worked out aside, looked at whole, then switched with one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from workspaces import config
+from workspaces.aside import set_aside
+from workspaces.checks import Trial
+from workspaces.core import Core, Progress, silent
+from workspaces.errors import TargetMoved, WorkspacesError
+from workspaces.merging import telling
+from workspaces.merging.asked import Asked as Asked
+from workspaces.merging.asked import parties
+from workspaces.merging.carrying import carry_out
+from workspaces.merging.carrying import record as record
+from workspaces.merging.planning import Plan, frozen, refuse, worked_out
+from workspaces.model import MergeResult, Operation, Workspace
+from workspaces.removal import last_look
+from workspaces.resolving import Sides
+from workspaces.wording import plain
+
+__all__ = ["Asked", "merge", "record"]
+
+_TRIES = 5
+
+
+def merge(core: Core, asked: Asked, progress: Progress = silent, patience: float | None = None) -> MergeResult:
+    """Bring one source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result.
+
+    What the call requires, and for main the settings, the merged contents must pass. They are judged with nothing held: what moved meanwhile is
+    worked out, and judged, again. What takes longer than `patience` is `Busy`, and goes on.
+    """
+    (source,) = asked.sources
+    if before := [each for each in core.done_before("merge") if each.arguments.get("source", source) == source]:
+        return _again(core, before[0], asked.delete_source)
+    core, asked = replace(core, config=config.deciding(core.config, asked.rules)), replace(asked, message=plain(asked.message))
+    bringer, receiver = parties(core, asked)
+    trial = Trial.of(core, _required(core, receiver, asked.require), bringer.id)
+    for _ in range(_TRIES):
+        if answer := _tried(core, asked, bringer, receiver, trial, progress):
+            return answer
+        trial.wait(progress, patience)
+    raise TargetMoved(f"{bringer.name} or {receiver.name} changed each time while it was checked. Nothing was changed.", "Call again.")
+
+
+def _required(core: Core, receiver: Workspace, require: Sequence[str]) -> tuple[str, ...]:
+    """Return the checks that the call asks for, and those that the settings ask for of what goes into main."""
+    return tuple(dict.fromkeys([*require, *(core.config.merge.require if receiver.is_main else ())]))
+
+
+def _tried(core: Core, asked: Asked, bringer: Workspace, receiver: Workspace, trial: Trial, progress: Progress) -> MergeResult | None:
+    """Merge, or return nothing while the merged contents are still to be judged."""
+    removing = [bringer] if asked.delete_source and not asked.dry_run else []
+    with core.changing(receiver, *removing, reading=[bringer]):
+        bringer, receiver = core.find(bringer.id), core.find(receiver.id)
+        progress(0, 3, f"freezing {bringer.name} and {receiver.name}")
+        with core.backend.aside() as view:
+            sides = frozen(core, view, bringer, receiver, asked.if_target)
+            plan = worked_out(core, view, sides, asked)
+            refuse(core, view, sides, asked, plan)
+            if plan.merge.conflicts and (asked.on_conflict != "markers" or asked.dry_run):
+                return telling.conflicting(sides, plan)
+            if plan.is_idle:
+                return _nothing_to_do(core, sides, plan, bool(removing))
+            verdicts = trial.begun(view, plan.result, plan.ours)
+            if verdicts is None:
+                return None
+            if any(each.verdict != "pass" for each in verdicts):
+                return telling.failed(sides, verdicts)
+            if asked.dry_run:
+                return telling.promised(sides, plan, verdicts)
+            progress(1, 3, f"merging {bringer.name} into {receiver.name}")
+            with view.keep_all():
+                done = carry_out(core, view, sides, plan, asked, verdicts)
+        progress(3, 3, "merged")
+        return _with_source_deleted(core, bringer, done) if removing else done
+
+
+def _again(core: Core, done: Operation, delete_source: bool) -> MergeResult:
+    """Answer for a call that merged and died before it could say so; what it had not done yet is done."""
+    answer = MergeResult.model_validate(done.outcome["answer"])
+    if not delete_source or any(each.workspaces == done.workspaces[:1] for each in core.done_before("delete")):
+        return answer
+    bringer = core.find(done.workspaces[0])
+    with core.changing(bringer, reading=[core.parent(bringer)]):
+        return _with_source_deleted(core, bringer, answer)
+
+
+def _nothing_to_do(core: Core, sides: Sides, plan: Plan, deletes: bool) -> MergeResult:
+    result = telling.up_to_date(sides, plan, deletes)
+    if not deletes:
+        return result
+    done = _with_source_deleted(core, sides.bringer, result)
+    return done if done.warnings else done.model_copy(update={"next": (f"undo: restore(workspace='{sides.bringer.name}')",)})
+
+
+def _with_source_deleted(core: Core, bringer: Workspace, result: MergeResult) -> MergeResult:
+    """Delete the source unless it has clones, or work that the merge did not bring."""
+    try:
+        bringer = core.find(bringer.id)
+        with core.backend.aside() as view:
+            until = set_aside(core, bringer, last_look(core, view, bringer, discard_unmerged=False), view=view)
+    except WorkspacesError as error:
+        return result.model_copy(update={"warnings": (*result.warnings, f"{bringer.name} was not deleted: {error.message}")})
+    return result.model_copy(update={"summary": f"{result.summary} Deleted {bringer.name} (restorable until {until:%d %b %Y})."})
