@@ -94,6 +94,20 @@ def test_json_is_the_model_of_the_tools(shop: Repo) -> None:
     assert answer(shop, "doctor")["findings"][0]["ok"] is True
 
 
+def test_the_tree_has_each_below_what_it_was_made_from(shop: Repo) -> None:
+    project = Project.open(shop.path)
+    for source, name in (("main", "above"), ("above", "below")):
+        project.clone(source, name=name)
+    project.delete(["below", "above"])
+    for source, name in (("main", "above"), ("above", "beside")):
+        project.clone(source, name=name)
+    project.restore("below")
+    tree = run(shop, "list", "--deleted").stdout
+    assert sorted(re.findall(r"^([ │├└─]+)(\w+)", tree, re.MULTILINE)) == sorted(
+        [("├─ ", "below"), ("├─ ", "above"), ("│  └─ ", "beside"), ("└─ ", "above")]
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "status", "code"),
     [

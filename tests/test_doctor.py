@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support import Repo, clone, fingerprint
+from support import Repo, at, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import InvalidArgument, NotFound
@@ -313,6 +313,14 @@ def test_what_is_no_text_is_refused_and_never_a_bug(project: Project, repo: Repo
         project.clone(name="fix", request_key="\udcff")
     made = Project.open(repo.path, actor="a\udcff\nb").clone(name="fix", task="\udcff", request_key="a").workspaces[0]
     assert (made.owner, made.task) == ("a? b", "?")
+
+
+def test_texts_are_kept_as_they_can_be_shown_anywhere(project: Project, repo: Repo) -> None:
+    (fix,) = project.clone(name="fix", task="Fix\x7f\u202eit\r\n\tthen rest\x9b", labels=["a\x1b[2J\nb", "\u2067c", "名前"]).workspaces
+    assert (fix.task, fix.labels) == ("Fix??it\n\tthen rest?", ("a?[2J b", "?c", "名前"))
+    at(fix).write("cart.py", "fixed\n")
+    project.merge("fix", message="Say\x1b]0;it\u2066")
+    assert repo.git("log", "-1", "--format=%s") == "Say?]0;it?"
 
 
 def test_the_trash_is_looked_into(project: Project, repo: Repo) -> None:

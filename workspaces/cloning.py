@@ -35,7 +35,7 @@ def clone(
     _possible(core, count, task, labels, include_uncommitted, lease_seconds)
     if before := core.done_before("clone"):
         return _again(core, before[0])
-    task, labels = plain(task), list(map(plain, labels))
+    task, labels = plain(task), [" ".join(plain(label).split()) for label in labels]
     origin = core.find(source)
     names = _names(core, naming.checked(name) if name else "", task, count)
     with core.backend.aside() as view:

@@ -28,7 +28,7 @@ def gc(
     With `abandoned`, workspaces whose lease ended are deleted first (into the trash, restorable) when that loses nothing, or with
     `discard_unmerged` in any case. `dry_run` only says what would happen. Every removal is an operation of its own, and survives a kill.
     """
-    lapsed = [core.shown(each) for each in core.live() if core.shown(each).state == "abandoned"] if abandoned else []
+    lapsed = [each for each in core.live() if core.shown(each).state == "abandoned"] if abandoned else []
     going, kept = _sorted_out(core, lapsed, discard_unmerged)
     if going and not dry_run:
         kept |= delete(core, [each.name for each in going], discard_unmerged=discard_unmerged, children="reparent").kept
@@ -62,7 +62,7 @@ def _sorted_out(core: Core, lapsed: list[Workspace], discard_unmerged: bool) -> 
         if proof or discard_unmerged:
             going.append(workspace)
         else:
-            kept[workspace.id] = f"it has work that {workspace.parent} has not; discard_unmerged deletes it all the same (restorable)"
+            kept[workspace.id] = f"it has work that {core.parent(workspace).id} has not; discard_unmerged deletes it all the same (restorable)"
     return going, kept
 
 

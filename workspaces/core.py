@@ -157,9 +157,11 @@ class Core:
                     self.store.lease(workspace.uid, workspace.lease_seconds, now() + term, holder)
 
     def shown(self, workspace: Workspace) -> Workspace:
-        """Return a workspace as it is to be shown: one whose lease nobody renewed is abandoned."""
+        """Return a workspace as it is to be shown: one whose lease nobody renewed is abandoned, and the parent is one that is there. The id of
+        a deleted one may be another's by now. What is shown is never stored: see `parent`."""
         lapsed = workspace.lease_until is not None and workspace.lease_until < now() and workspace.state != "deleted"
-        return workspace.model_copy(update={"state": "abandoned"}) if lapsed else workspace
+        above = workspace.parent if workspace.parent in ("", f"{self.row.name}/{MAIN}") else self.parent(workspace).id
+        return workspace.model_copy(update={"parent": above, "state": "abandoned" if lapsed else workspace.state})
 
     def parent(self, workspace: Workspace) -> Workspace:
         """Return the workspace that this one was cloned from; where that was deleted, the nearest one above it that is there."""

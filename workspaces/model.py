@@ -92,7 +92,7 @@ class Workspace(Noun):
         description="what keeps it apart from the others: its kind (a worktree isolates work, not hostile agents), and after a + what the system "
         "keeps git, and `workspaces run --confined`, from: `files` outside of it, the `network`"
     )
-    parent: str = Field(default="", description="id of the workspace it was cloned from")
+    parent: str = Field(default="", description="id of the workspace it was cloned from, or of the nearest above that is there")
     base: str = Field(default="", description="parent's snapshot at cloning, moved forward by each merge between the two")
     state: State
     task: str = ""

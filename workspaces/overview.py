@@ -26,7 +26,7 @@ def status(
     revision = core.store.revision()
     known = core.live()
     wanted = [core.find(name) for name in names] if names else known
-    gone = core.store.workspaces(core.row.name, ("deleted",)) if include_deleted else []
+    gone = [*map(core.shown, core.store.workspaces(core.row.name, ("deleted",)))] if include_deleted else []
     warnings: list[str] = []
     wanted = _measured(core, wanted, warnings, progress) if detail == "summary" else [*map(core.shown, wanted)]
     rows = [*_as_tree(wanted), *gone]

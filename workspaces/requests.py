@@ -16,7 +16,7 @@ from workspaces.core import Core
 from workspaces.errors import InvalidArgument, WorkspacesError
 from workspaces.model import Noun
 from workspaces.store import Request
-from workspaces.wording import plain
+from workspaces.wording import whole
 
 Answer = TypeVar("Answer", bound=Noun)
 
@@ -32,7 +32,7 @@ def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer],
     """
     if not key:
         return act(core)
-    if len(key) > MAX_KEY or plain(key) != key:
+    if len(key) > MAX_KEY or whole(key) != key:
         raise InvalidArgument("request_key is too long, or no text. Nothing was done.", f"It has at most {MAX_KEY} characters of Unicode.")
     asked = hashlib.sha256(json.dumps([verb, arguments], default=list).encode()).hexdigest()
     with core.locks.change(_line(key)):

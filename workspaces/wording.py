@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from workspaces.model import Change, Conflict, Snapshot, path_shown
@@ -14,13 +15,21 @@ HUNK_BUDGET = 20_000
 """Characters of conflicting text in one answer; beyond it, conflicts come without their hunks."""
 
 
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
 def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def plain(text: str) -> str:
+def whole(text: str) -> str:
     """Return text that can be stored and sent: half characters become question marks."""
     return text.encode(errors="replace").decode()
+
+
+def plain(text: str) -> str:
+    """Return text that can also be shown anywhere: control characters, and what turns the direction of what follows, become question marks."""
+    return _STEERING.sub("?", whole(text).replace("\r\n", "\n"))
 
 
 def listed(paths: Iterable[str], most: int = 5) -> str:

@@ -115,3 +115,16 @@ def test_a_deleted_one_comes_back_in_the_state_that_it_was_in(project: Project, 
     assert project.restore("done").workspace.state == "merged"
     assert project.restore("open").workspace.state == "conflicted"
     assert (states(project, "done"), states(project, "open")) == (("merged", "merged"), ("conflicted", "conflicted"))
+
+
+def test_what_was_cloned_from_a_deleted_one_is_not_taken_for_a_clone_of_its_namesake(project: Project) -> None:
+    clone(project, "above")
+    clone(project, "below", "above")
+    project.delete(["below", "above"])
+    clone(project, "above")
+    clone(project, "beside", "above")
+    project.restore("below")
+    shown = {each.name: each.parent for each in project.status().workspaces}
+    assert shown == {"main": "", "above": "shop/main", "beside": "shop/above", "below": "shop/main"}
+    assert {each.name: each.parent for each in project.status(detail="names").workspaces} == shown
+    assert [each.parent for each in project.compare(["below", "beside"]).workspaces] == ["shop/main", "shop/above"]

@@ -52,7 +52,8 @@ def _branches(workspaces: Sequence[Workspace], shown: set[str]) -> Iterator[tupl
         for number, each in enumerate(siblings):
             last = number == len(siblings) - 1
             yield each, f"{indent}{'└─' if last else '├─'} "
-            yield from walk(below(each.id), indent + ("   " if last else "│  "))
+            # A deleted one may have the id of one that is there.
+            yield from walk(below(each.id) if each.state != "deleted" else [], indent + ("   " if last else "│  "))
 
     for root in below(""):
         yield root, "@ " if root.is_main else ""
