@@ -472,7 +472,7 @@ def test_a_request_of_an_earlier_version_is_known_again(project: Project) -> Non
     fix = clone(project, "fix")
     fix.write("cart.py", "fixed\n")
     first = project.merge("fix", message="Fix", request_key="plain")
-    said = ["merge", ["fix", "", "abort", "squash", "Fix", [], False, False, ""]]
+    said: list[object] = ["merge", ["fix", "", "abort", "squash", "Fix", [], False, False, ""]]
     assert _remembered(project, "plain") == hashlib.sha256(json.dumps(said).encode()).hexdigest()
     fix.write("notes.md", "more\n")
     project.merge(["fix"], "main", paths=["notes.md"], rules={"notes.md": "source"}, request_key="more")

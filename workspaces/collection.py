@@ -62,7 +62,9 @@ def _sorted_out(core: Core, lapsed: list[Workspace], discard_unmerged: bool) -> 
         if proof or discard_unmerged:
             going.append(workspace)
         else:
-            kept[workspace.id] = f"it has work that {core.parent(workspace).id} has not; discard_unmerged deletes it all the same (restorable)"
+            kept[workspace.id] = (
+                f"it has work that {core.parent(workspace).id} has not; discard_unmerged deletes it all the same (restorable)"
+            )
     return going, kept
 
 

@@ -1,19 +1,21 @@
 """Calls that act once, however often they are made: by the key that the caller gave, and what was answered to it.
 
 The lock of a request is held from its first look to its answer, and by git children of it too: who comes second, in whatever process, waits and
-gets the same answer. One whose process died is served by the next that asks, under the same call, so that what it had done is not done again.
+gets the same answer, or is told in time that it is still being worked out. One whose process died is served by the next that asks, under the same
+call, so that what it had done is not done again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from workspaces.core import Core
-from workspaces.errors import InvalidArgument, WorkspacesError
+from workspaces.errors import Busy, InvalidArgument, WorkspacesError
 from workspaces.model import Noun
 from workspaces.store import Request
 from workspaces.wording import whole
@@ -21,7 +23,7 @@ from workspaces.wording import whole
 Answer = TypeVar("Answer", bound=Noun)
 
 MAX_KEY = 200
-_LINES = 64
+_LINES = 1024
 """Locks that all requests share; two that meet there by chance only take turns."""
 
 
@@ -35,7 +37,7 @@ def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer],
     if len(key) > MAX_KEY or whole(key) != key:
         raise InvalidArgument("request_key is too long, or no text. Nothing was done.", f"It has at most {MAX_KEY} characters of Unicode.")
     asked = hashlib.sha256(json.dumps([verb, arguments], default=list).encode()).hexdigest()
-    with core.locks.change(_line(key)):
+    with _held(core, key):
         known = core.store.request(core.row.name, key)
         if known is not None and known.asked != asked:
             raise InvalidArgument(
@@ -45,6 +47,21 @@ def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer],
             return _with_what_came_of_it(core, known, kind.model_validate_json(known.answer))
         request = known or Request(key, asked, core.call)
         return _with_what_came_of_it(core, request, _served(core, request, known is not None, act))
+
+
+@contextmanager
+def _held(core: Core, key: str) -> Generator[None]:
+    """Hold the line of a key. Raises `Busy` when whoever was there first does not end in time: checks may take long."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(core.locks.change(_line(key)))
+        except Busy as busy:
+            raise Busy(
+                f"The call that came first with request_key {key!r} is still at work. Nothing was done by this one.",
+                "Call again with the same key in a moment: it answers what came of it.",
+                request_key=key,
+            ) from busy
+        yield
 
 
 def _served(core: Core, request: Request, is_repeated: bool, act: Callable[[Core], Answer]) -> Answer:

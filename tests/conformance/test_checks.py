@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from workspaces import Project
-from workspaces.errors import InvalidArgument, UntrustedConfig
+from workspaces.errors import Busy, InvalidArgument, UntrustedConfig
 from workspaces.model import Checked
 from workspaces.trust import place
 
@@ -171,6 +171,26 @@ def test_a_check_that_hangs_is_ended_with_all_that_it_started(judged: Callable[[
     assert found == {"hangs": "timeout", "leaves": "pass"}
     assert not is_alive(int((tally / "pid").read_text()))
     assert not is_alive(int((tally / "left").read_text()))
+
+
+def test_a_timeout_is_tried_once_more_and_then_remembered(judged: Callable[[str], Project], tally: Path) -> None:
+    project = judged(f"[checks.hangs]\nrun = 'mktemp {tally}/XXXXXXXX; sleep 1000'\ntimeout_seconds = 1\n")
+    seen = [project.check(["main"]).results[0] for _ in range(3)]
+    assert [(each.verdict, each.cached, each.flaky) for each in seen] == [("timeout", False, False)] * 2 + [("timeout", True, False)]
+    assert len(list(tally.iterdir())) == 2
+    assert ["once more" in each.why for each in seen] == [True, False, False]
+    assert "--again" in seen[2].why
+
+
+def test_what_hung_once_and_then_ended_is_as_it_ended(judged: Callable[[str], Project], main: Main, tally: Path) -> None:
+    project = judged(
+        f"[checks.slow]\nrun = 'mktemp {tally}/XXXXXXXX; test $(ls {tally} | wc -l) != 1 || sleep 1000'\ntimeout_seconds = 1\n"
+    )
+    clone(project, "fix").edit(3, "mine")
+    refused = project.merge("fix", require=["slow"])
+    assert (refused.status, "once more" in refused.summary, main.read("cart.py").count("mine")) == ("check_failed", True, 0)
+    merged = project.merge("fix", require=["slow"])
+    assert [(each.verdict, each.flaky, each.runs) for each in merged.checks] == [("pass", False, 1)]
 
 
 def test_who_kills_what_guards_it_has_not_passed(judged: Callable[[str], Project], tally: Path) -> None:
@@ -352,3 +372,20 @@ def test_what_moves_while_it_is_judged_is_judged_again(judged: Callable[[str], P
     assert answers == ["check_failed"]
     assert not main.has("fix.txt")
     assert len(list(tally.glob("run-*"))) == 2
+
+
+def test_the_same_call_meanwhile_is_told_that_the_first_is_at_it(judged: Callable[[str], Project], main: Main, tally: Path) -> None:
+    project = judged(f"[checks.test]\nrun = 'touch {tally}/began; while ! test -e {tally}/go; do :; done'\n")
+    clone(project, "fix").write("fix.txt", "fix\n")
+    answers: list[str] = []
+    merging = threading.Thread(target=lambda: answers.append(project.merge("fix", require=["test"], request_key="k").commit))
+    merging.start()
+    eventually((tally / "began").exists)
+    impatient = Project.open(main.path, patience=0.1)
+    with pytest.raises(Busy, match="request_key 'k' is still at work"):
+        impatient.merge("fix", require=["test"], request_key="k")
+    assert impatient.merge("main", "fix", request_key="another").status == "up_to_date"
+    (tally / "go").touch()
+    merging.join(PATIENCE)
+    assert [impatient.merge("fix", require=["test"], request_key="k").commit] == answers
+    assert main.has("fix.txt")

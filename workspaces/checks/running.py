@@ -19,6 +19,7 @@ from workspaces.model import Judgement
 
 TAIL = 4000
 """Bytes of the end of the output that a result shows."""
+LATE = "it took longer than it may"
 _LOOK = 0.2
 _PORTION = 1 << 16
 _GUARD = Path(__file__).with_name("guard.py")
@@ -172,7 +173,7 @@ def _outcome(said: str, seconds: float, tail: str) -> Outcome:
         status = int(rest)
         return Outcome("fail" if status else "pass", status, seconds, tail)
     if word == "timeout":
-        return Outcome("timeout", 0, seconds, tail, "it took longer than it may")
+        return Outcome("timeout", 0, seconds, tail, LATE)
     if word == "error":
         return Outcome("error", 0, seconds, tail, rest.splitlines()[0])
     return Outcome("error", 0, seconds, tail, "it was stopped" if word == "stopped" else "what guards it was killed")

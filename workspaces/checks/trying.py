@@ -13,8 +13,8 @@ from threading import Event
 
 from workspaces.checks import copies
 from workspaces.checks.copies import LOGS, Copy
-from workspaces.checks.running import Order, Outcome, run
-from workspaces.checks.verdicts import Question
+from workspaces.checks.running import LATE, Order, Outcome, run
+from workspaces.checks.verdicts import Question, hung
 from workspaces.core import Core
 from workspaces.errors import Unsupported
 from workspaces.model import Judgement, Verdict
@@ -29,7 +29,7 @@ _KEPT = (
 def tried(core: Core, asked: Question, copy: Copy, stop: Event, heard: Callable[[str], None]) -> Verdict:
     """Run a check as often as it asks for, each time on a fresh copy, and return what that says together with what is remembered."""
     known = core.store.verdict(core.row.name, *asked.key)
-    times = max(1, asked.check.repeat - (known.runs if known else 0))
+    times = max(1, asked.check.repeat - (known.runs if known and not hung(known) else 0))
     fresh: list[Verdict] = []
     for left in reversed(range(times)):
         with copies.another(core, copy) if left else nullcontext(copy) as here:
@@ -42,13 +42,24 @@ def tried(core: Core, asked: Question, copy: Copy, stop: Event, heard: Callable[
 
 def _together(known: Verdict | None, fresh: Sequence[Verdict]) -> Verdict:
     """Return one verdict for all runs: who did not always end alike is flaky, and has not passed."""
+    if known and hung(known):
+        return _after_timeout(known, _together(None, fresh))
     verdicts = {each.verdict for each in (*([known] if known else []), *fresh)}
     telling = next((each for each in fresh if each.verdict != "pass"), fresh[-1])
     flaky = len(verdicts) > 1 or (known is not None and known.flaky)
     verdict: Judgement = "fail" if flaky and telling.verdict == "pass" else telling.verdict
     runs = len(fresh) + (known.runs if known else 0)
-    return telling.model_copy(
-        update={"verdict": verdict, "flaky": flaky, "runs": runs, "seconds": round(sum(each.seconds for each in fresh), 3)}
+    seconds = round(sum(each.seconds for each in fresh), 3)
+    made = telling.model_copy(update={"verdict": verdict, "flaky": flaky, "runs": runs, "seconds": seconds})
+    return made.model_copy(update={"why": f"{made.why}; the next call tries it once more"}) if hung(made) else made
+
+
+def _after_timeout(known: Verdict, fresh: Verdict) -> Verdict:
+    """Return what came of trying again what only took too long before."""
+    if not hung(fresh):
+        return fresh
+    return fresh.model_copy(
+        update={"runs": known.runs + fresh.runs, "why": f"{LATE}, also when it was tried again; check --again tries it anew"}
     )
 
 

@@ -42,9 +42,16 @@ def questions(view: Backend, checks: Mapping[str, Check], snapshot: Snapshot, ba
 
 
 def recalled(core: Core, asked: Question) -> Verdict | None:
-    """Return the remembered verdict, if it came of as many runs as the check asks for."""
+    """Return the remembered verdict, if it came of as many runs as the check asks for; a timeout only when it was tried again since."""
     found = core.store.verdict(core.row.name, *asked.key)
-    return found if found and (found.flaky or found.runs >= asked.check.repeat) else None
+    if found is None or (hung(found) and found.runs <= asked.check.repeat):
+        return None
+    return found if found.flaky or found.runs >= asked.check.repeat else None
+
+
+def hung(verdict: Verdict) -> bool:
+    """Return whether all that is known is that it took too long: a busy machine is enough for that, so it says nothing of the contents."""
+    return verdict.verdict == "timeout" and not verdict.flaky
 
 
 def remembered(core: Core, view: Backend, snapshot: Snapshot, base: Snapshot) -> dict[str, Verdict]:

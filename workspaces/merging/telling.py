@@ -68,7 +68,11 @@ def conflicting(sides: Sides, plan: Plan) -> MergeResult:
 
 def failed(sides: Sides, verdicts: Sequence[Verdict]) -> MergeResult:
     bringer, receiver = sides.bringer, sides.receiver
-    said = [f"{each.check} {'is flaky' if each.flaky else each.verdict}" for each in verdicts if each.verdict != "pass"]
+    said = [
+        f"{each.check} {'is flaky' if each.flaky else each.verdict}{f' ({each.why})' if each.why else ''}"
+        for each in verdicts
+        if each.verdict != "pass"
+    ]
     return MergeResult(
         summary=f"Not merged: on the merged contents {', '.join(said)}. {receiver.name} is unchanged.",
         status="check_failed",
