@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,11 +20,12 @@ def land(core: Core, asked: Asked, progress: Progress = silent, patience: float 
     """Merge the sources in this order. Each is a merge of its own, whole or not at all, and is undone with the others or alone."""
     receiver = _receiver(core, asked.sources, asked.target)
     results: list[Landing] = []
-    if_target = asked.if_target
+    if_target, deadline = asked.if_target, None if patience is None else time.monotonic() + patience
     for number, source in enumerate(asked.sources):
         progress(number, len(asked.sources), f"merging {source}")
         told = partial(_within, progress, number, len(asked.sources))
-        result = _landed(core, replace(asked, source=source, if_target=if_target), receiver, told, patience)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        result = _landed(core, replace(asked, source=source, if_target=if_target), receiver, told, left)
         results.append(Landing.model_validate(result.model_dump(exclude={"results"})))
         # What came in between was ours, so it is no reason to stop; what anybody else does is.
         if_target = result.snapshot if if_target and result.status == "merged" else if_target

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from workspaces.backend import Backend
+from workspaces.checks.making import Making
 from workspaces.core import Core
 from workspaces.model import Decided, Merge, OnConflict, Pick, Snapshot
 from workspaces.resolving import Sides, settled
@@ -21,14 +22,16 @@ class Replayed:
     stopped_at: str = ""
 
 
-def replay(core: Core, view: Backend, sides: Sides, on_conflict: OnConflict, message: str, paths: Sequence[str]) -> Replayed:
+def replay(
+    core: Core, view: Backend, sides: Sides, on_conflict: OnConflict, message: str, paths: Sequence[str], making: Making
+) -> Replayed:
     """Replay what the bringer did since it and the receiver had last the same, its uncommitted work at the end, as git-rebase(1) does:
-    with authors, dates and messages; without what adds nothing."""
+    with authors, dates and messages; without what adds nothing. Where something is `wanted` first, it goes no further."""
     here = sides.ours
     decided: dict[str, Decided] = {}
     for pick in view.series(sides.ours, sides.theirs, sides.lineage, paths):
-        step = settled(core, view, replace(sides, ours=here, theirs=pick.after, lineage=[pick.before.id]), on_conflict, run=True)
-        if step.merge.conflicts:
+        step = settled(core, view, replace(sides, ours=here, theirs=pick.after, lineage=[pick.before.id]), on_conflict, making)
+        if step.merge.conflicts or making.wanted:
             return Replayed(step.merge, here, stopped_at=_named(pick))
         decided |= {each.path: each for each in step.decided}
         here = view.commit(here, pick.after, step.merge, "squash", message, follow=False, lineage=(), like=pick.commit)

@@ -14,8 +14,7 @@ from pathspec import PathSpec
 
 from workspaces import parsing
 from workspaces.backend import Backend
-from workspaces.checks import making
-from workspaces.checks.making import Unmade
+from workspaces.checks.making import Making, Texts, Unmade, driving, refuse_untrusted, regenerating
 from workspaces.config import DRIVER, PathRule, Regenerated
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument
@@ -75,16 +74,21 @@ class Settled:
     decided: tuple[Decided, ...] = ()
 
 
-def settled(core: Core, view: Backend, sides: Sides, on_conflict: OnConflict = "abort", run: bool = False) -> Settled:
-    """Merge in memory. Where paths conflict, decide them by the rules; what is left, by `on_conflict`. Only with `run`, rules may run commands."""
+def settled(core: Core, view: Backend, sides: Sides, on_conflict: OnConflict = "abort", making: Making | None = None) -> Settled:
+    """Merge in memory. Where paths conflict, decide them by the rules; what is left, by `on_conflict`.
+
+    Only with `making`, rules may run commands. While that has something `wanted`, what is returned is not the end of it.
+    """
     rest: Rest = "abort" if on_conflict == "union" else on_conflict
     if not core.config.merge.paths and on_conflict != "union":
         return _told(core, sides, view.merge(sides.ours, sides.theirs, sides.lineage, rest, sides.labels), {}, {}, on_conflict)
     first = view.merge(sides.ours, sides.theirs, sides.lineage, "abort", sides.labels)
-    wishes, refused = _wishes(core, view, sides, first, on_conflict, run)
+    wishes, refused = _wishes(core, view, sides, first, on_conflict, making)
+    if making and making.wanted:
+        return _told(core, sides, first, wishes, refused, on_conflict)
     merged = first if not first.conflicts or (rest == "abort" and not wishes) else _merged(view, sides, rest, wishes)
-    if run and wishes.keys() & _regenerating(core, first.conflicts).keys():
-        wishes, refused = _regenerated(core, view, sides, merged, first.conflicts, wishes, refused)
+    if making and wishes.keys() & _regenerating(core, first.conflicts).keys():
+        wishes, refused = _regenerated(core, making, sides, merged, first.conflicts, wishes, refused)
         merged = _merged(view, sides, rest, wishes)
     while wrong := _flaws(view, merged, wishes):
         refused |= wrong
@@ -99,7 +103,7 @@ def _merged(view: Backend, sides: Sides, rest: Rest, wishes: Mapping[str, Wish])
 
 
 def _wishes(
-    core: Core, view: Backend, sides: Sides, first: Merge, on_conflict: OnConflict, run: bool
+    core: Core, view: Backend, sides: Sides, first: Merge, on_conflict: OnConflict, making: Making | None
 ) -> tuple[dict[str, Wish], dict[str, str]]:
     """Return how the conflicts are to be decided, and why rules that there are for some cannot decide them. What is to be regenerated is as in
     the target until then: with markers in it, no command could read it."""
@@ -115,17 +119,17 @@ def _wishes(
         elif rule is not None:
             name = "regenerate" if isinstance(rule, Regenerated) else rule
             try:
-                choice = _asked(core, view, sides, first, conflict, rule, run)
+                choice = _asked(core, view, sides, conflict, rule, making)
                 wishes[conflict.path] = Wish(choice, f"merge.paths {pattern!r}: {name}")
             except Unmade as why:
                 refused[conflict.path] = f"not decided by merge.paths {pattern!r}: {name}: {why}"
     return wishes, refused
 
 
-def _asked(core: Core, view: Backend, sides: Sides, first: Merge, conflict: Conflict, rule: PathRule, run: bool) -> Choice:
+def _asked(core: Core, view: Backend, sides: Sides, conflict: Conflict, rule: PathRule, making: Making | None) -> Choice:
     """Return what a rule that runs something wants of a conflict. Raises `Unmade` where it cannot."""
-    making.refuse_untrusted(core)
-    if not run:
+    refuse_untrusted(core)
+    if making is None:
         raise Unmade("a merge runs it")
     if isinstance(rule, Regenerated):
         return "target"
@@ -134,8 +138,8 @@ def _asked(core: Core, view: Backend, sides: Sides, first: Merge, conflict: Conf
     base = view.base(sides.ours, sides.theirs, sides.lineage, sides.ours)
     at = {"base": base, "ours": sides.ours, "theirs": sides.theirs}
     found = {name: view.read(each, _path_of(conflict, name), parsing.LARGEST) or b"" for name, each in at.items()}
-    texts = making.Texts(found["base"] if conflict.base else b"", found["ours"], found["theirs"])
-    return making.driven(core, view, sides.ours, sides.ours, rule.removeprefix(DRIVER), conflict.path, texts, parsing.LARGEST + 1)
+    texts = Texts(found["base"] if conflict.base else b"", found["ours"], found["theirs"])
+    return making.made(driving(rule.removeprefix(DRIVER), conflict.path, sides.ours, texts))
 
 
 def _path_of(conflict: Conflict, name: str) -> str:
@@ -150,7 +154,7 @@ def _regenerating(core: Core, conflicts: Sequence[Conflict]) -> dict[str, Regene
 
 def _regenerated(
     core: Core,
-    view: Backend,
+    making: Making,
     sides: Sides,
     merged: Merge,
     conflicts: Sequence[Conflict],
@@ -167,8 +171,7 @@ def _regenerated(
             if merged.conflicts:
                 raise Unmade("other paths conflict")
             contents = Snapshot(id="", contents=merged.contents)
-            made = making.regenerated(core, view, contents, sides.ours, rule.regenerate, path, parsing.LARGEST + 1)
-            last[path] = Wish(made, wish.rule)
+            last[path] = Wish(making.made(regenerating(rule.regenerate, path, contents, sides.ours)), wish.rule)
         except Unmade as error:
             why[path] = f"not decided by {wish.rule}: {error}"
     return last, why

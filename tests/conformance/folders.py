@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from workspaces import Project
 from workspaces.model import Workspace
 
+PATIENCE = 60.0
 MACHINERY = (b".git", b".workspaces")
 """What lies at the top of a project or workspace and is no contents of it."""
 
@@ -115,3 +117,10 @@ def found_wrong(project: Project) -> list[str]:
         *(f"{name} is there but unknown, or known but not there" for name in {*live} ^ {*there}),
         *(f"half made: {entry.name}" for entry in folder.glob(".new*")),
     ]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -7,10 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,19 +18,9 @@ from workspaces.errors import Busy, InvalidArgument, UntrustedConfig
 from workspaces.model import Checked
 from workspaces.trust import place
 
-from .folders import Main, at, clone, found_wrong
+from .folders import PATIENCE, Main, at, clone, eventually, found_wrong
 
-PATIENCE = 60.0
 GOOD = "grep -q good cart.py"
-
-
-@pytest.fixture
-def tally() -> Iterator[Path]:
-    """A folder outside of everything, to which a confined command may write too: there runs are counted."""
-    shared = Path("/dev", "shm")
-    folder = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -52,13 +40,6 @@ def judged(project: Project, main: Main, home: Path) -> Callable[[str], Project]
 
 def verdicts(result: Checked) -> dict[str, str]:
     return {each.workspace.split("/")[1]: each.verdict for each in result.results if not each.control}
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def is_alive(number: int) -> bool:

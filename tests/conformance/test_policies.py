@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from workspaces import Project
-from workspaces.errors import InvalidArgument, Unsupported
-from workspaces.model import Capabilities
+from workspaces.errors import Busy, InvalidArgument, Unsupported
+from workspaces.model import Capabilities, MergeResult
 from workspaces.trust import place
 
-from .folders import Folder, Main, clone
+from .folders import PATIENCE, Folder, Main, clone, eventually
 
 
 def _both(project: Project, main: Main, name: str, ours: str, theirs: str, before: str = "") -> Folder:
@@ -237,6 +238,26 @@ def test_what_nobody_trusts_is_not_run(project: Project, main: Main, opened: Cal
     main.write("workspaces.toml", main.read("workspaces.toml").replace("ls -a deps", "ls deps"))
     assert main.contents().keys() == before.keys()
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_slow_command_keeps_nobody_else_from_the_target(
+    project: Project, main: Main, opened: Callable[[bool], Project], tally: Path
+) -> None:
+    _locked(project, main, f"mktemp {tally}/run-XXXXXXXX; while ! test -e {tally}/go; do :; done; ls deps > deps.lock")
+    clone(project, "other").write("deps/d", "1\n")
+    slow = opened(True)
+    answers: list[MergeResult] = []
+    merging = threading.Thread(target=lambda: answers.append(slow.merge("fix")))
+    merging.start()
+    eventually(lambda: bool(list(tally.glob("run-*"))))
+    assert Project.open(main.path, patience=5).merge("other").status == "merged"
+    with pytest.raises(Busy, match="deps.lock: still being made"):
+        slow.merge("fix", patience=0)
+    (tally / "go").touch()
+    merging.join(PATIENCE)
+    assert [each.status for each in answers] == ["merged"]
+    assert main.read("deps.lock") == "a\nb\nc\nd\n"
+    assert len(list(tally.glob("run-*"))) == 2
 
 
 def test_a_command_that_fails_decides_nothing(project: Project, main: Main, opened: Callable[[bool], Project]) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
+from typing import ParamSpec, TypeVar
 
 from workspaces.backend import Backend
 from workspaces.checks import copies
@@ -28,6 +29,9 @@ from workspaces.core import Core, Progress
 from workspaces.errors import Busy, Interrupted, WorkspacesError
 from workspaces.model import Verdict
 from workspaces.wording import counted
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _LINES = 256
 """Locks that all questions share; two that meet there by chance only take turns."""
@@ -58,7 +62,9 @@ class Job:
 Key = tuple[Path, str, str]
 _under_way: dict[Key, Job] = {}
 _guard = Lock()
-_stop = Event()
+_threads: set[Thread] = set()
+stopping = Event()
+"""Set when the process ends: what runs is stopped."""
 
 
 def begin(core: Core, view: Backend, asked: Sequence[Question], again: bool) -> dict[tuple[str, str], Job]:
@@ -77,7 +83,7 @@ def begin(core: Core, view: Backend, asked: Sequence[Question], again: bool) -> 
     for job in fresh:
         waiting.put(job)
     for _ in range(min(at_once(core), len(fresh))):
-        Thread(target=_work, args=(core, waiting, again), daemon=True, name="checks").start()
+        start(_work, core, waiting, again)
     return found
 
 
@@ -85,16 +91,36 @@ def wait(
     running: Mapping[tuple[str, str], Job], seconds: float | None, progress: Progress, look: Callable[[], object] = lambda: None
 ) -> None:
     """Wait until all have their answers, or so many seconds are over; `look` every now and then."""
+    until([job.answer for job in running.values()], seconds, progress, "check", "running", look)
+
+
+def until(
+    answers: Sequence[Future[T]],
+    seconds: float | None,
+    progress: Progress,
+    noun: str,
+    state: str,
+    look: Callable[[], object] = lambda: None,
+) -> None:
+    """Wait until all are done, or so many seconds are over; tell how many things are in which state, and `look`, every now and then."""
     deadline = None if seconds is None else time.monotonic() + seconds
-    answers = [job.answer for job in running.values()]
     look()
     while True:
         left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
-        done = all_of(answers, timeout=max(0.0, left)).done if answers else set[object]()
+        done = all_of(answers, timeout=max(0.0, left)).done if answers else set[Future[T]]()
         look()
-        progress(len(done), len(answers), f"{counted(len(answers) - len(done), 'check')} running")
+        progress(len(done), len(answers), f"{counted(len(answers) - len(done), noun)} {state}")
         if len(done) == len(answers) or left <= 0:
             return
+
+
+def start(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Do something in a thread that ends with the process, which gives it a moment to leave nothing behind."""
+    thread = Thread(target=work, args=args, kwargs=kwargs, daemon=True, name="checks")
+    with _guard:
+        _threads.intersection_update({each for each in _threads if each.is_alive()})
+        _threads.add(thread)
+        thread.start()
 
 
 def at_once(core: Core) -> int:
@@ -135,8 +161,8 @@ def _answered(core: Core, job: Job, again: bool) -> Verdict:
         with core.locks.change(_line(job.asked), patience=_PATIENCE):
             if not again and (known := recalled(core, job.asked)):
                 return known.model_copy(update={"cached": True})
-            with _slot(core):
-                verdict = tried(core, job.asked, job.copy, _stop, job.hear)
+            with slot(core):
+                verdict = tried(core, job.asked, job.copy, stopping, job.hear)
             if verdict.verdict != "error":
                 core.store.judged(core.row.name, *job.asked.key, verdict)
             return verdict
@@ -150,11 +176,11 @@ def _line(asked: Question) -> str:
 
 
 @contextmanager
-def _slot(core: Core) -> Generator[None]:
+def slot(core: Core) -> Generator[None]:
     """Hold one of the places that all processes of a project share."""
     with ExitStack() as held:
         while not any(_is_free(core, held, number) for number in range(at_once(core))):
-            if _stop.wait(_PAUSE):
+            if stopping.wait(_PAUSE):
                 raise Interrupted("It was stopped before it began.")
         yield
 
@@ -173,9 +199,9 @@ def _error(name: str, why: str) -> Verdict:
 
 def _end() -> None:
     """Stop what runs, and give it a moment to leave nothing behind."""
-    _stop.set()
+    stopping.set()
     deadline = time.monotonic() + _GRACE
-    while _under_way and time.monotonic() < deadline:
+    while any(each.is_alive() for each in _threads) and time.monotonic() < deadline:
         time.sleep(_PAUSE / 10)
 
 

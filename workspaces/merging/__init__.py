@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from workspaces import config
 from workspaces.aside import set_aside
 from workspaces.checks import Trial
+from workspaces.checks.making import Making
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import TargetMoved, WorkspacesError
 from workspaces.merging import telling
@@ -29,20 +31,28 @@ _TRIES = 5
 def merge(core: Core, asked: Asked, progress: Progress = silent, patience: float | None = None) -> MergeResult:
     """Bring one source's changes into the target, its parent when none is named: all of them, or nothing changes. Conflicts are a result.
 
-    What the call requires, and for main the settings, the merged contents must pass. They are judged with nothing held: what moved meanwhile is
-    worked out, and judged, again. What takes longer than `patience` is `Busy`, and goes on.
+    What the call requires, and for main the settings, the merged contents must pass. What commands have to make or to judge is waited for with
+    nothing held; what moved meanwhile is worked out again. What takes longer than `patience` is `Busy`, and goes on.
     """
     (source,) = asked.sources
     if before := [each for each in core.done_before("merge") if each.arguments.get("source", source) == source]:
         return _again(core, before[0], asked.delete_source)
     core, asked = replace(core, config=config.deciding(core.config, asked.rules)), replace(asked, message=plain(asked.message))
     bringer, receiver = parties(core, asked)
-    trial = Trial.of(core, _required(core, receiver, asked.require), bringer.id)
-    for _ in range(_TRIES):
-        if answer := _tried(core, asked, bringer, receiver, trial, progress):
-            return answer
-        trial.wait(progress, patience)
+    trial, making = Trial.of(core, _required(core, receiver, asked.require), bringer.id), Making(core)
+    deadline, seen = time.monotonic() + patience if patience is not None else None, set[tuple[str, ...]]()
+    while len(seen) < _TRIES:
+        done = _tried(core, asked, bringer, receiver, making, trial, progress)
+        if isinstance(done, MergeResult):
+            return done
+        seen.add((done.ours.contents, done.ours.head, done.theirs.contents, done.theirs.head))
+        making.wait(progress, _left(deadline))
+        trial.wait(progress, _left(deadline))
     raise TargetMoved(f"{bringer.name} or {receiver.name} changed each time while it was checked. Nothing was changed.", "Call again.")
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _required(core: Core, receiver: Workspace, require: Sequence[str]) -> tuple[str, ...]:
@@ -50,15 +60,19 @@ def _required(core: Core, receiver: Workspace, require: Sequence[str]) -> tuple[
     return tuple(dict.fromkeys([*require, *(core.config.merge.require if receiver.is_main else ())]))
 
 
-def _tried(core: Core, asked: Asked, bringer: Workspace, receiver: Workspace, trial: Trial, progress: Progress) -> MergeResult | None:
-    """Merge, or return nothing while the merged contents are still to be judged."""
+def _tried(
+    core: Core, asked: Asked, bringer: Workspace, receiver: Workspace, making: Making, trial: Trial, progress: Progress
+) -> MergeResult | Sides:
+    """Merge, or return what was to be merged while something of it is still to be made or to be judged."""
     removing = [bringer] if asked.delete_source and not asked.dry_run else []
     with core.changing(receiver, *removing, reading=[bringer]):
         bringer, receiver = core.find(bringer.id), core.find(receiver.id)
         progress(0, 3, f"freezing {bringer.name} and {receiver.name}")
         with core.backend.aside() as view:
             sides = frozen(core, view, bringer, receiver, asked.if_target)
-            plan = worked_out(core, view, sides, asked)
+            plan = worked_out(core, view, sides, asked, making)
+            if making.begun(view):
+                return sides
             refuse(core, view, sides, asked, plan)
             if plan.merge.conflicts and (asked.on_conflict != "markers" or asked.dry_run):
                 return telling.conflicting(sides, plan)
@@ -66,7 +80,7 @@ def _tried(core: Core, asked: Asked, bringer: Workspace, receiver: Workspace, tr
                 return _nothing_to_do(core, sides, plan, bool(removing))
             verdicts = trial.begun(view, plan.result, plan.ours)
             if verdicts is None:
-                return None
+                return sides
             if any(each.verdict != "pass" for each in verdicts):
                 return telling.failed(sides, verdicts)
             if asked.dry_run:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from workspaces.backend import Backend
+from workspaces.checks.making import Making
 from workspaces.core import Core
 from workspaces.errors import Busy, NotAllowed, TargetDirty, TargetMoved, UntrustedConfig
 from workspaces.merging.asked import Asked
@@ -76,19 +77,19 @@ def _refuse_half(bringer: Workspace, theirs: Snapshot) -> None:
 # -- working out --------------------------------------------------------------------------------------------------------------------------
 
 
-def worked_out(core: Core, view: Backend, sides: Sides, asked: Asked) -> Plan:
-    """Combine two frozen workspaces in memory, as the call wants it and the rules have it."""
+def worked_out(core: Core, view: Backend, sides: Sides, asked: Asked, making: Making) -> Plan:
+    """Combine two frozen workspaces in memory, as the call wants it and the rules have it. What is `wanted` for that has to be made first."""
     follow = core.is_child(sides.receiver, sides.bringer) and not asked.paths
     if asked.history == "rebase" and not (follow and view.ahead(sides.theirs, sides.ours) == 0):
-        return _replayed(core, view, sides, asked)
+        return _replayed(core, view, sides, asked, making)
     ours, theirs = sides.ours, _chosen(view, sides, asked.paths)
-    done = settled(core, view, Sides(sides.receiver, sides.bringer, ours, theirs, sides.lineage), asked.on_conflict, run=True)
+    done = settled(core, view, Sides(sides.receiver, sides.bringer, ours, theirs, sides.lineage), asked.on_conflict, making)
     result = view.commit(ours, theirs, done.merge, asked.history, _message(sides, asked), follow, sides.lineage)
     return Plan(ours, theirs, done.merge, result, done.decided)
 
 
-def _replayed(core: Core, view: Backend, sides: Sides, asked: Asked) -> Plan:
-    done = replay(core, view, sides, asked.on_conflict, _message(sides, asked), asked.paths)
+def _replayed(core: Core, view: Backend, sides: Sides, asked: Asked, making: Making) -> Plan:
+    done = replay(core, view, sides, asked.on_conflict, _message(sides, asked), asked.paths, making)
     return Plan(sides.ours, _chosen(view, sides, asked.paths), done.merge, done.result, done.decided, done.stopped_at)
 
 
