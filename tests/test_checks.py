@@ -203,6 +203,52 @@ async def test_a_client_asks_the_person_once_and_for_exactly_what_runs(shop: Rep
 
 
 @in_both_eras
+@pytest.mark.anyio
+async def test_a_merge_asks_the_person_only_when_it_would_run_something(shop: Repo, era: Era, ledger: Path) -> None:
+    asked: list[str] = []
+    replies = [ElicitResult(action="decline"), ElicitResult(action="accept", content={"allow": True})]
+
+    def reply(message: str) -> ElicitResult:
+        asked.append(message)
+        return replies[len(asked) - 1]
+
+    async def merge(client: Client, **arguments: Any) -> dict[str, Any]:
+        result = await client.call_tool("merge", {"source": "done", **arguments})
+        assert isinstance(result, CallToolResult)
+        found: Any = result.structured_content
+        return dict[str, Any](found["error"] if result.is_error else found)
+
+    async with connected(shop, era, ledger, reply) as client:
+        assert ((await merge(client, dry_run=True))["status"], asked) == ("would_merge", [])
+        assert (await merge(client, require=["test"]))["code"] == "untrusted_config"
+        assert len(asked) == 1 and "test run: grep -q good cart.py" in asked[0]
+        merged = await merge(client, require=["test"])
+        assert (merged["status"], merged["checks"][0]["verdict"], len(asked)) == ("merged", "pass", 2)
+
+
+@in_both_eras
+@pytest.mark.anyio
+async def test_a_merge_asks_for_what_decides_a_conflict(shop: Repo, era: Era, ledger: Path) -> None:
+    asked: list[str] = []
+
+    def allow(message: str) -> ElicitResult:
+        asked.append(message)
+        return ElicitResult(action="accept", content={"allow": True})
+
+    shop.write("workspaces.toml", "[merge.paths]\n'cart.py' = { regenerate = 'echo both > cart.py' }\n")
+    shop.write("notes.md", "main\n")
+    shop.commit("settings")
+    async with connected(shop, era, ledger, allow) as client:
+        before: Any = (await client.call_tool("merge", {"source": "done", "dry_run": True})).structured_content
+        assert (before["status"], asked) == ("would_merge", [])
+        shop.write("cart.py", "main\n")
+        shop.commit("both changed it")
+        merged: Any = (await client.call_tool("merge", {"source": "done"})).structured_content
+        assert (merged["status"], shop.read("cart.py"), len(asked)) == ("merged", "both\n", 1)
+        assert "cart.py regenerate: echo both" in asked[0]
+
+
+@in_both_eras
 @pytest.mark.parametrize(
     "answer",
     [ElicitResult(action="decline"), ElicitResult(action="cancel"), ElicitResult(action="accept", content={"allow": False})],

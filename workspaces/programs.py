@@ -73,7 +73,7 @@ def unasked(core: Core) -> Trust | None:
     if not found or is_trusted(core, "checks", found):
         return None
     return Trust(
-        summary=f"{counted(len(core.config.checks), 'check')} in workspaces.toml would run commands on this machine.",
+        summary=f"workspaces.toml names {counted(_count(found), 'command')} to be run on this machine.",
         programs=found,
         fingerprint=fingerprint(found),
         changed=bool(_known(core, "checks")),

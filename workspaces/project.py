@@ -300,9 +300,12 @@ class Project:
         return checks.beside(self._ready(*workspaces, strict=True), workspaces, command, watch)
 
     @as_ours()
-    def unasked(self) -> Trust | None:
-        """Return the checks that a person has yet to let run, if there are any: what is shown, and its fingerprint."""
-        return programs.unasked(self._configured())
+    def unasked(self, asked: Asked | None = None) -> Trust | None:
+        """Return what of `workspaces.toml` a person has yet to let run, if there is anything: what is shown, and its fingerprint. For a merge,
+        only if that would run any of it."""
+        core = self._configured()
+        found = programs.unasked(core)
+        return found if found and (asked is None or merging.runs_something(core, asked)) else None
 
     @as_ours()
     def trust_checks(self, fingerprint: str) -> None:

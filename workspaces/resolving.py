@@ -152,6 +152,13 @@ def _regenerating(core: Core, conflicts: Sequence[Conflict]) -> dict[str, Regene
     return {each.path: rule for each in conflicts if isinstance(rule := rules.of(each.path)[1], Regenerated)}
 
 
+def runs_something(core: Core, view: Backend, sides: Sides) -> bool:
+    """Return whether paths conflict for which a rule would run something."""
+    rules = Rules(core.config.merge.paths)
+    found = (rules.of(each.path)[1] for each in view.merge(sides.ours, sides.theirs, sides.lineage).conflicts)
+    return any(isinstance(rule, Regenerated) or (rule or "").startswith(DRIVER) for rule in found)
+
+
 def _regenerated(
     core: Core,
     making: Making,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from workspaces import config
+from workspaces import config, resolving
 from workspaces.aside import set_aside
 from workspaces.checks import Trial
 from workspaces.checks.making import Making
@@ -23,7 +23,7 @@ from workspaces.removal import last_look
 from workspaces.resolving import Sides
 from workspaces.wording import plain
 
-__all__ = ["Asked", "merge", "record"]
+__all__ = ["Asked", "merge", "record", "runs_something"]
 
 _TRIES = 5
 
@@ -53,6 +53,20 @@ def merge(core: Core, asked: Asked, progress: Progress = silent, patience: float
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def runs_something(core: Core, asked: Asked) -> bool:
+    """Return whether what is asked would run what `workspaces.toml` names: checks, or what decides paths that conflict. Changes nothing."""
+    for source in asked.sources:
+        bringer, receiver = parties(core, replace(asked, source=source))
+        if _required(core, receiver, asked.require):
+            return True
+        with core.backend.aside() as view, core.looking(view, bringer, receiver) as freeze:
+            ours = freeze(receiver, core.lineage(receiver), committed=receiver.is_main)
+            theirs = freeze(bringer, [*core.lineage(bringer), *core.contained(bringer, receiver)])
+            if resolving.runs_something(core, view, Sides(receiver, bringer, ours, theirs, core.granted(receiver, bringer))):
+                return True
+    return False
 
 
 def _required(core: Core, receiver: Workspace, require: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""Asking the person, through the client, whether the checks of a project may run: where the client can, else the call says who can be asked."""
+"""Asking the person, through the client, whether what `workspaces.toml` names may run: where the client can, else the call says who can be asked."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 from weakref import WeakKeyDictionary
 
@@ -9,7 +10,9 @@ from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, Elicitati
 from pydantic import BaseModel, Field
 
 from workspaces.errors import WorkspacesError
+from workspaces.merging import Asked
 from workspaces.model import Trust
+from workspaces.project import Project
 from workspaces.server.calls import in_thread
 from workspaces.server.desk import Desk
 
@@ -32,16 +35,34 @@ def ask_for(server: MCPServer[object], desk: Desk) -> None:
 
 async def shown(ctx: Ctx, workspaces: list[str]) -> Trust:
     """Return what the person is to be shown: nothing where nothing is to be asked, or nobody can be."""
+    return await _shown(ctx, workspaces, None)
+
+
+async def shown_to_merge(ctx: Ctx, source: str | list[str], target: str, require: list[str]) -> Trust:
+    """Return what the person is to be shown before a merge that would run it."""
+    asked = Asked(source, target, require=require)
+    return await _shown(ctx, [*asked.sources, *([target] if target else [])], asked)
+
+
+async def _shown(ctx: Ctx, workspaces: Sequence[str], asked: Asked | None) -> Trust:
     capabilities = ctx.client_capabilities
     if capabilities is None or capabilities.elicitation is None:
         return _NOTHING
     try:
-        return await in_thread(lambda: _desks[ctx.mcp_server].project(*workspaces).unasked() or _NOTHING)
+        return await in_thread(lambda: _desks[ctx.mcp_server].project(*workspaces).unasked(asked) or _NOTHING)
     except WorkspacesError:
         return _NOTHING  # the call itself says what is wrong
 
 
 async def answered(it: Annotated[Trust, Resolve(shown)]) -> Consent | Elicit[Consent]:
+    return _question(it)
+
+
+async def answered_to_merge(it: Annotated[Trust, Resolve(shown_to_merge)]) -> Consent | Elicit[Consent]:
+    return _question(it)
+
+
+def _question(it: Trust) -> Consent | Elicit[Consent]:
     """Ask, with all that would run in the question: an answer holds for the very question that was shown."""
     if not it.fingerprint:
         return Consent(allow=False)
@@ -55,7 +76,11 @@ async def answered(it: Annotated[Trust, Resolve(shown)]) -> Consent | Elicit[Con
 
 Shown = Annotated[Trust, Resolve(shown)]
 Answer = Annotated[ElicitationResult[Consent], Resolve(answered)]
+ShownToMerge = Annotated[Trust, Resolve(shown_to_merge)]
+AnswerToMerge = Annotated[ElicitationResult[Consent], Resolve(answered_to_merge)]
 
 
-def is_given(answer: ElicitationResult[Consent]) -> bool:
-    return isinstance(answer, AcceptedElicitation) and answer.data.allow
+def take(at: Project, shown: Trust, answer: ElicitationResult[Consent]) -> None:
+    """Let run what the person was shown, if that is what was answered."""
+    if shown.fingerprint and isinstance(answer, AcceptedElicitation) and answer.data.allow:
+        at.trust_checks(shown.fingerprint)

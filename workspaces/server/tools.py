@@ -31,7 +31,7 @@ from workspaces.model import (
 )
 from workspaces.project import Project
 from workspaces.server.calls import Reporter, answer, in_thread
-from workspaces.server.consent import Answer, Shown, ask_for, is_given
+from workspaces.server.consent import Answer, AnswerToMerge, Shown, ShownToMerge, ask_for, take
 from workspaces.server.desk import Desk
 
 Ctx = Context[object, object]
@@ -132,6 +132,8 @@ class Tools:
     async def merge(
         self,
         ctx: Ctx,
+        shown: ShownToMerge,
+        consent: AnswerToMerge,
         source: Annotated[
             Name | Names,
             Field(description="workspace whose changes are brought; of several, each on top of the ones before, with a result each"),
@@ -160,7 +162,12 @@ class Tools:
         files there, merge again. The same call parent into child brings a workspace up to date. Undo with restore."""
         asked = Asked(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, require)
         names = [*asked.sources, *([target] if target else [])]
-        return await self._run(ctx, lambda at, report: at.merge_as(asked, report, request_key, _ANSWER), *names)
+
+        def run(at: Project, report: Reporter) -> MergeResult:
+            take(at, shown, consent)
+            return at.merge_as(asked, report, request_key, _ANSWER)
+
+        return await self._run(ctx, run, *names)
 
     async def delete(
         self,
@@ -206,8 +213,7 @@ class Tools:
         remembered by contents. What takes longer is "running" and goes on: call status(wait_seconds=50), then check again."""
 
         def run(at: Project, report: Reporter) -> Checked:
-            if shown.fingerprint and is_given(consent):
-                at.trust_checks(shown.fingerprint)
+            take(at, shown, consent)
             return at.check(workspaces, checks, wait, min(timeout_seconds, _ANSWER), detail, progress=report)
 
         return await self._run(ctx, run, *workspaces)
