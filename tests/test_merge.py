@@ -467,6 +467,23 @@ def test_what_a_merge_leaves_uncommitted_is_not_collected(project: Project, repo
     assert repo.git("cat-file", "-t", merged) == "blob"
 
 
+def test_the_commit_that_took_work_back_is_named(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "fixed\n")
+    project.merge("fix")
+    repo.git("revert", "--no-edit", "HEAD")
+    reverted = repo.head
+    repo.write("notes.md", "later\n")
+    repo.commit("later")
+    told = project.merge("fix")
+    assert (told.status, f"by commit {reverted[:9]} ('Revert" in told.summary) == ("up_to_date", True)
+    assert f"git revert {reverted[:9]}" in told.next[1]
+    kept = project.merge("fix", delete_source=True)
+    assert f"by commit {reverted[:9]}" in kept.summary and "was not deleted" in kept.warnings[0]
+    repo.git("revert", "--no-edit", reverted)
+    assert "fixed" in repo.read("cart.py")
+    assert "taken" not in project.merge("fix").summary
+
+
 def test_a_request_of_an_earlier_version_is_known_again(project: Project) -> None:
     """What a key stands for is remembered as it was written once: the words of a call, in this order, and later ones only when they are said."""
     fix = clone(project, "fix")

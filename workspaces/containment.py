@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from workspaces.backend import Backend
 from workspaces.core import Core
+from workspaces.errors import WorkspacesError
 from workspaces.model import Change, Snapshot, Workspace
 from workspaces.wording import listed
 
@@ -40,8 +43,36 @@ def left(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) ->
 
 def taken_back(core: Core, view: Backend, workspace: Workspace, parent: Snapshot) -> tuple[str, ...]:
     """Return the paths at which the parent got this workspace's work and has it no longer, though its history says so: after a revert."""
-    found = [path for old, new in core.brought(workspace) for path in _taken_back(view, view.load(old), view.load(new), parent)]
+    found = [path for loss in losses(core, view, workspace, parent) for path in loss.paths]
     return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a parent got by one merge and has no longer: at which paths, what stood there before, and which commit brought it."""
+
+    paths: tuple[str, ...]
+    before: Snapshot
+    after: Snapshot
+    head: str
+
+
+def losses(core: Core, view: Backend, workspace: Workspace, parent: Snapshot) -> list[Loss]:
+    """Return what the parent got of a workspace and took back, merge by merge, oldest first."""
+    merges = [(view.load(old), view.load(new), head) for old, new, head in core.brought(workspace)]
+    found = [Loss(tuple(_taken_back(view, old, new, parent)), old, new, head) for old, new, head in merges]
+    return [loss for loss in found if loss.paths]
+
+
+def undone_by(view: Backend, loss: Loss, parent: Snapshot) -> tuple[str, str]:
+    """Return the commit that took work back, and its subject; nothing where none can be told: no commits, or merges among them."""
+    if loss.head:
+        with suppress(WorkspacesError):
+            for pick in view.series(view.load(loss.head), parent, (), loss.paths):
+                touched = pick.before.contents != pick.after.contents
+                if touched and {*loss.paths} & {*_taken_back(view, loss.before, loss.after, pick.after)}:
+                    return pick.commit, pick.subject
+    return "", ""
 
 
 def _taken_back(view: Backend, old: Snapshot, new: Snapshot, parent: Snapshot) -> list[str]:

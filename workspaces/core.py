@@ -299,12 +299,13 @@ class Core:
                 return Agreement(row.snapshot, row.head if received else "", received)
         return Agreement(child.origin)
 
-    def brought(self, child: Workspace) -> list[tuple[str, str]]:
-        """Return what each merge of the workspace into its parent that stands brought, as the snapshots before and after, oldest first."""
-        parent, before, found = self.parent(child), child.origin, list[tuple[str, str]]()
+    def brought(self, child: Workspace) -> list[tuple[str, str, str]]:
+        """Return what each merge of the workspace into its parent that stands brought, as the snapshots before and after, oldest first, and the
+        commit by which the parent got it, if it made one."""
+        parent, before, found = self.parent(child), child.origin, list[tuple[str, str, str]]()
         for row in self._merges(child.uid):
             if parent.uid in (row.source, row.target) and self._stands(row, parent):
-                found += [(before, row.snapshot)] if row.target == parent.uid else []
+                found += [(before, row.snapshot, row.head)] if row.target == parent.uid else []
                 before = row.snapshot
         return found
 

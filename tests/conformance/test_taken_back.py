@@ -85,3 +85,36 @@ def test_work_that_is_merged_again_after_it_was_taken_back_may_go(project: Proje
     main.edit(3, "mine")
     main.record()
     assert project.delete(["fix"]).deleted == ("shop/fix",)
+
+
+def test_a_merge_of_work_that_was_taken_back_says_so_and_brings_it_again_by_name(
+    project: Project, main: Main, capabilities: Capabilities
+) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    fix.write("new.txt", "new\n")
+    project.merge("fix")
+    main.write("notes.md", "between\n")
+    main.record()
+    main.edit(3, "line 3")
+    main.remove("new.txt")
+    main.record()
+    main.write("notes.md", "later\n")
+    main.record()
+    before = main.contents(times=True)
+    told = project.merge("fix")
+    assert (told.status, main.contents(times=True)) == ("up_to_date", before)
+    assert "taken its work back since in cart.py, new.txt" in told.summary
+    assert ("by commit" in told.summary) == capabilities.commits
+    assert "merge(source='fix', paths=['cart.py', 'new.txt'])" in told.next[0]
+    part = project.merge("fix", paths=["cart.py"])
+    assert (part.status, [change.path for change in part.files]) == ("merged", ["cart.py"])
+    assert "mine\n" in main.read("cart.py") and not main.has("new.txt") and main.read("notes.md") == "later\n"
+    assert "in new.txt" in project.merge("fix").summary
+    fix.write("new.txt", "new\nand more\n")
+    rest = project.merge("fix", paths=["new.txt"], dry_run=True)
+    assert (rest.status, [change.path for change in rest.files]) == ("would_merge", ["new.txt"])
+    assert project.merge("fix", paths=["new.txt"]).status == "merged"
+    assert main.read("new.txt") == "new\nand more\n"
+    assert "taken" not in project.merge("fix").summary
+    assert project.delete(["fix"]).deleted == ("shop/fix",)

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from workspaces import config, resolving
 from workspaces.aside import set_aside
+from workspaces.backend import Backend
 from workspaces.checks import Trial
 from workspaces.checks.making import Making
+from workspaces.containment import undone_by
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import TargetMoved, WorkspacesError
 from workspaces.merging import telling
@@ -17,7 +19,7 @@ from workspaces.merging.asked import Asked as Asked
 from workspaces.merging.asked import parties
 from workspaces.merging.carrying import carry_out
 from workspaces.merging.carrying import record as record
-from workspaces.merging.planning import Plan, frozen, refuse, worked_out
+from workspaces.merging.planning import Plan, frozen, lost_since, refuse, worked_out
 from workspaces.model import MergeResult, Operation, Workspace
 from workspaces.removal import last_look
 from workspaces.resolving import Sides
@@ -91,7 +93,7 @@ def _tried(
             if plan.merge.conflicts and (asked.on_conflict != "markers" or asked.dry_run):
                 return telling.conflicting(sides, plan)
             if plan.is_idle:
-                return _nothing_to_do(core, sides, plan, bool(removing))
+                return _nothing_to_do(core, view, sides, plan, bool(removing))
             verdicts = trial.begun(view, plan.result, plan.ours)
             if verdicts is None:
                 return sides
@@ -116,8 +118,10 @@ def _again(core: Core, done: Operation, delete_source: bool) -> MergeResult:
         return _with_source_deleted(core, bringer, answer)
 
 
-def _nothing_to_do(core: Core, sides: Sides, plan: Plan, deletes: bool) -> MergeResult:
+def _nothing_to_do(core: Core, view: Backend, sides: Sides, plan: Plan, deletes: bool) -> MergeResult:
     result = telling.up_to_date(sides, plan, deletes)
+    if lost := lost_since(core, view, sides):
+        result = telling.taken_back(sides, plan, lost, *undone_by(view, lost[-1], sides.ours))
     if not deletes:
         return result
     done = _with_source_deleted(core, sides.bringer, result)

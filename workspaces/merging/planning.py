@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
 from workspaces.backend import Backend
 from workspaces.checks.making import Making
+from workspaces.containment import Loss, losses
 from workspaces.core import Core
-from workspaces.errors import Busy, NotAllowed, TargetDirty, TargetMoved, UntrustedConfig
+from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, UntrustedConfig
 from workspaces.merging.asked import Asked
 from workspaces.model import Decided, Merge, Snapshot, Workspace
 from workspaces.replaying import replay
@@ -82,23 +83,46 @@ def worked_out(core: Core, view: Backend, sides: Sides, asked: Asked, making: Ma
     follow = core.is_child(sides.receiver, sides.bringer) and not asked.paths
     if asked.history == "rebase" and not (follow and view.ahead(sides.theirs, sides.ours) == 0):
         return _replayed(core, view, sides, asked, making)
-    ours, theirs = sides.ours, _chosen(view, sides, asked.paths)
-    done = settled(core, view, Sides(sides.receiver, sides.bringer, ours, theirs, sides.lineage), asked.on_conflict, making)
-    result = view.commit(ours, theirs, done.merge, asked.history, _message(sides, asked), follow, sides.lineage)
-    return Plan(ours, theirs, done.merge, result, done.decided)
+    brought, counted = _chosen(core, view, sides, asked.paths)
+    done = settled(core, view, brought, asked.on_conflict, making)
+    result = view.commit(sides.ours, brought.theirs, done.merge, asked.history, _message(sides, asked), follow, brought.lineage)
+    return Plan(sides.ours, counted, done.merge, result, done.decided)
 
 
 def _replayed(core: Core, view: Backend, sides: Sides, asked: Asked, making: Making) -> Plan:
     done = replay(core, view, sides, asked.on_conflict, _message(sides, asked), asked.paths, making)
-    return Plan(sides.ours, _chosen(view, sides, asked.paths), done.merge, done.result, done.decided, done.stopped_at)
+    _, counted = _chosen(core, view, sides, asked.paths)
+    return Plan(sides.ours, counted, done.merge, done.result, done.decided, done.stopped_at)
 
 
-def _chosen(view: Backend, sides: Sides, paths: Sequence[str]) -> Snapshot:
-    """Return what is brought: all of it, or only some paths."""
+def _chosen(core: Core, view: Backend, sides: Sides, paths: Sequence[str]) -> tuple[Sides, Snapshot]:
+    """Return what is merged, all of it or only some paths, and what the receiver then counts as having. What it had of these paths and took
+    back is brought again: whoever names it means it."""
     if not paths:
-        return sides.theirs
+        return sides, sides.theirs
     recorded = view.load(sides.lineage[-1]) if sides.lineage else sides.ours
-    return view.restrict(view.base(sides.ours, sides.theirs, sides.lineage, recorded), sides.theirs, paths)
+    base = view.base(sides.ours, sides.theirs, sides.lineage, recorded)
+    before = _before_it_was_taken_back(core, view, sides, paths)
+    if before is None:
+        theirs = view.restrict(base, sides.theirs, paths)
+        return replace(sides, theirs=theirs), theirs
+    again = replace(sides, theirs=view.restrict(before, sides.theirs, paths), lineage=[before.id])
+    try:
+        return again, view.restrict(base, sides.theirs, paths)
+    except InvalidArgument:  # nothing there is new
+        return again, base
+
+
+def _before_it_was_taken_back(core: Core, view: Backend, sides: Sides, paths: Sequence[str]) -> Snapshot | None:
+    """Return what the bringer's work at these paths began with, if the receiver got it once and has it no longer."""
+    wanted = [path.rstrip("/") for path in paths]
+    lost = lost_since(core, view, sides)
+    return next((each.before for each in lost if any(f"{path}/".startswith(f"{one}/") for path in each.paths for one in wanted)), None)
+
+
+def lost_since(core: Core, view: Backend, sides: Sides) -> list[Loss]:
+    """Return what the receiver, if it is the parent, got of the bringer and took back."""
+    return losses(core, view, sides.bringer, sides.ours) if core.parent(sides.bringer).id == sides.receiver.id else []
 
 
 def _message(sides: Sides, asked: Asked) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from workspaces.containment import Loss
 from workspaces.merging.planning import Plan
-from workspaces.model import Conflict, Decided, MergeResult, Verdict, Workspace
+from workspaces.model import Conflict, Decided, MergeResult, Verdict, Workspace, path_shown
 from workspaces.resolving import Sides
 from workspaces.wording import MOST_FILES, bounded, counted, listed, sized
+
+_NAMED = 20
+"""Paths that a call to make next names, at most."""
 
 
 def merged(sides: Sides, plan: Plan, point: str, verdicts: Sequence[Verdict]) -> MergeResult:
@@ -91,6 +95,23 @@ def up_to_date(sides: Sides, plan: Plan, deletes: bool) -> MergeResult:
         source=bringer.id,
         target=receiver.id,
         snapshot=plan.ours.id,
+    )
+
+
+def taken_back(sides: Sides, plan: Plan, lost: Sequence[Loss], commit: str, subject: str) -> MergeResult:
+    """Tell that there is nothing to merge because the receiver got it all, and has some of it no longer."""
+    bringer, receiver = sides.bringer, sides.receiver
+    paths = list(dict.fromkeys(path for each in lost for path in each.paths))
+    by = f", by commit {commit[:9]} ({path_shown(subject[:60])})" if commit else ""
+    again = f"merge(source='{bringer.name}', paths={paths[:_NAMED]})"
+    return MergeResult(
+        summary=f"{receiver.name} has {bringer.name} in its history already, and has taken its work back since in {listed(paths)}{by}. "
+        "Nothing was changed.",
+        status="up_to_date",
+        source=bringer.id,
+        target=receiver.id,
+        snapshot=plan.ours.id,
+        next=(f"{again} brings it again", *((f"or take that commit back: git revert {commit[:9]}",) if commit else ())),
     )
 
 
