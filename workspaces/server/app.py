@@ -7,24 +7,36 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import anyio
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, Tool
+from mcp.types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    CompleteRequestParams,
+    CompleteResult,
+    Completion,
+    CompletionArgument,
+    GetPromptResult,
+    InputRequiredResult,
+    Tool,
+)
 from pydantic import JsonValue, ValidationError
 
 from workspaces.errors import ErrorBody, InvalidArgument, NoProject, WorkspacesError, likely
 from workspaces.server import transports
 from workspaces.server.calls import refused
 from workspaces.server.desk import Desk
+from workspaces.server.prompts import Prompts
 from workspaces.server.tools import Tools
 from workspaces.server.wire import Mending, holds_half
 from workspaces.trust import place
@@ -79,6 +91,25 @@ class Server(MCPServer[object]):
     async def run_stdio_async(self) -> None:
         async with stdio_server() as (reading, writing):
             await self._lowlevel_server.run(Mending(reading), writing, self._lowlevel_server.create_initialization_options())
+
+    def complete_by(self, completed: Callable[[CompletionArgument], Awaitable[Completion]]) -> None:
+        """Let arguments be completed."""
+
+        async def complete(context: ServerRequestContext[object], params: CompleteRequestParams) -> CompleteResult:
+            return CompleteResult(completion=await completed(params.argument))
+
+        self._lowlevel_server.add_request_handler("completion/complete", CompleteRequestParams, complete)
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[object, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        known = {prompt.name: [each.name for each in prompt.arguments or ()] for prompt in await self.list_prompts()}
+        if name not in known:
+            raise MCPError(code=INVALID_PARAMS, message=f"Unknown prompt: {name}.{likely(name, known)}")
+        for argument in arguments or {}:
+            if argument not in known[name]:
+                raise MCPError(code=INVALID_PARAMS, message=f"{name} has no argument '{argument}'.{likely(argument, known[name])}")
+        return await super().get_prompt(name, arguments, context)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[object, Any] | None = None
@@ -155,7 +186,11 @@ def create(settings: Settings) -> Server:
         version=version("mcp-workspaces"),
         log_level="WARNING",
     )
-    Tools(Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)).register(server)
+    desk = Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)
+    Tools(desk).register(server)
+    prompts = Prompts(desk)
+    prompts.register(server)
+    server.complete_by(prompts.completed)
     return server
 
 
