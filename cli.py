@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
 
 import typer
 
-from workspaces.terminal import comparing, drawing, screen, sides, verdicts
+from workspaces.terminal import choosing, comparing, drawing, screen, sides, verdicts
 
 if TYPE_CHECKING:
-    from workspaces.model import Comparison, MergeResult, Noun, Undone, Workspace
+    from workspaces.model import Comparison, Detail, MergeResult, Noun, Undone, Workspace
     from workspaces.project import Project
 
 P = ParamSpec("P")
@@ -264,6 +264,9 @@ def compare(
         bool, typer.Option("--outline", help="Show what each did in each file: functions, classes, sections, keys.")
     ] = False,
     files: Annotated[bool, typer.Option("--files", help="List the changed files too.")] = False,
+    ranking: Annotated[
+        bool, typer.Option("--ranking", help="Show which to take: by what checks said, then size, then agreement; and why.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what workspaces (default: all) changed, whether they merge, and which conflict with each other."""
@@ -271,10 +274,10 @@ def compare(
     if not names and len(project.status(detail="names").workspaces) == 1:
         return screen.say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
     with screen.progress() as progress:
-        detail: Literal["outline", "files", "summary"] = "outline" if outline else "files" if files else "summary"
+        detail: Detail = "ranking" if ranking else "outline" if outline else "files" if files else "summary"
         result = project.compare(names or [], base, detail, max_chars=100_000, progress=progress)
     if not _answer(result.model_copy(update={"left_out": (), "table": ""}), json):
-        comparing.comparison(result)
+        (choosing.ranking if ranking else comparing.comparison)(result)
     return None
 
 

@@ -241,6 +241,11 @@ def test_many_attempts_are_a_table_first(project: Project) -> None:
         pairs += len(page.pairs)
         page = project.compare(names, detail="conflicts", max_chars=12_000, cursor=page.next_cursor)
     assert pairs + len(page.pairs) == len(found.pairs) == 128
+    for name in names:
+        Path(project.find(name).location, "own.txt").write_text(f"{name}\n")
+    ranked = project.compare(names, detail="ranking").wire()
+    assert "ranking" not in ranked
+    assert str(ranked["table"]).splitlines()[:2] == ["place|names|files|+lines|-lines|merge", "1|try-1|2|2|20|clean"]
 
 
 def test_what_merges_together_does_so_in_that_order(project: Project) -> None:

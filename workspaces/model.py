@@ -24,7 +24,7 @@ MAX_LEASE = 366 * 86400
 """Seconds of the longest lease."""
 
 State = Literal["ready", "conflicted", "merged", "abandoned", "deleted"]
-Detail = Literal["summary", "outline", "files", "conflicts", "diff"]
+Detail = Literal["summary", "outline", "files", "conflicts", "diff", "ranking"]
 Alike = Literal["identical", "same_patch", "same_syntax"]
 MergeVerdict = Literal["clean", "conflicts", "up_to_date"]
 OnConflict = Literal["abort", "source", "target", "union", "markers"]
@@ -32,6 +32,8 @@ MergeStatus = Literal["merged", "up_to_date", "would_merge", "conflicts", "check
 History = Literal["squash", "merge", "rebase", "none"]
 Children = Literal["refuse", "delete", "reparent"]
 Judgement = Literal["pass", "fail", "timeout", "error", "running"]
+Outcome = Literal["pass", "fail", "flaky", "timeout", "error", "running"]
+"""A judgement, with what passed and failed on the same contents told apart."""
 ConflictKind = Literal[
     "content",
     "add_add",
@@ -358,6 +360,25 @@ class Pair(Noun):
     conflicts: tuple[Conflict, ...]
 
 
+class Place(Noun):
+    """Where an attempt stands among others, and the evidence. Those with the same contents stand there together."""
+
+    place: int = Field(
+        default=0, description="the same where nothing tells them apart; absent: of the control, and where checks were not run"
+    )
+    workspaces: tuple[str, ...] = Field(description="ids; of the control, of the parent")
+    control: bool = Field(default=False, description="what they began with: who stands below it has shown no more")
+    checks: dict[str, Outcome] = Field(default_factory=dict[str, Outcome], description="as judged, protected paths as in the base")
+    gained: tuple[str, ...] = Field(default=(), description="checks that it passes and its base does not")
+    files_changed: int = Field(default=0, description="this and the next two: without protected paths")
+    insertions: int = 0
+    deletions: int = 0
+    alike: tuple[str, ...] = Field(default=(), description="others that did the same in other words")
+    merge: MergeVerdict | SkipJsonSchema[None] = None
+    tests_changed: tuple[str, ...] = Field(default=(), description="changed paths that are protected, or look like tests")
+    why: str = Field(description="all of this in words")
+
+
 class Comparison(Noun):
     left_out: SkipJsonSchema[tuple[str, ...]] = Field(default=(), exclude=True)  # fields that the wire form says in another way, or not
     summary: Summary
@@ -369,6 +390,7 @@ class Comparison(Noun):
     groups: tuple[tuple[str, ...], ...] = Field(default=(), description="ids of attempts that are alike")
     alike: tuple[Alike, ...] = Field(default=(), description="in what, for each group; same_syntax: all but comments and layout")
     compatible: tuple[str, ...] = Field(default=(), description="largest set found that merges together, in the order in which it does")
+    ranking: tuple[Place, ...] = Field(default=(), description="by checks, then size, then how many did the same; those not checked last")
     diff: str = ""
     truncated: bool = False
     next_cursor: str = ""

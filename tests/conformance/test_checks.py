@@ -91,6 +91,10 @@ def test_an_attempt_does_not_pass_by_changing_the_tests(judged: Callable[[str], 
     result = project.check(["edits", "removes", "plants", "replaces"])
     assert verdicts(result) == {"edits": "fail", "removes": "fail", "plants": "pass", "replaces": "fail"}
     assert [each.contents(times=True) for each in (edits, removes, plants, replaces)] == before
+    ranking = project.compare(["edits", "removes", "plants", "replaces"], detail="ranking").ranking
+    assert [(row.place, row.control) for row in ranking[:2]] == [(1, False), (0, True)]
+    assert ranking[0].workspaces == ("shop/plants",) and ranking[0].gained == ("test",)
+    assert all(row.checks == {"test": "fail"} and row.tests_changed for row in ranking[2:])
 
 
 def test_identical_attempts_cost_nothing(judged: Callable[[str], Project], tally: Path) -> None:

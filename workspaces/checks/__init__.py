@@ -8,6 +8,8 @@ from workspaces.checks.judging import CheckDetail as CheckDetail
 from workspaces.checks.judging import Watch as Watch
 from workspaces.checks.judging import beside as beside
 from workspaces.checks.judging import check as check
+from workspaces.checks.touched import protected as protected
+from workspaces.checks.touched import unprotected as unprotected
 from workspaces.checks.trials import Trial as Trial
 from workspaces.checks.trials import judge as judge
 from workspaces.checks.trying import forget as forget
@@ -24,6 +26,8 @@ __all__ = [
     "in_use",
     "judge",
     "named",
+    "protected",
     "refuse_untrusted",
     "remembered",
+    "unprotected",
 ]

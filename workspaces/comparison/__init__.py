@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from pydantic import JsonValue
-
 from workspaces.backend import Backend
-from workspaces.checks import remembered
-from workspaces.comparison import across, pages, seen, telling
+from workspaces.comparison import across, pages, ranking, seen, telling
 from workspaces.comparison.attempts import Attempt, Frozen, freeze_all
+from workspaces.comparison.evidence import Judged, judged
 from workspaces.core import Core, Glance, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotFound, Vanished
 from workspaces.model import Compared, Comparison, Detail, Workspace
@@ -45,6 +43,8 @@ def compare(
         raise NotFound("There is no workspace to compare yet.", "clone makes some.")
     if not 500 <= max_chars <= MAX_CHARS:
         raise InvalidArgument(f"max_chars is {max_chars}.", f"It goes from 500 to {MAX_CHARS}.")
+    if detail == "ranking" and base:
+        raise InvalidArgument("A ranking takes no base: each attempt is judged beside what it began with.", "Leave base out.")
     if sum(map(len, paths)) > MAX_CHARS:
         raise InvalidArgument("The paths are too many.", "Name folders instead of each file in them.")
     core = replace(core, glance=Glance())
@@ -72,22 +72,30 @@ def _looked(
 ) -> Comparison:
     with core.backend.aside() as view:
         frozen = freeze_all(core, view, workspaces, base, progress)
-        result = _compared_all(core, view, frozen, base, progress)
+        known = [judged(core, view, attempt) for attempt in frozen.attempts]
+        across_them = len(workspaces) > 1 and not base and detail != "ranking"
+        result = _compared_all(core, view, frozen, known, base, across_them, progress)
+        if detail == "ranking":
+            result = ranking.ranked(core, view, frozen.attempts, known, result)
         paged = result if detail == "summary" else pages.page(view, result, frozen.attempts, detail, paths, cursor, max_chars)
-        return telling.brief(paged, result, detail) if len(workspaces) > telling.ROWS else paged
+        return telling.brief(paged, result, detail) if detail == "ranking" or len(workspaces) > telling.ROWS else paged
 
 
-def _compared_all(core: Core, view: Backend, frozen: Frozen, base: str, progress: Progress) -> Comparison:
-    """Say all of the attempts that does not come in pages."""
+def _compared_all(
+    core: Core, view: Backend, frozen: Frozen, known: Sequence[Judged], base: str, across_them: bool, progress: Progress
+) -> Comparison:
+    """Say all of the attempts that does not come in pages; `across_them`, what only several together show."""
     attempts = frozen.attempts
-    across_them = len(attempts) > 1 and not base
     pairs = across.pairs(core, view, attempts, progress) if across_them else []
     groups = across.groups(view, attempts)
     clashes = Counter(name for pair in pairs for name in (pair.a, pair.b))
     result = Comparison(
         summary="",
         base=attempts[0].against.id if len({attempt.against.id for attempt in attempts}) == 1 else "",
-        workspaces=tuple(_compared(core, view, attempt, _group(attempt, groups), clashes, len(attempts)) for attempt in attempts),
+        workspaces=tuple(
+            _compared(core, attempt, each, _group(attempt, groups), clashes, len(attempts))
+            for attempt, each in zip(attempts, known, strict=True)
+        ),
         pairs=tuple(pairs),
         groups=tuple(ids for _, ids in groups),
         alike=tuple(kind for kind, _ in groups),
@@ -101,17 +109,11 @@ def _group(attempt: Attempt, groups: Sequence[tuple[str, tuple[str, ...]]]) -> i
     return next((number for number, (_, ids) in enumerate(groups, 1) if attempt.workspace.id in ids), 0)
 
 
-def _checks(core: Core, view: Backend, attempt: Attempt) -> dict[str, JsonValue]:
-    """Return the verdicts that are remembered of what an attempt holds. Runs nothing."""
-    base = attempt.snapshot if attempt.workspace.is_main else view.load(core.agreed(attempt.workspace).snapshot)
-    return {name: each.verdict for name, each in remembered(core, view, attempt.snapshot, base).items()}
-
-
-def _compared(core: Core, view: Backend, attempt: Attempt, group: int, clashes: Mapping[str, int], total: int) -> Compared:
-    known = core.observed(attempt.workspace, attempt.snapshot, attempt.base, attempt.diff)
+def _compared(core: Core, attempt: Attempt, each: Judged, group: int, clashes: Mapping[str, int], total: int) -> Compared:
+    found = core.observed(attempt.workspace, attempt.snapshot, attempt.base, attempt.diff)
     conflicts, _ = bounded(attempt.merge.conflicts, HUNK_BUDGET // total)
-    fields = {name: getattr(known, name) for name in Workspace.model_fields}
-    fields["state"] = "ready" if attempt.lost and known.state == "merged" else known.state
+    fields = {name: getattr(found, name) for name in Workspace.model_fields}
+    fields["state"] = "ready" if attempt.lost and found.state == "merged" else found.state
     return Compared.model_validate(
         fields
         | {
@@ -120,8 +122,8 @@ def _compared(core: Core, view: Backend, attempt: Attempt, group: int, clashes: 
             "conflicts": conflicts,
             "group": group,
             "behind": attempt.behind,
-            "clashes": clashes.get(known.id, 0),
-            "checks": _checks(core, view, attempt),
+            "clashes": clashes.get(found.id, 0),
+            "checks": {name: verdict.verdict for name, verdict in each.verdicts.items()},
             "parent_changed": len(attempt.under.changes),
             "parent_paths": seen.under(attempt, total),
         }

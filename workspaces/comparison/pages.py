@@ -20,6 +20,7 @@ def page(
 ) -> Comparison:
     """Add one page of what `detail` asks for."""
     named = [detail, *paths, *(f"{attempt.base.contents} {attempt.snapshot.contents}" for attempt in attempts)]
+    named += [place.model_dump_json() for place in result.ranking]
     seal = hashlib.sha256("\n".join(named).encode(errors="surrogatepass")).hexdigest()[:16]
     start = _position(cursor, seal)
     if detail == "diff":
@@ -31,10 +32,16 @@ def page(
         end = start + _fitting(rows[start:], max_chars)
         shown, more = result.model_copy(update={"workspaces": rows[start:end]}), end < len(rows)
     else:
-        field, items = ("files", _files(attempts, paths)) if detail == "files" else ("pairs", _met(result, paths))
+        field, items = _listed(result, attempts, detail, paths)
         end = start + _fitting(items[start:], max_chars)
         shown, more = result.model_copy(update={field: items[start:end]}), end < len(items)
     return shown.model_copy(update={"truncated": more, "next_cursor": f"{seal}.{end}" if more else ""})
+
+
+def _listed(result: Comparison, attempts: Sequence[Attempt], detail: Detail, paths: Sequence[str]) -> tuple[str, Sequence[Noun]]:
+    if detail == "ranking":
+        return "ranking", result.ranking
+    return ("files", _files(attempts, paths)) if detail == "files" else ("pairs", _met(result, paths))
 
 
 def _fitting(items: Sequence[Noun], max_chars: int) -> int:
@@ -53,7 +60,8 @@ def _position(cursor: str, seal: str) -> int:
     sealed, _, at = cursor.partition(".")
     if sealed != seal or not at.isdecimal():
         raise InvalidArgument(
-            "The cursor belongs to other contents or another question: a workspace changed since.", "Call again without a cursor."
+            "The cursor belongs to other contents or another question: a workspace changed since, or was checked.",
+            "Call again without a cursor.",
         )
     return int(at)
 

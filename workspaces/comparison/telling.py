@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from workspaces.comparison.attempts import Attempt
-from workspaces.model import Compared, Comparison, Detail
+from workspaces.model import Compared, Comparison, Detail, Place
 from workspaces.wording import bounded, counted, flaws, listed
 
 ROWS = 16
 """Attempts that are told one by one; more of them are a table."""
+Row = TypeVar("Row", Compared, Place)
 _MARKS = {"clean": "clean", "conflicts": "CONFLICTS", "up_to_date": "merged"}
 
 
@@ -30,18 +32,48 @@ def table(result: Comparison, rows: Sequence[Compared]) -> str:
         "order": lambda row: order.get(row.id, ""),
         "checks": lambda row: " ".join(f"{name}:{verdict}" for name, verdict in row.checks.items()),
     }
-    told = {name: [cell(row) for row in rows] for name, cell in columns.items()}
-    kept = {name: cells for name, cells in told.items() if any(cells)}
-    lines = ["|".join(cells) for cells in zip(*kept.values(), strict=True)]
-    return "\n".join(["|".join(kept), *(line for row, first in zip(rows, lines, strict=True) for line in (first, *_indented(row)))])
+    head, *lines = _told(columns, rows)
+    return "\n".join([head, *(line for row, first in zip(rows, lines, strict=True) for line in (first, *_indented(row)))])
 
 
 def brief(page: Comparison, whole: Comparison, detail: Detail) -> Comparison:
     """Return an answer about many attempts as it is told: as a table, or as the page that was asked for."""
+    if detail == "ranking":
+        return _ranking(page, whole)
     said = {"files": "files", "conflicts": "pairs", "diff": "diff"}.get(detail, "table")
     left_out = tuple(name for name in ("workspaces", "pairs") if name != said)
     table_of = table(whole, page.workspaces) if said == "table" else ""
     return page.model_copy(update={"left_out": left_out, "table": table_of, "alike": page.alike if table_of else ()})
+
+
+def _ranking(page: Comparison, whole: Comparison) -> Comparison:
+    """Return a ranking as it is told: by places and reasons, or when there are many, as a table of the same."""
+    is_long = len(whole.ranking) > ROWS
+    left_out = ("workspaces", "pairs", "groups", "alike", *(["ranking"] if is_long else []))
+    return page.model_copy(update={"left_out": left_out, "table": places(page.ranking) if is_long else ""})
+
+
+def places(rows: Sequence[Place]) -> str:
+    """Return a line for each place; columns that say nothing are left out. `*` is at a check that the base does not pass."""
+    columns: dict[str, Callable[[Place], str]] = {
+        "place": lambda row: "base" if row.control else str(row.place or "?"),
+        "names": lambda row: ",".join(name.rpartition("/")[2] for name in row.workspaces),
+        "checks": lambda row: " ".join(f"{name}:{said}{'*' if name in row.gained else ''}" for name, said in row.checks.items()),
+        "files": lambda row: str(row.files_changed or ""),
+        "+lines": lambda row: str(row.insertions or ""),
+        "-lines": lambda row: str(row.deletions or ""),
+        "merge": lambda row: _MARKS[row.merge] if row.merge else "",
+        "alike": lambda row: str(len(row.alike) or ""),
+        "tests changed": lambda row: str(len(row.tests_changed) or ""),
+    }
+    return "\n".join(_told(columns, rows))
+
+
+def _told(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> list[str]:
+    """Return a head, and a line for each row."""
+    told = {name: [cell(row) for row in rows] for name, cell in columns.items()}
+    kept: dict[str, list[str]] = {name: cells for name, cells in told.items() if any(cells)}
+    return ["|".join(kept), *("|".join(cells) for cells in zip(*kept.values(), strict=True))]
 
 
 def _indented(row: Compared) -> list[str]:

@@ -119,7 +119,7 @@ class Tools:
         ctx: Ctx,
         workspaces: Names,
         base: Annotated[Name, Field(description="compare with this workspace or restore point (name@N) instead of the parent")] = "",
-        detail: Annotated[Detail, Field(description="summary first, then the next")] = "summary",
+        detail: Annotated[Detail, Field(description="summary first, then the next; ranking: which to take, and why")] = "summary",
         paths: Annotated[Paths, Field(description="only these files or folders, but for summary")] = [],  # noqa: B006
         cursor: Annotated[str, Field(description="next_cursor of the page before", max_length=100)] = "",
         max_chars: Annotated[int, Field(description="size of a page", ge=500, le=100_000)] = 20_000,
