@@ -21,6 +21,7 @@ from workspaces.terminal import choosing, comparing, drawing, screen, sides, ver
 if TYPE_CHECKING:
     from workspaces.model import Comparison, Detail, MergeResult, Noun, Undone, Workspace
     from workspaces.project import Project
+    from workspaces.tokens import Tokens
 
 P = ParamSpec("P")
 _CONFLICTS, _CHECK_FAILED = 4, 7
@@ -566,11 +567,101 @@ def serve(
     allow: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="A folder that may be touched; may be repeated (default: the project).")
     ] = None,
+    workspace: Annotated[str, typer.Option(metavar="ID", help="Serve this workspace alone, with what is cloned from it.")] = "",
+    issuer: Annotated[
+        str, typer.Option(metavar="URL", help="Whose access tokens count over HTTP (OAuth 2.1), beside workspaces token.")
+    ] = "",
+    public_url: Annotated[str, typer.Option(metavar="URL", help="The address that HTTP clients use, where it is another.")] = "",
 ) -> None:
     """Run the MCP server, on stdio or HTTP. Clients start it as: workspaces serve"""
     from workspaces.server import app as server
 
-    server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor()))
+    server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor(), workspace, issuer, public_url))
+
+
+tokens = typer.Typer(help="Who may call over HTTP: make, list, revoke tokens, and grant workspaces.", no_args_is_help=True)
+app.add_typer(tokens, name="token")
+
+
+def _tokens() -> Tokens:
+    from workspaces.tokens import Tokens, place
+
+    return Tokens(place(os.environ))
+
+
+@tokens.command("create")
+@_told
+def token_create(
+    name: Annotated[str, typer.Argument(help="Whose it is; who has it owns what it makes.")],
+    role: Annotated[
+        Literal["read", "work", "merge", "administer"],
+        typer.Option(help="read; work: clone, and merge into own workspaces; merge: into main too; administer: everybody's."),
+    ] = "work",
+    project: Annotated[
+        list[str] | None, typer.Option("--in", metavar="PATH", help="A project that it is for; may be repeated (default: this one).")
+    ] = None,
+    workspace: Annotated[str, typer.Option(help="Bind it to this workspace and what is cloned from it.", autocompletion=_names)] = "",
+    days: Annotated[float, typer.Option(help="When it ends; 0: never.")] = 90,
+    json: Json = False,
+) -> None:
+    """Make a token, and print its secret: this once. A client sends it as the header Authorization: Bearer SECRET."""
+    from workspaces.model import TokenMade
+    from workspaces.project import Project
+
+    projects = [Project.open(Path(path).absolute()) for path in project or ()] or [_project()]
+    bound = projects[0].find(workspace) if workspace else None
+    made, secret = _tokens().create(name, role, [str(each.root) for each in projects], days, bound)
+    summary = f"Token {name} ({role}) is for {', '.join(made.projects)}{f', {bound.id} alone' if bound else ''}."
+    if not _answer(TokenMade(summary=summary, tokens=(made.shown,), secret=secret), json):
+        screen.say(f"✓ {summary}", "green")
+        screen.say("  It is shown this once, and kept nowhere:")
+        typer.echo(secret)
+
+
+@tokens.command("list")
+@_told
+def token_list(json: Json = False) -> None:
+    """List the tokens: not their secrets, which are kept nowhere."""
+    from workspaces.model import TokenList
+
+    found = _tokens().book().tokens
+    if _answer(TokenList(summary=f"{len(found)} tokens.", tokens=tuple(each.shown for each in found)), json):
+        return
+    for each in found:
+        ends = "for ever" if each.expires is None else f"{'ended' if each.is_over else 'until'} {each.expires:%d %b %Y %H:%M} UTC"
+        typer.echo(f"{each.name}  {each.role}  {each.bound_id or ', '.join(each.projects)}  {ends}")
+
+
+@tokens.command("revoke")
+@_told
+def token_revoke(name: Annotated[str, typer.Argument(help="Whose.")], json: Json = False) -> None:
+    """Remove a token. Whoever has it is refused from now on."""
+    from workspaces.model import TokenList
+
+    gone = _tokens().revoke(name)
+    if not _answer(TokenList(summary=f"Token {name} is revoked.", tokens=(gone.shown,)), json):
+        screen.say(f"✓ {name} is revoked.", "green")
+
+
+@tokens.command("grant")
+@_told
+def token_grant(
+    name: Annotated[str, typer.Argument(help="A token's name; or whose workspaces `owner` has as oauth:SUBJECT@ISSUER.")],
+    workspace: Annotated[str, typer.Argument(help="A workspace, or * for all.", autocompletion=_names)],
+    take_back: Annotated[bool, typer.Option("--take-back", help="It may no longer.")] = False,
+    json: Json = False,
+) -> None:
+    """Let a token see a workspace that is not its own, and change it as far as its role goes."""
+    from workspaces.access import ALL
+    from workspaces.model import TokenList
+    from workspaces.tokens import caller
+
+    found = _tokens()
+    who = name if name.startswith("oauth:") else caller(found.named(name).name)
+    found.grant(who, workspace if workspace == ALL else _project().find(workspace).uid, take_back)
+    summary = f"{workspace} is {'no longer ' if take_back else ''}granted to {name}."
+    if not _answer(TokenList(summary=summary), json):
+        screen.say(f"✓ {summary}", "green")
 
 
 @app.command()

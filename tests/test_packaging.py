@@ -22,12 +22,13 @@ HOMES = {
     "rich": "workspaces/terminal/",
     "git": "backends/git.py",
     "sqlite3": "workspaces/store/",
+    "jwt": "workspaces/server/issuers.py",
     "pygments": "workspaces/syntax.py",
 }
 FLOORS = [
-    {"model", "errors"},
-    {"backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
-    {"store"},
+    {"model", "errors", "private"},
+    {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
+    {"store", "tokens"},
     {"core", "syntax"},
     {"containment", "outline", "programs"},
     {"checks"},

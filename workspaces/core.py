@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice, takewhile
@@ -15,6 +15,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from workspaces.access import PERSON, Access
 from workspaces.backend import Backend
 from workspaces.config import Config
 from workspaces.errors import Busy, NotFound, WorkspacesError, likely
@@ -73,6 +74,8 @@ class Core:
     recover: Callable[[Core], None]
     """Ends what dead processes left."""
     config: Config = field(default_factory=Config)
+    access: Access = PERSON
+    """What the caller may see and change."""
     actor: str = ""
     call: str = ""
     """Names the call that is being served."""
@@ -93,8 +96,22 @@ class Core:
 
     # -- names
 
+    def seen(self, phases: Sequence[str] = ("live",)) -> list[Workspace]:
+        """Return the workspaces that there are for the caller, in order of creation: what it names is one of these, or unknown."""
+        known = self.live() if tuple(phases) == ("live",) else self.store.workspaces(self.row.name, phases)
+        return [each for each in known if self.sees(each)]
+
+    def sees(self, workspace: Workspace) -> bool:
+        """Return whether a workspace is there for the caller."""
+        return self.access.sees(workspace, (each.uid for each in self._upwards(workspace)))
+
+    @property
+    def whole(self) -> Core:
+        """The same with all of its workspaces, for what is not done in the caller's name."""
+        return replace(self, access=PERSON, glance=None) if self.access.is_limited else self
+
     def live(self) -> list[Workspace]:
-        """Return `main` and the workspaces that are there, in order of creation."""
+        """Return `main` and the workspaces that are there, in order of creation, whoever sees them."""
         if self.glance is None:
             return list(map(self._as_it_is, self.store.workspaces(self.row.name)))
         self.glance.live = self.glance.live or list(map(self._as_it_is, self.store.workspaces(self.row.name)))
@@ -106,12 +123,12 @@ class Core:
 
     def find(self, name: str) -> Workspace:
         """Return the workspace that an id, a bare name or the absolute path of its folder means."""
-        known = self.live()
+        known = self.seen()
         bare = name.removeprefix(f"{self.row.name}/")
         for workspace in known:
             if bare.lower() == workspace.name.lower() or (name.startswith("/") and _is_same_place(name, workspace.location)):
                 return workspace
-        for workspace in self.store.workspaces(self.row.name, ("deleting", "restoring")):
+        for workspace in self.seen(("deleting", "restoring")):
             if bare.lower() == workspace.name.lower():
                 raise Busy(
                     f"A delete or restore of {workspace.name} was interrupted and could not be ended yet.",
@@ -137,12 +154,12 @@ class Core:
     def find_deleted(self, name: str) -> Workspace | None:
         """Return the workspace of that name, uid or folder that was deleted last."""
         bare = name.removeprefix(f"{self.row.name}/").lower()
-        gone = self.store.workspaces(self.row.name, ("deleted",))
+        gone = self.seen(("deleted",))
         found = [each for each in gone if bare in (each.name.lower(), each.uid) or each.location == name]
         return max(reversed(found), key=lambda each: each.restorable_until or each.created, default=None)
 
     def main(self) -> Workspace:
-        return self.find(MAIN)
+        return self.whole.find(MAIN)
 
     def use(self, names: Iterable[str]) -> None:
         """Renew the leases of the workspaces that a call names. One that was abandoned is whose call it is from now on."""
@@ -199,17 +216,28 @@ class Core:
         Whoever held them before may have died at it: what it left is ended first. Raises `Busy` when that is not done in time.
         """
         read = list(reading)
+        for workspace in workspaces:
+            self._authorise_change(workspace)
         for _ in range(_ATTEMPTS):
             with self.locks.change(*map(self.key, workspaces), freeze=map(self.key, read), patience=patience):
                 if not self._left_over({workspace.id for workspace in (*workspaces, *read)}):
                     yield
                     return
-            self.recover(self)
+            self.recover(self.whole)
             time.sleep(_PAUSE)
         names = ", ".join(workspace.name for workspace in (*workspaces, *read))
         raise Busy(
             f"An interrupted call on {names} could not be ended yet. Nothing was changed.", "workspaces doctor says what is in the way."
         )
+
+    def _authorise_change(self, workspace: Workspace) -> None:
+        """Raise for a workspace that the caller may not change."""
+        if not self.sees(workspace):
+            raise NotFound(
+                "The workspace that this would change is none of yours. Nothing was changed.",
+                "Name one of yours as the target; status lists them.",
+            )
+        self.access.authorise_change(workspace)
 
     def reading(self, *workspaces: Workspace) -> AbstractContextManager[None]:
         """Hold workspaces to read them, together with other readers."""

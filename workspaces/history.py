@@ -58,17 +58,26 @@ def restore(core: Core, name: str, to: str = "", revert: bool = False) -> Restor
                 kept = _switch(core, view, workspace, old, new, point, made)
         workspace = core.find(workspace.id)
     return Restored(
-        summary=f"Restored {workspace.name} to {point.name}{f' ({point.label})' if point.label else ''}.",
+        summary=f"Restored {workspace.name} to {point.name}{f' ({point.label})' if _is_told(core, point) else ''}.",
         workspace=workspace,
         restore_point=kept.name,
         next=(f"undo: restore(workspace='{workspace.name}', to='{kept.name}')",),
     )
 
 
+def _is_told(core: Core, point: RestorePoint) -> bool:
+    """Return whether there is a label to tell: that of a merge names a workspace, which the caller may not see."""
+    return bool(point.label) and (point.cause == "checkpoint" or not core.access.is_limited)
+
+
 def _point(core: Core, workspace: Workspace, to: str) -> tuple[RestorePoint, Operation]:
     """Return the restore point that is meant, and the operation that made it."""
     operations = {each.id: each for each in core.store.operations(core.row.name, limit=10**6)}
-    points = [(point, operations[made_by]) for point, made_by in core.store.restore_points(workspace.uid) if made_by in operations]
+    points = [
+        (point, operations[made_by])
+        for point, made_by in core.store.restore_points(workspace.uid)
+        if made_by in operations and _is_theirs(core, workspace, operations[made_by])
+    ]
     wanted = to.removeprefix(f"{core.row.name}/")
     fits = [(wanted == point.name, wanted == point.label, wanted == str(point.number)) for point, _ in points]
     for kind in range(3):
@@ -84,6 +93,11 @@ def _point(core: Core, workspace: Workspace, to: str) -> tuple[RestorePoint, Ope
         )
         raise NotFound(f"{workspace.name} has {which}. There are: {known}. Nothing was changed.", "checkpoint makes one.")
     return last
+
+
+def _is_theirs(core: Core, workspace: Workspace, made: Operation) -> bool:
+    """Return whether a caller may go back to what an operation left: what others merged into main is not taken back by who does not see theirs."""
+    return not (core.access.is_limited and workspace.is_main) or made.actor == core.access.name
 
 
 def _way_back(

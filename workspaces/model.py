@@ -530,6 +530,28 @@ class Trust(Noun):
     next: Next = ()
 
 
+class TokenShown(Noun):
+    """A token as it is told: everything but the secret."""
+
+    name: str
+    role: str
+    projects: tuple[str, ...] = Field(default=(), description="folders of the projects that it is for")
+    workspace: str = Field(default="", description="the one workspace that it is bound to, with what descends from it")
+    created: datetime
+    expires: datetime | SkipJsonSchema[None] = None
+
+
+class TokenList(Noun):
+    summary: Summary
+    tokens: tuple[TokenShown, ...] = ()
+    warnings: Warnings = ()
+    next: Next = ()
+
+
+class TokenMade(TokenList):
+    secret: str = Field(default="", description="told this once, and kept nowhere")
+
+
 class Finding(Noun):
     """One thing that `doctor` looked at."""
 

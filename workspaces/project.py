@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from workspaces import (
     requests,
 )
 from workspaces import backend as backends
+from workspaces.access import Access
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours
@@ -160,6 +162,12 @@ class Project:
             if not store.workspaces(core.row.name):
                 store.save(main)
 
+    def seen_by(self, access: Access) -> Project:
+        """Return this project as somebody sees it, for calls in that name. What there is of it in another name stays as it was."""
+        seen = copy(self)
+        seen._core = replace(self._core, access=access, actor=_named(access.name) or self._core.actor)
+        return seen
+
     @property
     def name(self) -> str:
         return self._core.row.name
@@ -172,6 +180,7 @@ class Project:
     def described(self) -> Initialized:
         """Return what `initialize` answers."""
         core = self._core
+        core.access.authorise("describe")
         return Initialized(
             summary=f"{self.name} is a project at {core.row.root}, kept by the {core.row.backend} backend.",
             project=self.name,
@@ -203,7 +212,7 @@ class Project:
         def act(core: Core) -> Cloned:
             return cloning.clone(core, source, count, name, task, labels, include_uncommitted, lease_seconds, progress)
 
-        return requests.once(self._ready(source, strict=True), request_key, "clone", asked, Cloned, act)
+        return requests.once(self._ready("clone", source, strict=True), request_key, "clone", asked, Cloned, act)
 
     @as_ours()
     def compare(
@@ -217,7 +226,7 @@ class Project:
         progress: Progress = silent,
     ) -> Comparison:
         """Say what each workspace changed and what conflicts with what. See `comparison.compare`."""
-        return comparison.compare(self._ready(*workspaces, base), workspaces, base, detail, paths, cursor, max_chars, progress)
+        return comparison.compare(self._ready("compare", *workspaces, base), workspaces, base, detail, paths, cursor, max_chars, progress)
 
     def merge(
         self,
@@ -248,7 +257,7 @@ class Project:
             merge = merging.merge if isinstance(asked.source, str) else landing.land
             return merge(core, asked, progress, patience)
 
-        ready = self._ready(*asked.sources, asked.target, strict=True)
+        ready = self._ready("merge", *asked.sources, asked.target, strict=True)
         return requests.once(ready, request_key, "merge", asked.words, MergeResult, act)
 
     @as_ours()
@@ -265,7 +274,9 @@ class Project:
         def act(core: Core) -> Deleted:
             return removal.delete(core, workspaces, discard_unmerged, children, progress)
 
-        return requests.once(self._ready(strict=True), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act)
+        return requests.once(
+            self._ready("delete", strict=True), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act
+        )
 
     @as_ours()
     def status(
@@ -276,7 +287,7 @@ class Project:
         progress: Progress = silent,
     ) -> Status:
         """Return the tree of workspaces. See `overview.status`."""
-        return overview.status(self._ready(*workspaces), workspaces, detail, include_deleted, progress)
+        return overview.status(self._ready("status", *workspaces), workspaces, detail, include_deleted, progress)
 
     @as_ours()
     def check(
@@ -291,69 +302,71 @@ class Project:
         watch: checks.Watch | None = None,
     ) -> Checked:
         """Run the configured checks on frozen copies of workspaces. See `checks.check`."""
-        core = self._ready(*workspaces, strict=True)
+        core = self._ready("check", *workspaces, strict=True)
         return checks.check(core, workspaces, names, wait, timeout_seconds, detail, again, progress, watch)
 
     @as_ours()
     def beside(self, workspaces: Sequence[str], command: Sequence[str], watch: checks.Watch | None = None) -> Checked:
         """Run a person's command on frozen copies of two workspaces, and say where its outputs differ. See `checks.beside`."""
-        return checks.beside(self._ready(*workspaces, strict=True), workspaces, command, watch)
+        return checks.beside(self._ready("beside", *workspaces, strict=True), workspaces, command, watch)
 
     @as_ours()
     def unasked(self, asked: Asked | None = None) -> Trust | None:
         """Return what of `workspaces.toml` a person has yet to let run, if there is anything: what is shown, and its fingerprint. For a merge,
         only if that would run any of it."""
-        core = self._configured()
+        core = self._configured("trust_checks")
         found = programs.unasked(core)
         return found if found and (asked is None or merging.runs_something(core, asked)) else None
 
     @as_ours()
     def trust_checks(self, fingerprint: str) -> None:
         """Let exactly these checks run. For what a person answered who was shown them."""
-        programs.trust_checks(self._configured(), fingerprint)
+        programs.trust_checks(self._configured("trust_checks"), fingerprint)
 
-    def _configured(self) -> Core:
+    def _configured(self, verb: str) -> Core:
+        self._core.access.authorise(verb)
         return replace(self._core, config=config.load(self.root))
 
     @as_ours()
     def checkpoint(self, workspace: str, label: str = "") -> Checkpointed:
         """Keep a workspace as it is now. See `history.checkpoint`."""
-        return history.checkpoint(self._ready(workspace), workspace, label)
+        return history.checkpoint(self._ready("checkpoint", workspace), workspace, label)
 
     @as_ours()
     def restore(self, workspace: str, to: str = "") -> Restored:
         """Bring a workspace back. See `history.restore`."""
-        return history.restore(self._ready(workspace), workspace, to)
+        return history.restore(self._ready("restore", workspace), workspace, to)
 
     @as_ours()
     def lease(self, workspace: str, seconds: int) -> Workspace:
         """Take a workspace for so many seconds after each call that names it; 0 for ever. See `cloning.lease`."""
-        return cloning.lease(self._ready(), workspace, seconds)
+        return cloning.lease(self._ready("lease"), workspace, seconds)
 
     @as_ours()
     def undo(self, operation: int = 0) -> Undone:
         """Take back an operation (its number in the log), or the last one that stands. See `history.undo`."""
-        return history.undo(self._ready(), operation)
+        return history.undo(self._ready("undo"), operation)
 
     @as_ours()
     def redo(self) -> Undone:
         """Do again what the last undo took back. See `history.redo`."""
-        return history.redo(self._ready())
+        return history.redo(self._ready("redo"))
 
     @as_ours()
     def gc(self, abandoned: bool = False, discard_unmerged: bool = False, dry_run: bool = False, progress: Progress = silent) -> Collected:
         """Remove for good what was deleted and whose term is over. See `collection.gc`."""
-        return collection.gc(self._ready(strict=True), abandoned, discard_unmerged, dry_run, progress)
+        return collection.gc(self._ready("gc", strict=True), abandoned, discard_unmerged, dry_run, progress)
 
     @as_ours()
     def log(self, limit: int = 50) -> Log:
         """Return what was done, newest first."""
+        self._core.access.authorise("log")
         return history.log(self._core, limit)
 
     @as_ours()
     def doctor(self, repair: bool = False, quick: bool = False) -> Diagnosis:
         """Look whether everything is whole, and put right what is not. See `doctor.doctor`."""
-        return doctor.doctor(self._ready(), repair, quick)
+        return doctor.doctor(self._ready("doctor"), repair, quick)
 
     @classmethod
     @as_ours()
@@ -365,12 +378,12 @@ class Project:
     @as_ours()
     def programs(self) -> Trust:
         """Return the programs that the project's own configuration names, and whether they may run. See `programs.programs`."""
-        return programs.programs(self._configured())
+        return programs.programs(self._configured("programs"))
 
     @as_ours()
     def trust(self, fingerprint: str) -> Trust:
         """Let exactly these programs run, or with an empty fingerprint none. For a person at a terminal, never for an agent."""
-        return programs.trust(self._configured(), fingerprint)
+        return programs.trust(self._configured("trust"), fingerprint)
 
     @as_ours()
     def find(self, workspace: str) -> Workspace:
@@ -380,6 +393,7 @@ class Project:
     @as_ours()
     def confine(self, workspace: str, network: bool, environment: Mapping[str, str]) -> dict[str, str]:
         """Confine the calling thread, and all that it starts, to a workspace, for good. Returns the environment for that. See `Backend.confine`."""
+        self._core.access.authorise("confine")
         found = self._core.find(workspace)
         if found.is_main:
             raise Unsupported(
@@ -389,8 +403,8 @@ class Project:
 
     @as_ours()
     def holds(self, workspace: str) -> bool:
-        """Return whether an id, name or path means a workspace of this project, live or deleted."""
-        known = [*self._core.live(), *self._core.store.workspaces(self.name, ("deleted",))]
+        """Return whether an id, name or path means a workspace of this project, live or deleted, that the caller sees."""
+        known = [*self._core.seen(), *self._core.seen(("deleted",))]
         bare = workspace.removeprefix(f"{self.name}/").lower()
         real = os.path.realpath(workspace) if workspace.startswith("/") else ""
         return any(bare == each.name.lower() or real == each.location for each in known)
@@ -400,14 +414,16 @@ class Project:
         """Return a number that grows with everything that is written about this project."""
         return self._core.store.revision()
 
-    def _ready(self, *named: str, strict: bool = False) -> Core:
-        """Return the project's core for one call. The leases of the workspaces that the call names are renewed. Settings that mean nothing
-        are refused where the call is `strict`; looking and going back is possible all the same."""
+    def _ready(self, verb: str, *named: str, strict: bool = False) -> Core:
+        """Return the project's core for one call that the caller may make. The leases of the workspaces that the call names are renewed.
+        Settings that mean nothing are refused where the call is `strict`; looking and going back is possible all the same."""
+        self._core.access.authorise(verb)
         self._core.backend.initialize()
         if self._core.trusted is not None:
             self._core.backend.trusted = self._core.trusted.fingerprint(self._core.backend.home)
-        recovery.recover(self._core)
-        self._core.use(named)
+        recovery.recover(self._core.whole)
+        if self._core.access.holds("work"):
+            self._core.use(named)
         return replace(self._core, call=new_uid(), config=config.load(self.root) if strict else config.known(self.root))
 
 

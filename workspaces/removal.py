@@ -81,6 +81,11 @@ def _resolved(core: Core, names: Sequence[str], deleted: Sequence[str]) -> tuple
 def _with_children(core: Core, workspace: Workspace, children: Children) -> list[Workspace]:
     """Return what goes: the workspace, and its descendants when they go too, nearest first."""
     below = core.children(workspace)
+    if not all(map(core.sees, below)):
+        raise HasChildren(
+            f"{workspace.name} has clones that are not yours. Nothing was deleted.",
+            "Whoever sees them can delete it, or the person who runs the server.",
+        )
     if children == "refuse" and below:
         names = ", ".join(child.name for child in below[:5])
         raise HasChildren(

@@ -37,24 +37,25 @@ def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer],
     if len(key) > MAX_KEY or whole(key) != key:
         raise InvalidArgument("request_key is too long, or no text. Nothing was done.", f"It has at most {MAX_KEY} characters of Unicode.")
     asked = hashlib.sha256(json.dumps([verb, arguments], default=list).encode()).hexdigest()
-    with _held(core, key):
-        known = core.store.request(core.row.name, key)
+    kept = core.access.keyed(key)
+    with _held(core, kept, key):
+        known = core.store.request(core.row.name, kept)
         if known is not None and known.asked != asked:
             raise InvalidArgument(
                 f"request_key {key!r} was used for another call. Nothing was done.", "Use a new key for a new call.", request_key=key
             )
         if known is not None and known.answer:
             return _with_what_came_of_it(core, known, kind.model_validate_json(known.answer))
-        request = known or Request(key, asked, core.call)
+        request = known or Request(kept, asked, core.call)
         return _with_what_came_of_it(core, request, _served(core, request, known is not None, act))
 
 
 @contextmanager
-def _held(core: Core, key: str) -> Generator[None]:
-    """Hold the line of a key. Raises `Busy` when whoever was there first does not end in time: checks may take long."""
+def _held(core: Core, kept: str, key: str) -> Generator[None]:
+    """Hold the line of a key, by what is kept of it. Raises `Busy` when whoever was there first does not end in time: checks may take long."""
     with ExitStack() as held:
         try:
-            held.enter_context(core.locks.change(_line(key)))
+            held.enter_context(core.locks.change(_line(kept)))
         except Busy as busy:
             raise Busy(
                 f"The call that came first with request_key {key!r} is still at work. Nothing was done by this one.",
@@ -67,7 +68,7 @@ def _held(core: Core, key: str) -> Generator[None]:
 def _served(core: Core, request: Request, is_repeated: bool, act: Callable[[Core], Answer]) -> Answer:
     project = core.row.name
     if is_repeated:
-        core.recover(core)  # what the dead process had begun is ended before this one goes on
+        core.recover(core.whole)  # what the dead process had begun is ended before this one goes on
     else:
         core.store.remember(project, request)
     try:

@@ -225,5 +225,7 @@ def _by(core: Core, holder: Workspace, path: str) -> By:
         if each.verb == "merge" and each.state == "done" and each.moves == holder.id and isinstance(brought, list) and path in brought:
             uids = each.outcome["uids"]
             found = core.store.workspace(str(uids[0])) if isinstance(uids, list) else None
+            if core.access.is_limited and not (found and core.sees(found)):
+                break
             return By(workspace=each.workspaces[0], task=found.task[:_TASK] if found else "")
     return By(workspace=holder.id, task=holder.task[:_TASK])

@@ -6,8 +6,6 @@ A fingerprint names exactly the programs that the person saw. Whatever changes a
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from workspaces import private
 from workspaces.errors import NotAllowed
 
 _FOLDER, _FILE = "mcp-workspaces", "trust.json"
@@ -53,7 +52,8 @@ class Trusted:
             )
         mine = _key(home, of)
         kept = {key: value for key, value in self._entries().items() if key != mine}
-        self._write(self.file, kept | ({mine: fingerprint} if fingerprint else {}))
+        entries = kept | ({mine: fingerprint} if fingerprint else {})
+        private.write(self.file, json.dumps(entries, indent=1) + "\n")
 
     def _lies_inside(self) -> bool:
         return self.file is not None and self.root.resolve() in self.file.resolve().parents
@@ -62,24 +62,7 @@ class Trusted:
         if self.file is None or self._lies_inside():
             return {}
         try:
-            with self.file.open("rb") as file:
-                found = os.fstat(file.fileno())
-                if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
-                    return {}
-                read: JsonValue = json.loads(file.read())
-        except (OSError, ValueError):
+            read: JsonValue = json.loads(private.read(self.file) or b"{}")
+        except ValueError:
             return {}
         return {key: value for key, value in read.items() if isinstance(value, str)} if isinstance(read, dict) else {}
-
-    def _write(self, place: Path, entries: Mapping[str, str]) -> None:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = place.with_name(f"{_FILE}-{os.urandom(6).hex()}")
-        try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 - a descriptor
-                file.write(json.dumps(entries, indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(place)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise

@@ -36,7 +36,7 @@ def compare(
 ) -> Comparison:
     """Say what each workspace (all but main, when none is named) changed and whether it merges, and of several, which conflict with each
     other. Changes nothing."""
-    names = names or [each.id for each in sorted(core.live(), key=age_then_name) if not each.is_main]
+    names = names or [each.id for each in sorted(core.seen(), key=age_then_name) if not each.is_main]
     if len(names) > MAX_WORKSPACES:
         raise InvalidArgument(f"{len(names)} workspaces are too many.", f"Name at most {MAX_WORKSPACES}; status lists them.")
     if not names:

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -32,10 +32,15 @@ from mcp.types import (
 )
 from pydantic import JsonValue, ValidationError
 
+from workspaces import tokens
+from workspaces.access import PERSON
 from workspaces.errors import ErrorBody, InvalidArgument, NoProject, WorkspacesError, likely
+from workspaces.project import Project
 from workspaces.server import transports
+from workspaces.server.callers import Who, bearer, nobody
 from workspaces.server.calls import refused
 from workspaces.server.desk import Desk
+from workspaces.server.doors import Guard
 from workspaces.server.prompts import Prompts
 from workspaces.server.tools import Tools
 from workspaces.server.wire import Mending, holds_half
@@ -67,12 +72,14 @@ every error says what to do. A worktree isolates work, not hostile programs.
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server is started. `project` is a folder; `allowed` the folders that it may touch."""
+    """How a server is started. `project` is a folder; `allowed` the folders that it may touch; `pinned` the one workspace that it is for."""
 
     project: Path | None
     allowed: tuple[Path, ...]
     http: str = ""
     actor: str = ""
+    pinned: str = ""
+    guard: Guard = field(default_factory=Guard)
     trust: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where checks find their tools; what could open anything in it is not passed on."""
@@ -80,6 +87,9 @@ class Settings:
 
 class Server(MCPServer[object]):
     """The server. A call that it does not understand is refused with what was likely meant."""
+
+    who: Who = staticmethod(nobody)
+    """Says who makes a call."""
 
     async def list_tools(self) -> list[Tool]:
         """Return the tools, their schemas without what pydantic adds and no reader needs."""
@@ -92,11 +102,12 @@ class Server(MCPServer[object]):
         async with stdio_server() as (reading, writing):
             await self._lowlevel_server.run(Mending(reading), writing, self._lowlevel_server.create_initialization_options())
 
-    def complete_by(self, completed: Callable[[CompletionArgument], Awaitable[Completion]]) -> None:
+    def complete_by(self, completed: Callable[[Context[object, object], CompletionArgument], Awaitable[Completion]]) -> None:
         """Let arguments be completed."""
 
         async def complete(context: ServerRequestContext[object], params: CompleteRequestParams) -> CompleteResult:
-            return CompleteResult(completion=await completed(params.argument))
+            asked = Context[object, object](request_context=context, mcp_server=self)
+            return CompleteResult(completion=await completed(asked, params.argument))
 
         self._lowlevel_server.add_request_handler("completion/complete", CompleteRequestParams, complete)
 
@@ -120,6 +131,7 @@ class Server(MCPServer[object]):
         try:
             properties = known[name].input_schema["properties"]
             _refuse_unknown(name, arguments, list(properties))
+            arguments = _PINNED.get(name, _as_it_is)(arguments, self.who(context).bound_id if context else "")
             return await super().call_tool(name, arguments, context)
         except WorkspacesError as error:
             return refused(error.body)
@@ -176,6 +188,25 @@ def _misfit(tool: str, error: ValidationError) -> InvalidArgument:
     return InvalidArgument(f"{tool}: {where}: {first['msg']}. Nothing was done.", "See the tool's input schema.", argument=where)
 
 
+def _as_it_is(arguments: dict[str, Any], bound: str) -> dict[str, Any]:
+    return arguments
+
+
+def _with(name: str, many: bool = False) -> Callable[[dict[str, Any], str], dict[str, Any]]:
+    """Return what fills an argument that was left out with the one workspace that a client is bound to, if it is to one."""
+    return lambda arguments, bound: {name: [bound] if many else bound, **arguments} if bound else arguments
+
+
+_PINNED = {
+    "clone": _with("source"),
+    "compare": _with("workspaces", many=True),
+    "merge": _with("source"),
+    "check": _with("workspaces", many=True),
+    "checkpoint": _with("workspace"),
+    "restore": _with("workspace"),
+}
+
+
 def create(settings: Settings) -> Server:
     """Return the server with all its tools, ready to run on any transport."""
     server = Server(
@@ -186,12 +217,23 @@ def create(settings: Settings) -> Server:
         version=version("mcp-workspaces"),
         log_level="WARNING",
     )
-    desk = Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)
-    Tools(desk).register(server)
-    prompts = Prompts(desk)
+    server.who = _who(settings)
+    tools = Tools(Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment), server.who)
+    tools.register(server)
+    prompts = Prompts(tools.at)
     prompts.register(server)
     server.complete_by(prompts.completed)
     return server
+
+
+def _who(settings: Settings) -> Who:
+    """Return what says who makes a call: the bearer of a token where the server asks for one, else always the person who started it."""
+    person = replace(PERSON, name=settings.actor)
+    who: Who = bearer if settings.http and settings.guard.asks else lambda _: person
+    if not settings.pinned:
+        return who
+    only = Project.initialize(settings.project or Path(), trust=settings.trust).find(settings.pinned)
+    return lambda ctx: who(ctx).bound_to(only)
 
 
 def serve(settings: Settings) -> None:
@@ -199,13 +241,18 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
     server = create(settings)
     if settings.http:
-        anyio.run(transports.http, server, settings.http)
+        anyio.run(transports.http, server, settings.http, settings.guard)
     else:
         anyio.run(transports.stdio, server)
 
 
-def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str = "") -> Settings:
-    """Work out the settings: the project is what was asked for, else what the environment names, else the working directory."""
+def settings_from(
+    project: str, allow: Sequence[str], http: str = "", actor: str = "", pinned: str = "", issuer: str = "", public: str = ""
+) -> Settings:
+    """Work out the settings: the project is what was asked for, else what the environment names, else the working directory.
+
+    Over HTTP, a working directory that is no project is none that callers may make one of.
+    """
     asked = project or os.environ.get("WORKSPACES_PROJECT") or os.environ.get("CLAUDE_PROJECT_DIR") or ""
     try:
         folder = Path(asked or ".").resolve()
@@ -216,8 +263,9 @@ def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str
     found = _root(folder)
     if asked and found is None:
         raise InvalidArgument(f"{folder} is in no project.", "Run workspaces init there first, or name another with --project.")
-    allowed = tuple(Path(path).resolve() for path in allow) or (found or folder,)
-    return Settings(found, allowed, http, actor, place(os.environ), os.environ)
+    allowed = tuple(Path(path).resolve() for path in allow) or ((found,) if found else () if http else (folder,))
+    guard = Guard(tokens.place(os.environ), issuer, public)
+    return Settings(found, allowed, http, actor, pinned, guard, place(os.environ), os.environ)
 
 
 def _root(folder: Path) -> Path | None:
@@ -237,9 +285,17 @@ def main() -> None:
     )
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a folder that may be touched (default: the project)")
     parser.add_argument("--http", default="", metavar="[HOST:]PORT", help="speak Streamable HTTP at /mcp instead of stdio")
+    parser.add_argument("--workspace", default="", metavar="ID", help="the one workspace to serve, with what is cloned from it")
+    parser.add_argument(
+        "--issuer", default="", metavar="URL", help="whose access tokens count over HTTP (OAuth 2.1), beside those of workspaces token"
+    )
+    parser.add_argument(
+        "--public-url", default="", metavar="URL", help="the address that HTTP clients use, where it is another than [HOST:]PORT"
+    )
     parser.add_argument("--version", action="version", version=version("mcp-workspaces"))
     asked = parser.parse_args()
     try:
-        serve(settings_from(asked.project, asked.allow, asked.http))
+        pinned, issuer, public = asked.workspace, asked.issuer, asked.public_url
+        serve(settings_from(asked.project, asked.allow, asked.http, pinned=pinned, issuer=issuer, public=public))
     except WorkspacesError as error:
         sys.exit(f"mcp-workspaces: {error.message} {error.hint}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 from weakref import WeakKeyDictionary
 
@@ -14,10 +14,11 @@ from workspaces.merging import Asked
 from workspaces.model import Trust
 from workspaces.project import Project
 from workspaces.server.calls import in_thread
-from workspaces.server.desk import Desk
 
 Ctx = Context[object, object]
-_desks: WeakKeyDictionary[MCPServer[object], Desk] = WeakKeyDictionary()
+Opened = Callable[[Ctx], Callable[..., Project]]
+"""What opens, for whoever makes a call, the project of the workspaces that it names."""
+_opened: WeakKeyDictionary[MCPServer[object], Opened] = WeakKeyDictionary()
 _NOTHING = Trust(summary="")
 _MOST = 2000
 
@@ -28,9 +29,9 @@ class Consent(BaseModel):
     allow: bool = Field(description="let exactly these commands run, until one of them changes")
 
 
-def ask_for(server: MCPServer[object], desk: Desk) -> None:
-    """Let calls to a server ask for the projects on its desk."""
-    _desks[server] = desk
+def ask_for(server: MCPServer[object], opened: Opened) -> None:
+    """Let calls to a server ask for the projects that are opened for them."""
+    _opened[server] = opened
 
 
 async def shown(ctx: Ctx, workspaces: list[str]) -> Trust:
@@ -49,7 +50,8 @@ async def _shown(ctx: Ctx, workspaces: Sequence[str], asked: Asked | None) -> Tr
     if capabilities is None or capabilities.elicitation is None:
         return _NOTHING
     try:
-        return await in_thread(lambda: _desks[ctx.mcp_server].project(*workspaces).unasked(asked) or _NOTHING)
+        at = _opened[ctx.mcp_server](ctx)
+        return await in_thread(lambda: at(*workspaces).unasked(asked) or _NOTHING)
     except WorkspacesError:
         return _NOTHING  # the call itself says what is wrong
 

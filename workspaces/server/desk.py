@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workspaces.access import Access
 from workspaces.backend import choose
 from workspaces.errors import InvalidArgument, NoProject, NotAllowed, NotFound
 from workspaces.model import MAIN, Initialized
@@ -27,13 +29,17 @@ class Desk:
         self.allowed = [path.resolve() for path in allowed]
         self._open: dict[Path, Project] = {}
 
-    def initialize(self, path: str, backend: str, name: str) -> Initialized:
+    def initialize(self, access: Access, path: str, backend: str, name: str) -> Initialized:
         """Make a folder a project, or open it. A relative path starts at the default project.
 
         A new project whose folder has the name of one that is open gets a name of its own, so that ids tell them apart.
         """
-        folder = self.permitted((self.default or Path()) / path)
-        self.permitted(choose(folder, backend).root)
+        access.authorise("describe")
+        if known := self._open_already(access, path):
+            return known.described()
+        access.authorise("initialize")
+        folder = self.permitted((self.default or Path()) / path, access)
+        self.permitted(choose(folder, backend).root, access)
         taken = {project.name.lower() for project in self._open.values()}
         wanted = name or project_name(folder.name)
         free = next(
@@ -41,31 +47,40 @@ class Desk:
         )
         project = Project.initialize(folder, backend, name if free == wanted else free, self.actor, self.trust, self.environment)
         self._open[project.root] = project
-        described = project.described()
+        described = project.seen_by(access).described()
         if project.root == self.default or len(self._open) == 1:
             return described
         return described.model_copy(update={"next": (f"clone(source='{project.root}', count=3, task='…')", "status(workspaces=['…'])")})
 
-    def permitted(self, path: Path) -> Path:
-        """Return the path, links resolved, if this server may touch it."""
+    def _open_already(self, access: Access, path: str) -> Project | None:
+        """Return the project of a caller's own that a path names; of who may make others, none: that takes the path apart."""
+        if access.holds("administer"):
+            return None
+        projects = self._open_to(access)
+        wanted = os.path.normpath(projects[0].root / path)
+        return next((project for project in projects if str(project.root) == wanted), None)
+
+    def permitted(self, path: Path, access: Access | None = None) -> Path:
+        """Return the path, links resolved, if this server, and the caller if there is one with projects of its own, may touch it."""
+        allowed = [Path(root) for root in access.projects] if access and access.projects else self.allowed
         try:
             real = path.resolve()
             real.is_dir()
         except (OSError, ValueError) as error:
             raise InvalidArgument(f"The path cannot be one: {error}."[:300], "Name an existing folder.") from None
-        if not any(real == root or root in real.parents for root in self.allowed):
-            roots = ", ".join(map(str, self.allowed))
+        if not any(real == root or root in real.parents for root in allowed):
+            roots = ", ".join(map(str, allowed))
             raise NotAllowed(
-                f"{real} is outside of what this server may touch ({roots}). Nothing was changed.",
-                "Start the server with --allow for that folder.",
+                f"{real} is outside of what this server may touch ({roots or 'nothing: it was started for no project'}). Nothing was changed.",
+                "Start the server with --project, or --allow for that folder.",
             )
         return real
 
-    def project(self, *names: str) -> Project:
-        """Return the project that all of these workspaces belong to. Bare `main`, or no name at all, means the default one."""
-        default = self._default()
-        asked = [name for name in names if name != MAIN]
-        projects = self._all(default)
+    def project(self, access: Access, *names: str) -> Project:
+        """Return the project that all of these workspaces belong to, as the caller sees it. Bare `main`, or no name at all, means the default
+        one."""
+        projects = self._open_to(access)
+        default, asked = projects[0], [name for name in names if name != MAIN]
         if not asked:
             return default
         holders = [project for project in projects if all(project.holds(name) for name in asked)]
@@ -81,17 +96,31 @@ class Desk:
             )
         return holders[0] if holders else default
 
-    def _all(self, default: Project) -> list[Project]:
-        return [default, *(project for root, project in self._open.items() if root != default.root)]
+    def _open_to(self, access: Access) -> list[Project]:
+        """Return the projects that a caller may open, the default one first, as it sees them: its own, or those of the server."""
+        if access.projects:
+            projects = [self._opened(Path(root), access) for root in access.projects]
+        else:
+            default = self._default()
+            others = [project for root, project in self._open.items() if root != default.root and self._is_allowed(root)]
+            projects = [default, *others]
+        return [project.seen_by(access) for project in projects]
+
+    def _is_allowed(self, folder: Path) -> bool:
+        return any(folder == root or root in folder.parents for root in self.allowed)
 
     def _default(self) -> Project:
         if self.default is None:
-            if self._open:
-                return next(iter(self._open.values()))
+            if found := next((project for root, project in self._open.items() if self._is_allowed(root)), None):
+                return found
             raise NoProject("No project is open.", "Call initialize(path='/absolute/path/of/a/repository/or/folder') first.")
-        known = self._open.get(self.default)
+        return self._opened(self.default)
+
+    def _opened(self, folder: Path, access: Access | None = None) -> Project:
+        known = self._open.get(folder)
         if known is None:
             # Opening is idempotent and touches nothing of the user's, so the first call need not be initialize.
-            known = Project.initialize(self.permitted(self.default), actor=self.actor, trust=self.trust, environment=self.environment)
-            self._open[self.default] = known
+            place = self.permitted(folder, access)
+            known = Project.initialize(place, actor=self.actor, trust=self.trust, environment=self.environment)
+            self._open[folder] = known
         return known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from mcp.server.mcpserver import MCPServer
@@ -12,8 +12,9 @@ from mcp.types import Completion, CompletionArgument
 from pydantic import Field
 
 from workspaces.errors import WorkspacesError
+from workspaces.project import Project
 from workspaces.server.calls import in_thread
-from workspaces.server.desk import Desk
+from workspaces.server.consent import Ctx, Opened
 
 _MOST = 100
 """Completions of one answer, by the protocol."""
@@ -37,10 +38,10 @@ delete(workspaces=[the others], discard_unmerged=true); restore brings one back 
 
 
 class Prompts:
-    """The prompts of one server, over the projects on its desk."""
+    """The prompts of one server, over the projects that are opened for whoever asks."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def register(self, server: MCPServer[object]) -> None:
         """Offer the prompts."""
@@ -48,22 +49,24 @@ class Prompts:
             pick_winner
         )
 
-    async def completed(self, argument: CompletionArgument) -> Completion:
+    async def completed(self, ctx: Ctx, argument: CompletionArgument) -> Completion:
         """Complete the last name of a list of them."""
         last = re.split(r"[\s,]", argument.value)[-1]
         before = argument.value.removesuffix(last)
-        found = await in_thread(lambda: self._known(argument.name))
+        at = self._opened(ctx)
+        found = await in_thread(lambda: _known(at, argument.name))
         fitting = [f"{before}{name}" for name in sorted(found) if name.startswith(last) and name not in _split(before)]
         return Completion(values=fitting[:_MOST], total=len(fitting), has_more=len(fitting) > _MOST)
 
-    def _known(self, argument: str) -> Sequence[str]:
-        """Return what an argument may name; nothing where no project is open."""
-        try:
-            if argument == "workspaces":
-                return [each.name for each in self._desk.project().status(detail="names").workspaces if not each.is_main]
-            return self._desk.project().described().checks if argument == "checks" else ()
-        except (WorkspacesError, OSError):
-            return ()
+
+def _known(at: Callable[..., Project], argument: str) -> Sequence[str]:
+    """Return what an argument may name; nothing where no project is open."""
+    try:
+        if argument == "workspaces":
+            return [each.name for each in at().status(detail="names").workspaces if not each.is_main]
+        return at().described().checks if argument == "checks" else ()
+    except (WorkspacesError, OSError):
+        return ()
 
 
 def pick_winner(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 import anyio
@@ -30,6 +31,7 @@ from workspaces.model import (
     Status,
 )
 from workspaces.project import Project
+from workspaces.server.callers import Who
 from workspaces.server.calls import Reporter, answer, in_thread
 from workspaces.server.consent import Answer, AnswerToMerge, Shown, ShownToMerge, ask_for, take
 from workspaces.server.desk import Desk
@@ -56,14 +58,14 @@ _ANSWER = 45.0
 
 
 class Tools:
-    """The tools of one server, over the projects on its desk."""
+    """The tools of one server, over the projects on its desk; `who` says who makes a call."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, who: Who) -> None:
+        self._desk, self._who = desk, who
 
     def register(self, server: MCPServer[object]) -> None:
         """Offer the tools in the order in which they are used."""
-        ask_for(server, self._desk)
+        ask_for(server, self.at)
         offered: list[tuple[Callable[..., object], str, ToolAnnotations]] = [
             (self.initialize, "Make a folder a project", _MAKES),
             (self.clone, "Clone private workspaces", _ADDS),
@@ -89,7 +91,8 @@ class Tools:
     ) -> Annotated[CallToolResult, Initialized]:
         """Make a git repository or a folder a project and return its main workspace. Changes no file; calling it again returns the same project.
         Needed only for a folder, and for another repository than the one that the server was started for."""
-        return await answer(ctx, lambda report: self._desk.initialize(path, backend, name))
+        access = self._who(ctx)
+        return await answer(ctx, lambda report: self._desk.initialize(access, path, backend, name))
 
     async def clone(
         self,
@@ -195,7 +198,7 @@ class Tools:
     ) -> Annotated[CallToolResult, Status]:
         """Show the tree of workspaces: state, location, task, size of change, how far behind the parent."""
         if wait_seconds:
-            await self._changed(wait_seconds)
+            await self._changed(self.at(ctx), wait_seconds)
         return await self._run(ctx, lambda at, report: at.status(workspaces, detail, include_deleted, report), *workspaces)
 
     async def check(
@@ -235,13 +238,18 @@ class Tools:
         return await self._run(ctx, lambda at, report: at.restore(workspace, to), workspace)
 
     async def _run(self, ctx: Ctx, call: Callable[[Project, Reporter], Result], *names: str) -> CallToolResult:
-        return await answer(ctx, lambda report: call(self._desk.project(*names), report))
+        at = self.at(ctx)
+        return await answer(ctx, lambda report: call(at(*names), report))
 
-    async def _changed(self, seconds: float) -> None:
+    def at(self, ctx: Ctx) -> Callable[..., Project]:
+        """Return what opens the project of some workspaces for whoever makes this call."""
+        return partial(self._desk.project, self._who(ctx))
+
+    async def _changed(self, at: Callable[..., Project], seconds: float) -> None:
         """Wait until something is written about the project, at most so long; no thread is held meanwhile."""
         with anyio.move_on_after(seconds):
-            before = await in_thread(lambda: self._desk.project().revision())
-            while await in_thread(lambda: self._desk.project().revision()) == before:
+            before = await in_thread(lambda: at().revision())
+            while await in_thread(lambda: at().revision()) == before:
                 await anyio.sleep(0.2)
 
 

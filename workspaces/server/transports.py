@@ -6,14 +6,13 @@ import os
 import signal
 import socket
 import sys
-from ipaddress import ip_address
 
 import anyio
 import uvicorn
 from mcp.server.mcpserver import MCPServer
-from mcp.server.transport_security import TransportSecuritySettings
 
-from workspaces.errors import InvalidArgument, NotAllowed
+from workspaces.errors import InvalidArgument
+from workspaces.server.doors import Guard
 from workspaces.server.wire import MendingBodies
 
 _GRACE = 5
@@ -35,38 +34,26 @@ async def _end_on_signal() -> None:
             os._exit(128 + number)
 
 
-async def http(server: MCPServer[object], address: str) -> None:
+async def http(server: MCPServer[object], address: str, guard: Guard) -> None:
     """Serve at http://HOST:PORT/mcp until a signal comes; port 0 takes a free one. The address is printed on stderr once it is open."""
     host, port = _parsed(address)
+    guard.refuse_unsafe(host)
     with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512) as listener:
         # asyncio switches Nagle's delay off only for sockets that name their protocol; with it, every answer takes 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound = listener.getsockname()[1]
-        names = [f"{name}:{bound}" for name in ("127.0.0.1", "localhost", "[::1]")]
-        security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
-        app = server.streamable_http_app(transport_security=security, host=host)
-        config = uvicorn.Config(MendingBodies(app), log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, lifespan="on")
-        shown = f"[{host}]" if ":" in host else host
-        print(f"Serving on http://{shown}:{bound}/mcp", file=sys.stderr, flush=True)  # noqa: T201 - stderr is this program's narration
+        security = guard.security(host, bound)
+        shown = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+        app = guard.door(MendingBodies(server.streamable_http_app(transport_security=security, host=host)), security, shown)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, lifespan="on")
+        print(f"Serving on {shown}/mcp{', for who has a token' if guard.asks else ''}", file=sys.stderr, flush=True)  # noqa: T201 - stderr is this program's narration
         await uvicorn.Server(config).serve(sockets=[listener])
 
 
 def _parsed(address: str) -> tuple[str, int]:
-    """Return host and port of `[HOST:]PORT`. Without tokens nobody but this machine may connect, so only loopback is bound."""
+    """Return host and port of `[HOST:]PORT`."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
         raise InvalidArgument(f"{address!r} is no address to serve on.", "Use [HOST:]PORT, for example 127.0.0.1:8765.")
-    if host != "localhost" and not _is_loopback(host):
-        raise NotAllowed(
-            f"{host} is not a loopback address, and this server has no way yet to tell who connects.",
-            "Use 127.0.0.1, and a tunnel for other machines.",
-        )
     return ("127.0.0.1" if host == "localhost" else host), int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

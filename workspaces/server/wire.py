@@ -8,12 +8,14 @@ from types import TracebackType
 from typing import Self
 
 import pydantic_core
+from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 from mcp.shared._stream_protocols import ReadStream
 from mcp.shared.message import SessionMessage
 from mcp.types import jsonrpc_message_adapter
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_LARGEST = DEFAULT_MAX_REQUEST_BODY_SIZE
 HALF = "\ufdd0"
 """A code point that is no character (Unicode, 23.7) and of no use in an interchange."""
 _ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL)
@@ -93,6 +95,8 @@ def _once_mended(receive: Receive) -> Receive:
             if message["type"] != "http.request":
                 return message
             body += message.get("body", b"")
+            if len(body) > _LARGEST:
+                return {"type": "http.request", "body": body, "more_body": False}  # more than the SDK takes: it refuses it
             if not message.get("more_body", False):
                 return {"type": "http.request", "body": _readable(body), "more_body": False}
 

@@ -1,0 +1,377 @@
+"""Who may what, over HTTP: tokens and roles as docs/security.md has them, and a foreign name that nobody can tell from an unknown one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Repo, at
+
+from workspaces import Project
+from workspaces.access import Access
+from workspaces.tokens import Tokens, caller
+
+WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
+DOCS = Path(__file__).parents[1] / "docs" / "security.md"
+COLUMNS = ("read", "work", "merge", "administer", "bound")
+_META = "io.modelcontextprotocol/"
+VERSION = "2026-07-28"
+
+
+@dataclass(frozen=True)
+class World:
+    """A server with tokens: one for each column of the table, `other`, whose workspaces are foreign to all, and `eve`, who has none."""
+
+    url: str
+    repo: Repo
+    home: Path
+    secrets: Mapping[str, str]
+
+    def call(self, who: str, tool: str, **arguments: object) -> dict[str, Any]:
+        """Call a tool as somebody, and return its structured result."""
+        status, text = post(self.url, tool, arguments, self.secrets[who])
+        assert status == 200, text
+        return dict[str, Any](json.loads(text)["result"]["structuredContent"])
+
+    def code(self, who: str, tool: str, **arguments: object) -> str:
+        return str(self.call(who, tool, **arguments).get("error", {}).get("code", "yes"))
+
+
+def post(
+    url: str, tool: str, arguments: Mapping[str, object], secret: str = "", headers: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Call a tool as a client that knows nothing but JSON-RPC does; return the status, and the body or the challenge."""
+    meta = {f"{_META}protocolVersion": VERSION, f"{_META}clientInfo": {"name": "raw", "version": "1"}, f"{_META}clientCapabilities": {}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments, "_meta": meta}}
+    sent = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": VERSION,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": tool,
+        **({"Authorization": f"Bearer {secret}"} if secret else {}),
+        **(headers or {}),
+    }
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(message).encode(), sent), timeout=60) as answer:
+            text = answer.read().decode()
+            lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: {")]
+            return answer.status, lines[-1] if lines else text
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.headers.get("WWW-Authenticate") or refused.read().decode()
+
+
+@contextmanager
+def serving(home: Path, cwd: Path, *options: str) -> Generator[str]:
+    """Run a real HTTP server and give its address; what it says at its end is in `home`/said."""
+    command = [WORKSPACES, "serve", "--http", "127.0.0.1:0", *options]
+    with (
+        (home / "said").open("w+") as said,
+        subprocess.Popen(command, cwd=cwd, stderr=-1, stdout=-1, text=True, env=environment(home)) as process,
+    ):
+        assert process.stderr and process.stdout
+        line = process.stderr.readline()
+        found = re.search(r"http://\S+/mcp", line)
+        try:
+            assert found, line + process.stderr.read()
+            yield found[0]
+        finally:
+            process.terminate()
+            said.write(line + process.stderr.read() + process.stdout.read())
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def run(home: Path, cwd: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([WORKSPACES, *command], cwd=cwd, env=environment(home), capture_output=True, text=True, check=False, timeout=60)
+
+
+def made(project: Project, who: str, name: str) -> None:
+    """Let somebody have a workspace, with work and a restore point in it."""
+    mine = project.seen_by(Access("work", caller(who)))
+    (workspace,) = mine.clone(name=name, task=f"{name}-task").workspaces
+    at(workspace).write("cart.py", f"{name}\n")
+    mine.checkpoint(name)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+    home = tmp_path_factory.mktemp("access")
+    (home / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.com\n[init]\n\tdefaultBranch = trunk\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        repo = Repo.create(home / "shop")
+        repo.write("cart.py", "line\n")
+        repo.write("workspaces.toml", '[checks.unit]\nrun = "true"\n')
+        repo.commit("start")
+        project = Project.initialize(repo.path, trust=home / ".config/mcp-workspaces/trust.json")
+        asked = project.unasked()
+        assert asked
+        project.trust_checks(asked.fingerprint)
+        tokens, root = Tokens(home / ".config/mcp-workspaces/tokens.json"), [str(repo.path)]
+        for who in COLUMNS:
+            made(project, who, f"{who}-own")
+        made(project, "other", "zebra")
+        made(project, "other", "tapir")
+        made(project, "other", "okapi")
+        project.delete(["okapi"], discard_unmerged=True)
+        secrets = {who: tokens.create(who, who, root, 1)[1] for who in ("read", "work", "merge", "administer")}
+        secrets |= {who: tokens.create(who, "work", root, 1)[1] for who in ("other", "eve")}
+        secrets["bound"] = tokens.create("bound", "work", root, 1, project.find("bound-own"))[1]
+    with serving(home, repo.path) as url:
+        yield World(url, repo, home, secrets)
+
+
+# -- the table ----------------------------------------------------------------------------------------------------------------------------
+
+
+def calls(who: str) -> dict[tuple[str, str], dict[str, object]]:
+    """Return what each row of the table means for somebody, in an order in which each can be tried."""
+    own = f"{who}-own"
+    return {
+        ("status", "-"): {},
+        ("compare", "own"): {"workspaces": [own]},
+        ("compare", "own, against main"): {"workspaces": [own], "base": "main"},
+        ("compare", "another's"): {"workspaces": ["tapir"]},
+        ("clone", "main"): {"source": "main", "name": f"{who}-main"},
+        ("clone", "own"): {"source": own, "name": f"{who}-again"},
+        ("clone", "another's"): {"source": "tapir", "name": f"{who}-foreign"},
+        ("check", "own"): {"workspaces": [own]},
+        ("check", "another's"): {"workspaces": ["tapir"]},
+        ("checkpoint", "own"): {"workspace": own},
+        ("checkpoint", "main"): {"workspace": "main"},
+        ("checkpoint", "another's"): {"workspace": "tapir"},
+        ("merge", "main into own"): {"source": "main", "target": own, "on_conflict": "target"},
+        ("merge", "another's into own"): {"source": "tapir", "target": own, "on_conflict": "target"},
+        ("merge", "own into another's"): {"source": own, "target": "tapir", "on_conflict": "target"},
+        ("merge", "own into main"): {"source": own, "target": "main", "on_conflict": "source"},
+        ("restore", "main"): {"workspace": "main"},
+        ("delete", "own"): {"workspaces": [own], "discard_unmerged": True, "children": "delete"},
+        ("delete", "another's"): {"workspaces": ["tapir"], "discard_unmerged": True, "children": "delete"},
+        ("restore", "own, deleted"): {"workspace": own},
+        ("initialize", "its project"): {},
+        ("initialize", "a folder in it"): {"path": "sub"},
+    }
+
+
+def table() -> dict[tuple[str, str], dict[str, str]]:
+    """Return the table of docs/security.md."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in DOCS.read_text().splitlines() if line.startswith("|")]
+    assert tuple(rows[0][2:]) == COLUMNS
+    return {(row[0], row[1]): dict(zip(COLUMNS, row[2:], strict=True)) for row in rows[2:]}
+
+
+@pytest.mark.parametrize("who", COLUMNS)
+def test_each_role_may_what_the_table_says(world: World, who: str) -> None:
+    wanted = {row: cells[who] for row, cells in table().items()}
+    tried = calls(who)
+    assert list(wanted) == list(tried)
+    world.repo.path.joinpath("sub").mkdir(exist_ok=True)
+    refusals = ("not_found", "not_allowed")
+    found = {row: world.code(who, row[0], **arguments) for row, arguments in tried.items()}
+    assert {row: code if code in refusals else "yes" for row, code in found.items()} == wanted
+    assert {code for row, code in found.items() if wanted[row] == "yes"} == {"yes"}
+
+
+# -- a foreign name ---------------------------------------------------------------------------------------------------------------------------
+
+NAMED: list[tuple[str, dict[str, object]]] = [
+    ("status", {"workspaces": ["NAME"]}),
+    ("status", {"workspaces": ["shop/NAME"], "detail": "names"}),
+    ("status", {"workspaces": ["PLACE/NAME"]}),
+    ("status", {"workspaces": ["GONE"], "include_deleted": True}),
+    ("compare", {"workspaces": ["NAME"]}),
+    ("compare", {"workspaces": ["eve-own", "NAME"]}),
+    ("compare", {"workspaces": ["eve-own"], "base": "NAME"}),
+    ("compare", {"workspaces": ["eve-own"], "base": "NAME@1"}),
+    ("clone", {"source": "NAME"}),
+    ("clone", {"source": "PLACE/NAME"}),
+    ("merge", {"source": "NAME"}),
+    ("merge", {"source": "eve-own", "target": "NAME"}),
+    ("merge", {"source": ["eve-own", "NAME"], "target": "eve-own"}),
+    ("delete", {"workspaces": ["NAME"]}),
+    ("delete", {"workspaces": ["GONE"]}),
+    ("check", {"workspaces": ["NAME"]}),
+    ("checkpoint", {"workspace": "NAME"}),
+    ("restore", {"workspace": "NAME"}),
+    ("restore", {"workspace": "GONE"}),
+    ("restore", {"workspace": "eve-own", "to": "NAME@1"}),
+    ("initialize", {"path": "PLACE/NAME"}),
+]
+
+
+def test_a_foreign_name_is_answered_like_an_unknown_one(world: World) -> None:
+    world.call("eve", "clone", name="eve-own")
+    place = world.repo.path / ".workspaces"
+    for tool, template in NAMED:
+        answers: list[str] = []
+        for name, gone in (("zebra", "okapi"), ("zebrb", "okapj")):
+            asked = json.dumps(template).replace("NAME", name).replace("GONE", gone).replace("PLACE", str(place))
+            told = post(world.url, tool, json.loads(asked), world.secrets["eve"])[1]
+            answers.append(told.replace(name, "NAME").replace(gone, "GONE"))
+        assert answers[0] == answers[1], (tool, template)
+        assert '"isError":true' in answers[0] or "refused" in answers[0] or tool == "status", answers[0]
+
+
+def test_nothing_that_somebody_is_told_speaks_of_others(world: World) -> None:
+    told = [
+        world.call("eve", tool, **arguments)
+        for tool, arguments in (
+            ("status", {"include_deleted": True}),
+            ("status", {"detail": "names"}),
+            ("clone", {"name": "eve-two", "count": 2}),
+            ("compare", {"workspaces": ["eve-two-1", "eve-two-2"], "detail": "files"}),
+            ("merge", {"source": "eve-two-1", "target": "eve-two-2"}),
+            ("checkpoint", {"workspace": "eve-two-1"}),
+            ("restore", {"workspace": "eve-two-1"}),
+            ("delete", {"workspaces": ["eve-two-2"]}),
+            ("initialize", {}),
+            ("restore", {"workspace": "zebr"}),
+        )
+    ]
+    text = json.dumps(told)
+    assert "eve-two-1" in text
+    assert not re.search("zebra|okapi|tapir|token:(?!eve)", text), text
+
+
+def test_request_keys_are_each_callers_own(world: World) -> None:
+    world.call("other", "clone", name="mine", request_key="same")
+    assert world.call("eve", "clone", name="eves", request_key="same")["workspaces"][0]["name"] == "eves"
+    assert world.call("other", "clone", name="mine", request_key="same")["workspaces"][0]["name"] == "mine"
+
+
+def test_whoever_makes_a_workspace_owns_it_and_the_log_says_so(world: World) -> None:
+    world.call("eve", "clone", name="owned")
+    shown = world.call("administer", "status", workspaces=["owned"])["workspaces"][0]
+    assert shown["owner"] == "token:eve"
+    log = json.loads(run(world.home, world.repo.path, "log", "--json").stdout)
+    assert {"token:eve", "token:other"} <= {each.get("actor") for each in log["operations"]}
+
+
+def test_what_is_granted_is_seen_until_it_is_taken_back(world: World) -> None:
+    granting = ["token", "grant", "eve", "zebra"]
+    assert run(world.home, world.repo.path, *granting).returncode == 0
+    assert world.code("eve", "compare", workspaces=["zebra"]) == "yes"
+    assert run(world.home, world.repo.path, *granting, "--take-back").returncode == 0
+    assert world.code("eve", "compare", workspaces=["zebra"]) == "not_found"
+
+
+def test_who_is_bound_to_a_workspace_means_it_where_none_is_named(world: World) -> None:
+    run(world.home, world.repo.path, "clone", "zebra", "--name", "pinned")
+    secret = json.loads(run(world.home, world.repo.path, "token", "create", "tied", "--workspace", "pinned", "--json").stdout)["secret"]
+
+    def call(tool: str, **arguments: object) -> dict[str, Any]:
+        return dict[str, Any](json.loads(post(world.url, tool, arguments, secret)[1])["result"]["structuredContent"])
+
+    assert call("clone", name="below")["workspaces"][0]["parent"] == "shop/pinned"
+    assert [each["name"] for each in call("compare")["workspaces"]] == ["pinned"]
+    assert [each["name"] for each in call("status")["workspaces"]] == ["pinned", "below"]
+    assert call("merge", source="below")["target"] == "shop/pinned"
+    assert call("checkpoint")["restore_point"].startswith("pinned@")
+    assert call("merge")["error"]["code"] == "not_found"
+
+
+# -- tokens -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secret", ["", "wsp_", "wsp_" + "A" * 43, "nonsense", "a.b.c"])
+def test_without_a_token_that_counts_nothing_is_answered(world: World, secret: str) -> None:
+    for path in ("/mcp", "/", "/.well-known/oauth-protected-resource/mcp"):
+        status, challenge = post(world.url.removesuffix("/mcp") + path, "status", {}, secret)
+        assert (status, challenge[:6]) == (401, "Bearer")
+
+
+def test_a_token_is_made_listed_and_revoked(world: World) -> None:
+    told = run(world.home, world.repo.path, "token", "create", "tmp", "--role", "read")
+    secret = told.stdout.strip()
+    file = world.home / ".config/mcp-workspaces/tokens.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert secret.startswith("wsp_") and secret not in file.read_text() and secret not in told.stderr
+    assert post(world.url, "status", {}, secret)[0] == 200
+    assert secret[4:] not in (listed := run(world.home, world.repo.path, "token", "list").stdout)
+    assert "tmp  read" in listed
+    assert run(world.home, world.repo.path, "token", "create", "tmp").returncode == 1
+    assert run(world.home, world.repo.path, "token", "revoke", "tmp").returncode == 0
+    assert post(world.url, "status", {}, secret)[0] == 401
+    assert run(world.home, world.repo.path, "token", "revoke", "tmp").returncode == 3
+
+
+def test_a_session_is_its_makers_alone(world: World) -> None:
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    status, session, _ = handshaken(world.url, "initialize", hello, {"Authorization": f"Bearer {world.secrets['other']}"})
+    assert status == 200
+    within = {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-06-18"}
+    asked = {"name": "status", "arguments": {"detail": "names"}}
+    own = handshaken(world.url, "tools/call", asked, within | {"Authorization": f"Bearer {world.secrets['other']}"})
+    assert own[0] == 200 and "zebra" in own[2]
+    assert handshaken(world.url, "tools/call", asked, within | {"Authorization": f"Bearer {world.secrets['eve']}"})[0] == 404
+    assert handshaken(world.url, "tools/call", asked, within)[0] == 401
+
+
+def handshaken(url: str, method: str, params: Mapping[str, object], headers: Mapping[str, str]) -> tuple[int, str, str]:
+    """Post one message of a client with a handshake; return the status, the session and the body."""
+    sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream", **headers}
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(message).encode(), sent), timeout=60) as answer:
+            return answer.status, str(answer.headers.get("Mcp-Session-Id")), answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, "", refused.read().decode()
+
+
+@pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+@pytest.mark.parametrize("path", ["/mcp", "/", "/.well-known/oauth-protected-resource/mcp"])
+def test_foreign_hosts_and_origins_are_refused_on_every_path(world: World, header: dict[str, str], path: str) -> None:
+    address = world.url.removesuffix("/mcp") + path
+    assert post(address, "status", {}, world.secrets["eve"], header)[0] in (403, 421)
+
+
+# -- where it may listen, and for what ----------------------------------------------------------------------------------------------------
+
+
+def test_another_address_than_loopback_needs_tokens_and_a_name(world: World, tmp_path: Path) -> None:
+    def refused(home: Path) -> str:
+        done = run(home, world.repo.path, "serve", "--http", "0.0.0.0:0")
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "without tokens" in refused(tmp_path)
+    assert "--public-url" in refused(world.home)
+    (tmp_path / ".config/mcp-workspaces").mkdir(parents=True)
+    loose = tmp_path / ".config/mcp-workspaces/tokens.json"
+    loose.write_text("{}")
+    loose.chmod(0o666)
+    assert "somebody else" in refused(tmp_path)
+
+
+def test_a_server_started_in_no_project_serves_only_the_projects_of_tokens(world: World, tmp_path: Path) -> None:
+    Repo.create(tmp_path / "else")
+    with serving(world.home, Path("/")) as url:
+        told = json.loads(post(url, "status", {"detail": "names"}, world.secrets["eve"])[1])["result"]["structuredContent"]
+        assert told["workspaces"][0]["location"] == str(world.repo.path)
+        for who in ("eve", "administer"):
+            answer = post(url, "initialize", {"path": str(tmp_path / "else")}, world.secrets[who])[1]
+            assert json.loads(answer)["result"]["structuredContent"]["error"]["code"] == "not_allowed"
+
+
+def test_without_tokens_a_server_started_in_no_project_makes_none(tmp_path: Path) -> None:
+    other = Repo.create(tmp_path / "else")
+    with serving(tmp_path, Path("/")) as url:
+        answer = json.loads(post(url, "initialize", {"path": str(other.path)})[1])
+    assert answer["result"]["structuredContent"]["error"]["code"] == "not_allowed"
+    assert not (other.path / ".git/workspaces").exists()

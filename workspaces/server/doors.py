@@ -1,0 +1,108 @@
+"""The door of the HTTP server: which addresses may be served, to whom, under which names, and who is let in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.auth.provider import TokenVerifier
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import Request
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from workspaces.errors import InvalidArgument, NotAllowed
+from workspaces.server.callers import SCOPES, Verifier
+from workspaces.server.issuers import Issuer, is_loopback
+from workspaces.tokens import Tokens
+
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
+
+
+_URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
+"""An issuer is compared letter by letter: no slash may be added to it."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Who is asked for a token: everybody, as soon as there is a file of tokens or an issuer. `public` is the address that clients use."""
+
+    tokens: Path | None = None
+    issuer: str = ""
+    public: str = ""
+
+    @property
+    def asks(self) -> bool:
+        return bool(self.issuer) or (self.tokens is not None and self.tokens.exists())
+
+    def refuse_unsafe(self, host: str) -> None:
+        """Raise `NotAllowed` for an address that may not be served."""
+        if self.public and (urlsplit(self.public).scheme not in ("http", "https") or not urlsplit(self.public).netloc):
+            raise InvalidArgument(f"{self.public!r} is no address of a server.", "Give --public-url as https://HOST[:PORT].")
+        if self.tokens is not None:
+            Tokens(self.tokens).book()
+        if is_loopback(host):
+            return
+        if not self.asks:
+            raise NotAllowed(
+                f"{host} is not a loopback address, and without tokens this server cannot tell who connects.",
+                "Make one with workspaces token create, or name an --issuer; or use 127.0.0.1, and a tunnel for other machines.",
+            )
+        if host in _ANYWHERE and not self.public:
+            raise NotAllowed(f"{host} is every address of this machine, and none that clients use.", "Name that with --public-url.")
+
+    def security(self, host: str, port: int) -> TransportSecuritySettings:
+        """Return under which names the server may be called, and from pages of which origins."""
+        shown = f"[{host}]" if ":" in host else host
+        names = [f"{name}:{port}" for name in dict.fromkeys(("127.0.0.1", "localhost", "[::1]", shown))]
+        origins = [f"http://{name}" for name in names]
+        if self.public:
+            parts = urlsplit(self.public)
+            names, origins = [*names, parts.netloc], [*origins, f"{parts.scheme}://{parts.netloc}"]
+        return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
+
+    def door(self, app: ASGIApp, security: TransportSecuritySettings, address: str) -> Door:
+        """Return the app behind its door. `address` is where it is served."""
+        resource = f"{self.public.rstrip('/') or address}/mcp"
+        return Door(app, security, self._verifier(resource), AnyHttpUrl(resource), self.issuer)
+
+    def _verifier(self, resource: str) -> TokenVerifier | None:
+        if not self.asks or self.tokens is None:
+            return None
+        return Verifier(Tokens(self.tokens), Issuer(self.issuer, resource) if self.issuer else None)
+
+
+class Door:
+    """Lets in who calls under a name of this server, from nowhere or a page of its own, and where there are tokens with one: on every path."""
+
+    def __init__(
+        self, app: ASGIApp, security: TransportSecuritySettings, verifier: TokenVerifier | None, resource: AnyHttpUrl, issuer: str
+    ) -> None:
+        self._app, self._inside, self._names = app, app, TransportSecurityMiddleware(security)
+        self._metadata: ASGIApp | None = None
+        self._place = ""
+        if verifier is None:
+            return
+        place = build_resource_metadata_url(resource) if issuer else None
+        asking = RequireAuthMiddleware(app, SCOPES[:1], place)
+        self._inside = AuthenticationMiddleware(AuthContextMiddleware(asking), backend=BearerAuthBackend(verifier))
+        if place is not None:
+            self._place = urlsplit(str(place)).path
+            self._metadata = Router(create_protected_resource_routes(resource, [_URL.validate_python(issuer)], SCOPES))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            return None
+        if refusal := await self._names.validate_request(Request(scope)):
+            return await refusal(scope, receive, send)
+        if self._metadata is not None and scope["path"] == self._place:
+            return await self._metadata(scope, receive, send)
+        return await self._inside(scope, receive, send)
