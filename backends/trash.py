@@ -105,8 +105,9 @@ def look(home: Path, folder: Path, known: Sequence[Workspace]) -> Finding:
 
 
 def weigh(home: Path, workspace: Workspace) -> int:
-    """Return the bytes on disk that a workspace takes in its places in the trash. Links are not followed."""
-    return sum(_weighed(place) for place in places(home, workspace) if place.is_dir())
+    """Return the bytes on disk that a workspace takes, a deleted one in its places in the trash. Links are not followed."""
+    lies = places(home, workspace) if workspace.state == "deleted" else [Path(workspace.location)]
+    return sum(_weighed(place) for place in lies if place.is_dir() and not place.is_symlink())
 
 
 def _weighed(folder: Path) -> int:

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 from support import Repo, at
 
 from workspaces import Project
 from workspaces.access import Access
+from workspaces.errors import Exists
+from workspaces.server.app import Settings, create
 from workspaces.tokens import Tokens, caller
 
 WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 DOCS = Path(__file__).parents[1] / "docs" / "security.md"
+pytestmark = pytest.mark.anyio
 COLUMNS = ("read", "work", "merge", "administer", "bound")
 _META = "io.modelcontextprotocol/"
 VERSION = "2026-07-28"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @dataclass(frozen=True)
@@ -228,6 +240,11 @@ def test_a_foreign_name_is_answered_like_an_unknown_one(world: World) -> None:
 
 
 def test_nothing_that_somebody_is_told_speaks_of_others(world: World) -> None:
+    conflicting = world.call("eve", "clone", name="eve-by")["workspaces"][0]["location"]
+    merged = world.call("other", "clone", name="okapi-by")["workspaces"][0]["location"]
+    for place in (conflicting, merged):
+        Path(place, "by.txt").write_text(f"{Path(place).name[:3]}\n")
+    assert world.call("administer", "merge", source="okapi-by")["status"] == "merged"
     told = [
         world.call("eve", tool, **arguments)
         for tool, arguments in (
@@ -239,12 +256,17 @@ def test_nothing_that_somebody_is_told_speaks_of_others(world: World) -> None:
             ("checkpoint", {"workspace": "eve-two-1"}),
             ("restore", {"workspace": "eve-two-1"}),
             ("delete", {"workspaces": ["eve-two-2"]}),
+            ("merge", {"source": "main", "target": "eve-by"}),
+            ("compare", {"workspaces": ["eve-by"], "detail": "conflicts"}),
             ("initialize", {}),
             ("restore", {"workspace": "zebr"}),
         )
     ]
+    world.call("administer", "clone", source="eve-two-1", name="tapir-below")
+    told += [world.call("eve", "delete", workspaces=["eve-two-1"], children=what) for what in ("refuse", "delete", "reparent")]
+    assert {each["error"]["code"] for each in told[-3:]} == {"has_children"}
     text = json.dumps(told)
-    assert "eve-two-1" in text
+    assert "eve-two-1" in text and '"theirs_by": {"workspace": "shop/main"' in text
     assert not re.search("zebra|okapi|tapir|token:(?!eve)", text), text
 
 
@@ -263,15 +285,14 @@ def test_whoever_makes_a_workspace_owns_it_and_the_log_says_so(world: World) -> 
 
 
 def test_what_is_granted_is_seen_until_it_is_taken_back(world: World) -> None:
-    granting = ["token", "grant", "eve", "zebra"]
-    assert run(world.home, world.repo.path, *granting).returncode == 0
+    assert run(world.home, world.repo.path, "token", "grant", "eve", "zebra").returncode == 0
     assert world.code("eve", "compare", workspaces=["zebra"]) == "yes"
-    assert run(world.home, world.repo.path, *granting, "--take-back").returncode == 0
+    assert run(world.home, world.repo.path, "token", "grant", "eve", "zebra", "--take-back").returncode == 0
     assert world.code("eve", "compare", workspaces=["zebra"]) == "not_found"
 
 
 def test_who_is_bound_to_a_workspace_means_it_where_none_is_named(world: World) -> None:
-    run(world.home, world.repo.path, "clone", "zebra", "--name", "pinned")
+    world.call("administer", "clone", source="zebra", name="pinned")
     secret = json.loads(run(world.home, world.repo.path, "token", "create", "tied", "--workspace", "pinned", "--json").stdout)["secret"]
 
     def call(tool: str, **arguments: object) -> dict[str, Any]:
@@ -304,10 +325,10 @@ def test_a_token_is_made_listed_and_revoked(world: World) -> None:
     assert post(world.url, "status", {}, secret)[0] == 200
     assert secret[4:] not in (listed := run(world.home, world.repo.path, "token", "list").stdout)
     assert "tmp  read" in listed
-    assert run(world.home, world.repo.path, "token", "create", "tmp").returncode == 1
+    with pytest.raises(Exists):
+        Tokens(file).create("tmp", "read", [str(world.repo.path)], 1)
     assert run(world.home, world.repo.path, "token", "revoke", "tmp").returncode == 0
     assert post(world.url, "status", {}, secret)[0] == 401
-    assert run(world.home, world.repo.path, "token", "revoke", "tmp").returncode == 3
 
 
 def test_a_session_is_its_makers_alone(world: World) -> None:
@@ -350,7 +371,6 @@ def test_another_address_than_loopback_needs_tokens_and_a_name(world: World, tmp
         assert done.returncode == 1 and "Traceback" not in done.stderr
         return done.stderr
 
-    assert "without tokens" in refused(tmp_path)
     assert "--public-url" in refused(world.home)
     (tmp_path / ".config/mcp-workspaces").mkdir(parents=True)
     loose = tmp_path / ".config/mcp-workspaces/tokens.json"
@@ -375,3 +395,122 @@ def test_without_tokens_a_server_started_in_no_project_makes_none(tmp_path: Path
         answer = json.loads(post(url, "initialize", {"path": str(other.path)})[1])
     assert answer["result"]["structuredContent"]["error"]["code"] == "not_allowed"
     assert not (other.path / ".git/workspaces").exists()
+
+
+async def test_a_server_for_one_workspace_serves_no_other_on_stdio_either(project: Project, repo: Repo) -> None:
+    project.clone(name="mine")
+    project.clone(name="theirs")
+    async with Client(create(Settings(repo.path, (repo.path,), pinned="mine"))) as client:
+
+        async def code(tool: str, **arguments: object) -> str:
+            result = await client.call_tool(tool, dict(arguments))
+            found: Any = result.structured_content
+            return str(found.get("error", {}).get("code", "yes"))
+
+        assert [await code("compare"), await code("clone", name="below"), await code("merge", source="below")] == ["yes"] * 3
+        assert [await code("compare", workspaces=[name]) for name in ("theirs", "main", "nobody")] == ["not_found"] * 3
+        assert [await code("merge"), await code("initialize"), await code("delete", workspaces=["theirs"])] == [
+            "not_found",
+            "not_allowed",
+            "not_found",
+        ]
+        known: Any = (await client.call_tool("status", {})).structured_content
+        assert [each["name"] for each in known["workspaces"]] == ["mine", "below"]
+
+
+def test_secrets_are_written_nowhere(world: World) -> None:
+    for who in world.secrets:
+        world.call(who, "status")
+    files = [Path(folder, name) for folder, _, names in os.walk(world.home) for name in names]
+    assert len(files) > 100
+    kept = [file.read_bytes() for file in files if file.is_file()]
+    assert [who for who, secret in world.secrets.items() if any(secret[4:].encode() in text for text in kept)] == []
+
+
+# -- limits -------------------------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def limited(world: World, settings: str) -> Generator[None]:
+    """Let the project's settings have limits until the block ends."""
+    file = world.repo.path / "workspaces.toml"
+    before = file.read_text()
+    file.write_text(f"{before}\n{settings}\n")
+    try:
+        yield
+    finally:
+        file.write_text(before)
+
+
+def test_nobody_has_more_workspaces_than_it_may(world: World) -> None:
+    secret = Tokens(world.home / ".config/mcp-workspaces/tokens.json").create("many", "work", [str(world.repo.path)], 1)[1]
+
+    def clone(number: int) -> str:
+        told = json.loads(post(world.url, "clone", {"name": f"many-{number}"}, secret)[1])["result"]["structuredContent"]
+        return str(told.get("error", {}).get("code", "yes"))
+
+    with limited(world, "[limits.work]\nworkspaces = 2"):
+        with ThreadPoolExecutor(5) as pool:
+            told = [*pool.map(clone, range(5))]
+        assert told.count("yes") <= 2 and {*told} <= {"yes", "limit"}
+        told += [clone(number) for number in range(5, 8)]
+        assert told.count("yes") == 2
+        assert world.code("administer", "clone", count=3, name="more") == "yes"
+    with limited(world, "[limits]\nmax_gb = 0.000001"):
+        assert clone(8) == "limit"
+    assert clone(9) == "yes"
+
+
+def test_who_calls_too_often_is_told_when_to_come_again(world: World) -> None:
+    with limited(world, "[limits]\ncalls_per_second = 0.01"):
+        told = [world.call("eve", "status", detail="names") for _ in range(2)]
+        assert world.code("other", "status") == "yes"
+    errors = [each["error"] for each in told if "error" in each]
+    assert [each["code"] for each in errors] == ["limit"]
+    assert errors[0]["retryable"] and 0 < errors[0]["details"]["retry_after_seconds"] <= 100
+    deadline = time.monotonic() + 30
+    while world.code("eve", "status", detail="names") != "yes":
+        assert time.monotonic() < deadline
+
+
+def test_who_has_too_many_calls_under_way_is_told_at_once(world: World) -> None:
+    def wait() -> dict[str, Any]:
+        while "error" in (told := world.call("eve", "status", wait_seconds=50)):
+            pass
+        return told
+
+    refused: list[float] = []
+    with limited(world, "[limits]\ncalls_at_once = 1"), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        while len(refused) < 3 and not waiting.done():
+            began = time.monotonic()
+            if world.code("eve", "status", detail="names") == "busy":
+                refused.append(time.monotonic() - began)
+        while not waiting.done():
+            world.call("other", "clone")
+    assert len(refused) == 3 and min(refused) < 1
+
+
+def test_sizes_and_checks_are_bounded(world: World) -> None:
+    for name in ("big-1", "big-2"):
+        made = world.call("eve", "clone", name=name)["workspaces"][0]
+        Path(made["location"], "cart.py").write_text(f"{name} is large\n" * 1000)
+    with limited(world, "[limits]\nrequest_kb = 1\nanswer_kb = 4\nchecks = 1"):
+        assert world.code("eve", "clone", task="x" * 1500) == "limit"
+        assert world.code("eve", "compare", workspaces=["big-1"], detail="diff") == "limit"
+        assert world.call("eve", "check", workspaces=["big-1", "big-2"])["error"]["retryable"]
+    assert world.code("eve", "check", workspaces=["big-1", "big-2"]) == "yes"
+
+
+def test_a_body_without_end_is_not_read_to_its_end(world: World) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(64):
+            yield b" " * (1 << 20)
+
+    host, port = world.url.removeprefix("http://").removesuffix("/mcp").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    headers = {"Authorization": f"Bearer {world.secrets['eve']}", "Content-Type": "application/json", "Accept": "application/json"}
+    with closing(connection):
+        with suppress(ConnectionError):
+            connection.request("POST", "/mcp", endless(), headers, encode_chunked=True)
+        assert connection.getresponse().status == 413

@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 from workspaces.errors import NotAllowed
-from workspaces.model import Workspace
+from workspaces.model import Role, Workspace
 
-Role = Literal["read", "work", "merge", "administer"]
-"""What somebody may do, each role with all that the ones before it may."""
 ROLES: tuple[Role, ...] = get_args(Role)
 ALL = "*"
 """Granted in the place of single workspaces: all of them."""
@@ -84,7 +82,10 @@ class Access:
             return self.bound <= {*lineage}
         if not self.is_limited or workspace.is_main:
             return True
-        return workspace.uid in self.granted or (bool(self.name) and workspace.owner == self.name)
+        return workspace.uid in self.granted or self.owns(workspace)
+
+    def owns(self, workspace: Workspace) -> bool:
+        return bool(self.name) and workspace.owner == self.name
 
     def authorise_change(self, workspace: Workspace) -> None:
         """Raise `NotAllowed` where the caller sees a workspace and may not change it: main is changed by who may merge."""

@@ -226,7 +226,7 @@ class Backend(Protocol):
         ...
 
     def weigh(self, workspace: Workspace) -> int:
-        """Return the bytes on disk that a deleted workspace takes."""
+        """Return the bytes on disk that a workspace takes, there or deleted."""
         ...
 
     def relax(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from workspaces import naming
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, InvalidArgument, Unsupported, WorkspacesError
+from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
 from workspaces.model import MAIN, MAX_LEASE, Cloned, Operation, Snapshot, Workspace, now
 from workspaces.wording import counted, flaws, listed, plain
 
@@ -37,6 +37,7 @@ def clone(
         return _again(core, before[0])
     task, labels = plain(task), [" ".join(plain(label).split()) for label in labels]
     origin = core.find(source)
+    _refuse_too_much(core, count)
     names = _names(core, naming.checked(name) if name else "", task, count)
     with core.backend.aside() as view:
         with core.looking(view, origin) as freeze:
@@ -71,6 +72,31 @@ def _possible(core: Core, count: int, task: str, labels: Sequence[str], include_
     if not include_uncommitted and not core.backend.capabilities.commits:
         raise Unsupported(
             f"{core.row.name} has no commits, so nothing in it is uncommitted. Nothing was made.", "Leave include_uncommitted out."
+        )
+
+
+def _refuse_too_much(core: Core, more: int) -> None:
+    """Raise `Limit` where the caller would have more than it may: workspaces, or bytes of them."""
+    _refuse_too_many(core, more)
+    most = core.limits.max_gb if core.limits else 0
+    size = sum(core.backend.weigh(each) for each in core.live() if core.access.owns(each)) if most else 0
+    if size > most * 10**9:
+        raise Limit(
+            f"Your workspaces take {size / 10**9:.3f} GB on disk, and may take {most:g}. Nothing was made.",
+            "Delete some that you no longer need.",
+        )
+
+
+def _refuse_too_many(core: Core, more: int) -> None:
+    """Raise `Limit` where the caller would have more workspaces than it may. Those that are being made count, so that calls at once do not
+    have more between them."""
+    if core.limits is None:
+        return
+    own = [each for each in core.store.workspaces(core.row.name, ("creating", "live")) if core.access.owns(each)]
+    if len(own) + more > core.limits.workspaces:
+        raise Limit(
+            f"You would have {len(own) + more} workspaces, and may have {core.limits.workspaces}. Nothing was made.",
+            "Delete some that you no longer need.",
         )
 
 
@@ -204,6 +230,7 @@ def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draf
     """Make one clone, whose name the caller holds. Its row claims the name; whatever goes wrong, nothing of it is left."""
     core.store.claim(draft)
     try:
+        _refuse_too_many(core, 0)
         view.keep(draft, "base", snapshot)
         warnings = view.fork(snapshot, draft, origin)
         core.store.save(draft)

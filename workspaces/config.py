@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from workspaces.errors import InvalidArgument, as_ours, likely
-from workspaces.model import path_bytes, path_shown
+from workspaces.model import Role, path_bytes, path_shown
 
 FILES = ("workspaces.toml", "workspaces.local.toml")
 _LARGEST = 1 << 20
@@ -88,6 +88,42 @@ class Merging(BaseModel):
     )
 
 
+class Limits(BaseModel):
+    """What each caller with a token may have, at most."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workspaces: int = Field(default=256, ge=1, le=10**6, description="of its own, at a time")
+    max_gb: float = Field(default=0, ge=0, le=10**6, allow_inf_nan=False, description="on disk, of its workspaces, when it clones; 0: any")
+    checks: int = Field(default=16, ge=1, le=10**6, description="under way")
+    calls_at_once: int = Field(default=32, ge=1, le=10**6)
+    calls_per_second: float = Field(
+        default=50, gt=0, le=10**6, allow_inf_nan=False, description="in the long run; twice as many in a burst"
+    )
+    request_kb: int = Field(default=1024, ge=1, le=4096, description="of one call's arguments")
+    answer_kb: int = Field(default=340, ge=4, le=340)
+
+
+class RoleLimits(Limits):
+    """The same for each role, where it is other than for all."""
+
+    read: dict[str, int | float] = Field(default_factory=dict[str, int | float])
+    work: dict[str, int | float] = Field(default_factory=dict[str, int | float])
+    merge: dict[str, int | float] = Field(default_factory=dict[str, int | float])
+    administer: dict[str, int | float] = Field(default_factory=dict[str, int | float])
+
+    @field_validator("read", "work", "merge", "administer")
+    @classmethod
+    def _of_a_role(cls, said: dict[str, int | float]) -> dict[str, int | float]:
+        Limits.model_validate(said)
+        return said
+
+    def of(self, role: Role) -> Limits:
+        """Return what counts for a role."""
+        own = {"read": self.read, "work": self.work, "merge": self.merge, "administer": self.administer}[role]
+        return Limits.model_validate({name: getattr(self, name) for name in Limits.model_fields} | own)
+
+
 class Config(BaseModel):
     """All settings of a project."""
 
@@ -98,6 +134,7 @@ class Config(BaseModel):
     checks: dict[CheckName, Check] = Field(default_factory=dict[str, Check])
     check: Checking = Checking()
     merge: Merging = Merging()
+    limits: RoleLimits = RoleLimits()
 
 
 def load(root: Path) -> Config:

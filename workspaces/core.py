@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from workspaces.access import PERSON, Access
 from workspaces.backend import Backend
-from workspaces.config import Config
+from workspaces.config import Config, Limits
 from workspaces.errors import Busy, NotFound, WorkspacesError, likely
 from workspaces.locks import Locks
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
@@ -104,6 +104,11 @@ class Core:
     def sees(self, workspace: Workspace) -> bool:
         """Return whether a workspace is there for the caller."""
         return self.access.sees(workspace, (each.uid for each in self._upwards(workspace)))
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the caller may have, at most; None for the person at the machine."""
+        return None if self.access.is_person else self.config.limits.of(self.access.role)
 
     @property
     def whole(self) -> Core:

@@ -15,6 +15,7 @@
     ├── HasChildren             clones of this workspace exist
     ├── Busy                    somebody else is at work on it; try again
     ├── Limit                   more than this server hands out
+    │   └── TooFast             more at once than it hands out: later there is some again
     ├── NoSpace                 the disk is full
     ├── NotAllowed              outside of what this server may touch
     ├── UntrustedConfig         the repository's own configuration asks for a program that is not run here
@@ -141,6 +142,12 @@ class Busy(WorkspacesError):
 
 class Limit(WorkspacesError):
     code = "limit"
+
+
+class TooFast(Limit):
+    """Its details say after how many seconds a call can be made again."""
+
+    retryable = True
 
 
 class NoSpace(WorkspacesError):

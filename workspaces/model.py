@@ -31,6 +31,8 @@ OnConflict = Literal["abort", "source", "target", "union", "markers"]
 MergeStatus = Literal["merged", "up_to_date", "would_merge", "conflicts", "check_failed", "refused"]
 History = Literal["squash", "merge", "rebase", "none"]
 Children = Literal["refuse", "delete", "reparent"]
+Role = Literal["read", "work", "merge", "administer"]
+"""What somebody may do, each role with all that the ones before it may."""
 Judgement = Literal["pass", "fail", "timeout", "error", "running"]
 Outcome = Literal["pass", "fail", "flaky", "timeout", "error", "running"]
 """A judgement, with what passed and failed on the same contents told apart."""

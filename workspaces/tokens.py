@@ -18,10 +18,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workspaces import private
-from workspaces.access import Access, Role
+from workspaces.access import Access
 from workspaces.errors import Exists, InvalidArgument, NotAllowed, NotFound, as_ours, likely
 from workspaces.locks import Locks
-from workspaces.model import TokenShown, Workspace, now
+from workspaces.model import Role, TokenShown, Workspace, now
 from workspaces.trust import place as trust_place
 
 PREFIX = "wsp_"

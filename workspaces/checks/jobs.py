@@ -26,7 +26,7 @@ from workspaces.checks.copies import Copy
 from workspaces.checks.trying import tried
 from workspaces.checks.verdicts import Question, recalled
 from workspaces.core import Core, Progress
-from workspaces.errors import Busy, Interrupted, WorkspacesError
+from workspaces.errors import Busy, Interrupted, TooFast, WorkspacesError
 from workspaces.model import Verdict
 from workspaces.wording import counted
 
@@ -47,6 +47,7 @@ class Job:
 
     asked: Question
     copy: Copy
+    asker: str = ""
     answer: Future[Verdict] = field(default_factory=Future[Verdict])
     lines: list[str] = field(default_factory=list[str])
 
@@ -72,10 +73,11 @@ def begin(core: Core, view: Backend, asked: Sequence[Question], again: bool) -> 
     found: dict[tuple[str, str], Job] = {}
     fresh: list[Job] = []
     with _guard, view.keep_all():
+        _refuse_too_many(core, asked)
         for each in asked:
             known = found.get(each.key) or _under_way.get(_name(core, each))
             if known is None:
-                known = Job(each, copies.hold(core, view, each.snapshot))
+                known = Job(each, copies.hold(core, view, each.snapshot), core.access.name)
                 _under_way[_name(core, each)] = known
                 fresh.append(known)
             found[each.key] = known
@@ -85,6 +87,20 @@ def begin(core: Core, view: Backend, asked: Sequence[Question], again: bool) -> 
     for _ in range(min(at_once(core), len(fresh))):
         start(_work, core, waiting, again)
     return found
+
+
+def _refuse_too_many(core: Core, asked: Sequence[Question]) -> None:
+    """Raise `TooFast` where the caller would have more checks under way here than it may."""
+    if core.limits is None:
+        return
+    more = {each.key for each in asked if _name(core, each) not in _under_way}
+    own = sum(job.asker == core.access.name for job in _under_way.values())
+    if more and own + len(more) > core.limits.checks:
+        raise TooFast(
+            f"You would have {counted(own + len(more), 'check')} under way, and may have {core.limits.checks}. Nothing was begun.",
+            "Wait for those that run (status(wait_seconds=50)), or name fewer workspaces.",
+            retry_after_seconds=1,
+        )
 
 
 def wait(

@@ -37,8 +37,9 @@ from workspaces.access import PERSON
 from workspaces.errors import ErrorBody, InvalidArgument, NoProject, WorkspacesError, likely
 from workspaces.project import Project
 from workspaces.server import transports
+from workspaces.server.admission import Admission
 from workspaces.server.callers import Who, bearer, nobody
-from workspaces.server.calls import refused
+from workspaces.server.calls import fitted, refused
 from workspaces.server.desk import Desk
 from workspaces.server.doors import Guard
 from workspaces.server.prompts import Prompts
@@ -90,6 +91,8 @@ class Server(MCPServer[object]):
 
     who: Who = staticmethod(nobody)
     """Says who makes a call."""
+    admission = Admission(None)
+    """Says how much at once."""
 
     async def list_tools(self) -> list[Tool]:
         """Return the tools, their schemas without what pydantic adds and no reader needs."""
@@ -129,16 +132,25 @@ class Server(MCPServer[object]):
         if name not in known:
             raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {name}.{likely(name, known)}")
         try:
-            properties = known[name].input_schema["properties"]
-            _refuse_unknown(name, arguments, list(properties))
-            arguments = _PINNED.get(name, _as_it_is)(arguments, self.who(context).bound_id if context else "")
-            return await super().call_tool(name, arguments, context)
+            return await self._admitted(name, arguments, list(known[name].input_schema["properties"]), context)
         except WorkspacesError as error:
             return refused(error.body)
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 return refused(_misfit(name, error.__cause__).body)
             raise
+
+    async def _admitted(
+        self, name: str, arguments: dict[str, Any], known: Sequence[str], context: Context[object, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool for whoever calls, as far as that is not too much."""
+        access = self.who(context or Context())
+        text = json.dumps(arguments, ensure_ascii=False)
+        with self.admission.admitted(access, len(text.encode(errors="replace"))) as limits:
+            _refuse_unknown(name, arguments, text, known)
+            meant = _PINNED.get(name, _as_it_is)(arguments, access.bound_id)
+            result = await super().call_tool(name, meant, context)
+            return fitted(result, limits.answer_kb << 10) if limits and isinstance(result, CallToolResult) else result
 
 
 def _terse(schema: JsonValue) -> JsonValue:
@@ -171,8 +183,8 @@ def _is_named(value: JsonValue, key: str) -> TypeGuard[dict[str, JsonValue]]:
     return key in ("properties", "$defs") and isinstance(value, dict)
 
 
-def _refuse_unknown(tool: str, arguments: dict[str, Any], known: Sequence[str]) -> None:
-    if holds_half(json.dumps(arguments, ensure_ascii=False)):
+def _refuse_unknown(tool: str, arguments: dict[str, Any], text: str, known: Sequence[str]) -> None:
+    if holds_half(text):
         raise InvalidArgument(f"{tool}: an argument holds half of a character (a lone surrogate). Nothing was done.", "Send valid Unicode.")
     for argument in arguments:
         if argument not in known:
@@ -217,7 +229,7 @@ def create(settings: Settings) -> Server:
         version=version("mcp-workspaces"),
         log_level="WARNING",
     )
-    server.who = _who(settings)
+    server.who, server.admission = _who(settings), Admission(settings.project)
     tools = Tools(Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment), server.who)
     tools.register(server)
     prompts = Prompts(tools.at)

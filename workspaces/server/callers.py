@@ -10,8 +10,9 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import Context
 from starlette.requests import HTTPConnection
 
-from workspaces.access import ROLES, Access, Role
+from workspaces.access import ROLES, Access
 from workspaces.errors import NotAllowed, WorkspacesError
+from workspaces.model import Role
 from workspaces.server.issuers import Issuer
 from workspaces.tokens import PREFIX, Tokens
 

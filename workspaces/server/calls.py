@@ -16,14 +16,14 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
 
-from workspaces.errors import ErrorBody, Limit, WorkspacesError, translated
+from workspaces.errors import Busy, ErrorBody, Limit, WorkspacesError, translated
 from workspaces.model import Noun
 
 logger = logging.getLogger(__name__)
 Reporter = Callable[[int, int, str], None]
 T = TypeVar("T")
 
-_THREADS = 64
+_THREADS, _WAITING = 64, 512
 _PAUSE = 0.2
 _LARGEST = 350_000
 """Bytes of the largest answer."""
@@ -48,14 +48,22 @@ async def answer(ctx: Context[object, object], call: Callable[[Reporter], Noun])
         )
 
 
-def wrapped(data: dict[str, JsonValue]) -> CallToolResult:
+def fitted(result: CallToolResult, largest: int) -> CallToolResult:
+    """Return a result that is no larger than it may be for who asked."""
+    data: dict[str, JsonValue] | None = result.structured_content
+    if result.is_error or data is None or sum(len(block.text) for block in result.content if isinstance(block, TextContent)) * 4 <= largest:
+        return result
+    return wrapped(data, largest)
+
+
+def wrapped(data: dict[str, JsonValue], largest: int = _LARGEST) -> CallToolResult:
     """Return data as structured content, and as compact JSON text for clients that read only that."""
     text = pydantic_core.to_json(data).decode()
-    if len(text.encode()) > _LARGEST:
+    if len(text.encode()) > largest:
         # The answer goes out twice, as data and as text, and clients hang up on an event of a megabyte. What was done must still be told.
         data = _shortened(data)
         text = pydantic_core.to_json(data).decode()
-    if len(text.encode()) > _LARGEST:
+    if len(text.encode()) > largest:
         raise Limit(
             f"The answer has {len(text):,} characters, more than clients take.",
             "Ask for less: a smaller max_chars, fewer workspaces, or paths.",
@@ -92,10 +100,15 @@ def refused(error: ErrorBody) -> CallToolResult:
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """Run blocking code in a thread of its own pool. A cancelled call is waited for: it stops at its next safe point."""
+    """Run blocking code in a thread of its own pool. A cancelled call is waited for: it stops at its next safe point.
+
+    Raises `Busy` at once where so many wait already that this one would for too long.
+    """
     global _limiter
     if _limiter is None:
         _limiter = anyio.CapacityLimiter(_THREADS)
+    if _limiter.statistics().tasks_waiting >= _WAITING:
+        raise Busy("The server has more calls than it can take. Nothing was done.", "Call again in a second.", retry_after_seconds=1)
     return await anyio.to_thread.run_sync(call, limiter=_limiter)
 
 

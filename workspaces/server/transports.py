@@ -16,6 +16,8 @@ from workspaces.server.doors import Guard
 from workspaces.server.wire import MendingBodies
 
 _GRACE = 5
+_CONNECTIONS = 2000
+"""Connections and calls at a time; who comes when there are more is told so (503) at once."""
 
 
 async def stdio(server: MCPServer[object]) -> None:
@@ -45,7 +47,9 @@ async def http(server: MCPServer[object], address: str, guard: Guard) -> None:
         security = guard.security(host, bound)
         shown = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
         app = guard.door(MendingBodies(server.streamable_http_app(transport_security=security, host=host)), security, shown)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, lifespan="on")
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, lifespan="on", limit_concurrency=_CONNECTIONS
+        )
         print(f"Serving on {shown}/mcp{', for who has a token' if guard.asks else ''}", file=sys.stderr, flush=True)  # noqa: T201 - stderr is this program's narration
         await uvicorn.Server(config).serve(sockets=[listener])
 

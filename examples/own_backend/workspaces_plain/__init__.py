@@ -415,7 +415,8 @@ class PlainBackend:
         """Nothing in a workspace names its location."""
 
     def weigh(self, workspace: Workspace) -> int:
-        return sum(file.lstat().st_blocks * 512 for file in self._trash(workspace).rglob("*"))
+        lies = self._trash(workspace) if workspace.state == "deleted" else _folder(workspace)
+        return sum(file.lstat().st_blocks * 512 for file in lies.rglob("*"))
 
     def relax(self) -> None:
         """Nothing here is made durable step by step."""
