@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from support import Repo, at
 
 from workspaces import Project
 from workspaces.access import Access
-from workspaces.errors import Exists
+from workspaces.errors import Exists, NotAllowed
 from workspaces.server.app import Settings, create
 from workspaces.tokens import Tokens, caller
 
@@ -197,6 +198,26 @@ def test_each_role_may_what_the_table_says(world: World, who: str) -> None:
     found = {row: world.code(who, row[0], **arguments) for row, arguments in tried.items()}
     assert {row: code if code in refusals else "yes" for row, code in found.items()} == wanted
     assert {code for row, code in found.items() if wanted[row] == "yes"} == {"yes"}
+
+
+def test_what_is_for_the_person_at_the_machine_is_for_nobody_else(project: Project) -> None:
+    seen = project.seen_by(Access("merge", "token:anna"))
+    for forbidden in (
+        seen.undo,
+        seen.redo,
+        seen.gc,
+        seen.log,
+        seen.doctor,
+        seen.programs,
+        seen.unasked,
+        partial(seen.trust, ""),
+        partial(seen.trust_checks, ""),
+        partial(seen.lease, "main", 0),
+        partial(seen.beside, ["main", "main"], ["true"]),
+        partial(seen.confine, "main", False, {}),
+    ):
+        with pytest.raises(NotAllowed):
+            forbidden()
 
 
 # -- a foreign name ---------------------------------------------------------------------------------------------------------------------------
@@ -389,12 +410,18 @@ def test_a_server_started_in_no_project_serves_only_the_projects_of_tokens(world
             assert json.loads(answer)["result"]["structuredContent"]["error"]["code"] == "not_allowed"
 
 
-def test_without_tokens_a_server_started_in_no_project_makes_none(tmp_path: Path) -> None:
+def test_without_tokens_a_server_started_in_no_project_makes_none_and_with_the_first_token_it_asks_for_one(tmp_path: Path) -> None:
     other = Repo.create(tmp_path / "else")
     with serving(tmp_path, Path("/")) as url:
         answer = json.loads(post(url, "initialize", {"path": str(other.path)})[1])
+        assert not (other.path / ".git/workspaces").exists()
+        tokens = Tokens(tmp_path / ".config/mcp-workspaces/tokens.json")
+        secret = tokens.create("first", "read", [str(other.path)], 1)[1]
+        assert post(url, "status", {})[0] == 401
+        assert post(url, "status", {}, secret)[0] == 200
+        tokens.file.unlink()
+        assert post(url, "status", {})[0] == 401
     assert answer["result"]["structuredContent"]["error"]["code"] == "not_allowed"
-    assert not (other.path / ".git/workspaces").exists()
 
 
 async def test_a_server_for_one_workspace_serves_no_other_on_stdio_either(project: Project, repo: Repo) -> None:

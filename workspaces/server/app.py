@@ -33,7 +33,7 @@ from mcp.types import (
 from pydantic import JsonValue, ValidationError
 
 from workspaces import tokens
-from workspaces.access import PERSON
+from workspaces.access import PERSON, Access
 from workspaces.errors import ErrorBody, InvalidArgument, NoProject, WorkspacesError, likely
 from workspaces.project import Project
 from workspaces.server import transports
@@ -241,7 +241,10 @@ def create(settings: Settings) -> Server:
 def _who(settings: Settings) -> Who:
     """Return what says who makes a call: the bearer of a token where the server asks for one, else always the person who started it."""
     person = replace(PERSON, name=settings.actor)
-    who: Who = bearer if settings.http and settings.guard.asks else lambda _: person
+
+    def who(ctx: Context[object, object]) -> Access:
+        return bearer(ctx) if settings.http and settings.guard.asks else person
+
     if not settings.pinned:
         return who
     only = Project.initialize(settings.project or Path(), trust=settings.trust).find(settings.pinned)

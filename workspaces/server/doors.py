@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,17 +30,20 @@ _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 """An issuer is compared letter by letter: no slash may be added to it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Guard:
-    """Who is asked for a token: everybody, as soon as there is a file of tokens or an issuer. `public` is the address that clients use."""
+    """Who is asked for a token: everybody, as soon as there is a file of tokens or an issuer, and from then on. `public` is the address that
+    clients use."""
 
     tokens: Path | None = None
     issuer: str = ""
     public: str = ""
+    _asked: bool = False
 
     @property
     def asks(self) -> bool:
-        return bool(self.issuer) or (self.tokens is not None and self.tokens.exists())
+        self._asked = self._asked or bool(self.issuer) or (self.tokens is not None and self.tokens.exists())
+        return self._asked
 
     def refuse_unsafe(self, host: str) -> None:
         """Raise `NotAllowed` for an address that may not be served."""
@@ -70,31 +74,25 @@ class Guard:
     def door(self, app: ASGIApp, security: TransportSecuritySettings, address: str) -> Door:
         """Return the app behind its door. `address` is where it is served."""
         resource = f"{self.public.rstrip('/') or address}/mcp"
-        return Door(app, security, self._verifier(resource), AnyHttpUrl(resource), self.issuer)
+        return Door(app, security, self, AnyHttpUrl(resource))
 
-    def _verifier(self, resource: str) -> TokenVerifier | None:
-        if not self.asks or self.tokens is None:
-            return None
-        return Verifier(Tokens(self.tokens), Issuer(self.issuer, resource) if self.issuer else None)
+    def verifier(self, resource: str) -> TokenVerifier:
+        """Return what tells whose a token is."""
+        tokens = Tokens(self.tokens or Path(os.devnull))
+        return Verifier(tokens, Issuer(self.issuer, resource) if self.issuer else None)
 
 
 class Door:
     """Lets in who calls under a name of this server, from nowhere or a page of its own, and where there are tokens with one: on every path."""
 
-    def __init__(
-        self, app: ASGIApp, security: TransportSecuritySettings, verifier: TokenVerifier | None, resource: AnyHttpUrl, issuer: str
-    ) -> None:
-        self._app, self._inside, self._names = app, app, TransportSecurityMiddleware(security)
-        self._metadata: ASGIApp | None = None
-        self._place = ""
-        if verifier is None:
-            return
-        place = build_resource_metadata_url(resource) if issuer else None
-        asking = RequireAuthMiddleware(app, SCOPES[:1], place)
-        self._inside = AuthenticationMiddleware(AuthContextMiddleware(asking), backend=BearerAuthBackend(verifier))
-        if place is not None:
-            self._place = urlsplit(str(place)).path
-            self._metadata = Router(create_protected_resource_routes(resource, [_URL.validate_python(issuer)], SCOPES))
+    def __init__(self, app: ASGIApp, security: TransportSecuritySettings, guard: Guard, resource: AnyHttpUrl) -> None:
+        self._app, self._guard, self._names = app, guard, TransportSecurityMiddleware(security)
+        place = build_resource_metadata_url(resource) if guard.issuer else None
+        asking = AuthContextMiddleware(RequireAuthMiddleware(app, SCOPES[:1], place))
+        self._asking = AuthenticationMiddleware(asking, backend=BearerAuthBackend(guard.verifier(str(resource))))
+        self._place = urlsplit(str(place)).path if place else ""
+        issuers = [_URL.validate_python(guard.issuer)] if guard.issuer else []
+        self._metadata = Router(create_protected_resource_routes(resource, issuers, SCOPES) if issuers else [])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -103,6 +101,6 @@ class Door:
             return None
         if refusal := await self._names.validate_request(Request(scope)):
             return await refusal(scope, receive, send)
-        if self._metadata is not None and scope["path"] == self._place:
+        if scope["path"] == self._place:
             return await self._metadata(scope, receive, send)
-        return await self._inside(scope, receive, send)
+        return await (self._asking if self._guard.asks else self._app)(scope, receive, send)
