@@ -541,3 +541,16 @@ def test_a_body_without_end_is_not_read_to_its_end(world: World) -> None:
         with suppress(ConnectionError):
             connection.request("POST", "/mcp", endless(), headers, encode_chunked=True)
         assert connection.getresponse().status == 413
+
+
+def test_names_are_completed_for_who_sees_them(world: World) -> None:
+    world.call("eve", "clone", name="zulu")
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    asked = {"ref": {"type": "ref/prompt", "name": "pick_winner"}, "argument": {"name": "workspaces", "value": "z"}}
+    told: dict[str, str] = {}
+    for who in ("eve", "other"):
+        bearing = {"Authorization": f"Bearer {world.secrets[who]}"}
+        session = handshaken(world.url, "initialize", hello, bearing)[1]
+        within = bearing | {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-06-18"}
+        told[who] = handshaken(world.url, "completion/complete", asked, within)[2]
+    assert '"values":["zulu"]' in told["eve"] and '"values":["zebra"]' in told["other"]
