@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from support import Repo, clone
 
 from workspaces import Project
@@ -42,3 +44,16 @@ def test_commits_and_merges_are_no_stray_work(project: Project, repo: Repo) -> N
     project.merge("one")
     project.merge("two", history="none")
     assert project.compare(["three"]).warnings == ()
+
+
+def test_a_main_that_cannot_be_looked_at_is_told(project: Project, repo: Repo, home: Path) -> None:
+    with (home / ".gitconfig").open("a") as config:
+        config.write('[filter "failing"]\n\tclean = false\n\trequired = true\n')
+    repo.write(".gitattributes", "*.bad filter=failing\n")
+    repo.commit("attributes")
+    clone(project, "one").write("notes.md", "one\n")
+    repo.write("cannot-be-stored.bad", "x\n")
+    seen = project.compare(["one"])
+    (warning,) = seen.warnings
+    assert "worked in main itself is not known" in warning and "filter" in warning
+    assert seen.workspaces[0].merge == "clean"

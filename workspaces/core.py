@@ -29,6 +29,8 @@ Progress = Callable[[int, int, str], None]
 
 
 _ATTEMPTS = 20
+_LOOKED_BACK = 1000
+"""Operations among which one is looked for that was done lately."""
 _PAUSE = 0.25
 _GLANCE = 2.0
 """Seconds that a call which only looks waits for whoever is at work."""
@@ -61,6 +63,7 @@ class Glance:
     live: list[Workspace] = field(default_factory=list[Workspace])
     above: dict[str, Workspace | None] = field(default_factory=dict[str, Workspace | None])
     merges: dict[str, list[MergeRow]] = field(default_factory=dict[str, list[MergeRow]])
+    operations: list[Operation] = field(default_factory=list[Operation])
 
 
 @dataclass(frozen=True)
@@ -168,9 +171,10 @@ class Core:
 
     def use(self, names: Iterable[str]) -> None:
         """Renew the leases of the workspaces that a call names. One that was abandoned is whose call it is from now on."""
+        here = replace(self, glance=Glance())
         for name in filter(None, names):
             with suppress(WorkspacesError):
-                workspace = self.find(name)
+                workspace = here.find(name)
                 if workspace.lease_until is None:
                     continue
                 left, term = workspace.lease_until - now(), timedelta(seconds=workspace.lease_seconds)
@@ -273,6 +277,13 @@ class Core:
     def _last_move(self, workspace: Workspace) -> Operation | None:
         recent = self.store.operations(self.row.name, limit=1000)
         return next((each for each in recent if each.moves == workspace.id and each.verb in ("merge", "restore")), None)
+
+    def recent(self) -> list[Operation]:
+        """Return what was done lately, newest first."""
+        if self.glance is None:
+            return self.store.operations(self.row.name, limit=_LOOKED_BACK)
+        self.glance.operations = self.glance.operations or self.store.operations(self.row.name, limit=_LOOKED_BACK)
+        return self.glance.operations
 
     def _left_over(self, ids: set[str]) -> bool:
         """Return whether a workspace that the caller holds was being moved by an operation which was not ended: its process is dead.

@@ -211,6 +211,7 @@ class Decided(Noun):
 
     path: str
     by: str
+    when_merged: bool = Field(default=False, description="by a command that a merge runs and looking does not")
 
 
 class Pick(Noun):
@@ -347,6 +348,7 @@ class Compared(Workspace):
     snapshot: str = Field(description="what was compared")
     merge: MergeVerdict = Field(description="whether it merges into its parent, or into `base` when one was named")
     conflicts: tuple[Conflict, ...] = ()
+    decided: tuple[Decided, ...] = Field(default=(), description="paths that conflict, and which rule decides them")
     group: int = Field(default=0, description="number of its group of like attempts, the closest")
     clashes: int = Field(default=0, description="how many of the others it conflicts with")
     outline: tuple[str, ...] = Field(default=(), description="by file: + added, ~ changed, - removed functions, classes, sections, keys")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pathspec import PathSpec
 
@@ -20,8 +20,6 @@ from workspaces.core import Core
 from workspaces.errors import InvalidArgument
 from workspaces.model import By, Choice, Conflict, Decided, Merge, OnConflict, Rest, Snapshot, Workspace, path_bytes
 
-_LOOKED_BACK = 1000
-"""Operations among which the one is looked for that brought a path."""
 _TASK = 200
 _CHOICES: Mapping[str, Choice] = {"union": "union", "source": "source", "target": "target"}
 
@@ -60,10 +58,13 @@ class Rules:
 
 @dataclass(frozen=True)
 class Wish:
-    """How a path is to be decided, and by which rule."""
+    """How a path is to be decided, and by which rule. One that `waits` is decided when it is merged, and until then as in the target; one that is
+    made `last`, when nothing else conflicts."""
 
     choice: Choice
     rule: str
+    waits: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,21 @@ class Settled:
 def settled(core: Core, view: Backend, sides: Sides, on_conflict: OnConflict = "abort", making: Making | None = None) -> Settled:
     """Merge in memory. Where paths conflict, decide them by the rules; what is left, by `on_conflict`.
 
-    Only with `making`, rules may run commands. While that has something `wanted`, what is returned is not the end of it.
+    Only with `making`, rules may run commands. While that has something `wanted`, what is returned is not the end of it. Without it, what these
+    are for counts as decided as long as nothing is known that keeps them from it.
     """
     rest: Rest = "abort" if on_conflict == "union" else on_conflict
     if not core.config.merge.paths and on_conflict != "union":
         return _told(core, sides, view.merge(sides.ours, sides.theirs, sides.lineage, rest, sides.labels), {}, {}, on_conflict)
     first = view.merge(sides.ours, sides.theirs, sides.lineage, "abort", sides.labels)
-    wishes, refused = _wishes(core, view, sides, first, on_conflict, making)
+    wishes, refused = wished(core, view, sides, first.conflicts, on_conflict, making)
     if making and making.wanted:
         return _told(core, sides, first, wishes, refused, on_conflict)
     merged = first if not first.conflicts or (rest == "abort" and not wishes) else _merged(view, sides, rest, wishes)
-    if making and wishes.keys() & _regenerating(core, first.conflicts).keys():
+    if any(wish.last for wish in wishes.values()):
         wishes, refused = _regenerated(core, making, sides, merged, first.conflicts, wishes, refused)
         merged = _merged(view, sides, rest, wishes)
-    while wrong := _flaws(view, merged, wishes):
+    while wrong := _flaws(view, merged, {path: wish for path, wish in wishes.items() if not wish.waits}):
         refused |= wrong
         wishes = {path: wish for path, wish in wishes.items() if path not in wrong}
         merged = _merged(view, sides, rest, wishes)
@@ -102,15 +104,20 @@ def _merged(view: Backend, sides: Sides, rest: Rest, wishes: Mapping[str, Wish])
     return view.merge(sides.ours, sides.theirs, sides.lineage, rest, sides.labels, choices)
 
 
-def _wishes(
-    core: Core, view: Backend, sides: Sides, first: Merge, on_conflict: OnConflict, making: Making | None
+def wished(
+    core: Core,
+    view: Backend,
+    sides: Sides,
+    conflicts: Sequence[Conflict],
+    on_conflict: OnConflict = "abort",
+    making: Making | None = None,
 ) -> tuple[dict[str, Wish], dict[str, str]]:
     """Return how the conflicts are to be decided, and why rules that there are for some cannot decide them. What is to be regenerated is as in
     the target until then: with markers in it, no command could read it."""
     wishes: dict[str, Wish] = {}
     refused: dict[str, str] = {}
     rules = Rules(core.config.merge.paths)
-    for conflict in first.conflicts:
+    for conflict in conflicts:
         pattern, rule = rules.of(conflict.path)
         if rule is None and on_conflict == "union":
             wishes[conflict.path] = Wish("union", "on_conflict=union")
@@ -120,7 +127,7 @@ def _wishes(
             name = "regenerate" if isinstance(rule, Regenerated) else rule
             try:
                 choice = _asked(core, view, sides, conflict, rule, making)
-                wishes[conflict.path] = Wish(choice, f"merge.paths {pattern!r}: {name}")
+                wishes[conflict.path] = Wish(choice, f"merge.paths {pattern!r}: {name}", making is None, isinstance(rule, Regenerated))
             except Unmade as why:
                 refused[conflict.path] = f"not decided by merge.paths {pattern!r}: {name}: {why}"
     return wishes, refused
@@ -129,12 +136,12 @@ def _wishes(
 def _asked(core: Core, view: Backend, sides: Sides, conflict: Conflict, rule: PathRule, making: Making | None) -> Choice:
     """Return what a rule that runs something wants of a conflict. Raises `Unmade` where it cannot."""
     refuse_untrusted(core)
-    if making is None:
-        raise Unmade("a merge runs it")
     if isinstance(rule, Regenerated):
         return "target"
     if conflict.kind not in ("content", "add_add"):
         raise Unmade("that is for texts that both changed")
+    if making is None:
+        return "target"
     base = view.base(sides.ours, sides.theirs, sides.lineage, sides.ours)
     at = {"base": base, "ours": sides.ours, "theirs": sides.theirs}
     found = {name: view.read(each, _path_of(conflict, name), parsing.LARGEST) or b"" for name, each in at.items()}
@@ -161,14 +168,14 @@ def runs_something(core: Core, view: Backend, sides: Sides) -> bool:
 
 def _regenerated(
     core: Core,
-    making: Making,
+    making: Making | None,
     sides: Sides,
     merged: Merge,
     conflicts: Sequence[Conflict],
     wishes: Mapping[str, Wish],
     refused: Mapping[str, str],
 ) -> tuple[dict[str, Wish], dict[str, str]]:
-    """Let generated files be made from the merged contents, once all else is decided."""
+    """Let generated files be made from the merged contents, once all else is decided; where they wait, see whether it is."""
     last, why = dict(wishes), dict(refused)
     for path, rule in _regenerating(core, conflicts).items():
         if path not in last:
@@ -178,7 +185,8 @@ def _regenerated(
             if merged.conflicts:
                 raise Unmade("other paths conflict")
             contents = Snapshot(id="", contents=merged.contents)
-            last[path] = Wish(making.made(regenerating(rule.regenerate, path, contents, sides.ours)), wish.rule)
+            made = making.made(regenerating(rule.regenerate, path, contents, sides.ours)) if making else wish.choice
+            last[path] = replace(wish, choice=made)
         except Unmade as error:
             why[path] = f"not decided by {wish.rule}: {error}"
     return last, why
@@ -199,9 +207,9 @@ def _told(
     core: Core, sides: Sides, merged: Merge, wishes: Mapping[str, Wish], refused: Mapping[str, str], on_conflict: OnConflict
 ) -> Settled:
     """Return the merge with what is to be said of each path that conflicted."""
-    rules = {path: wishes[path].rule if path in wishes else f"on_conflict={on_conflict}" for path in merged.decided}
+    rules = {path: wishes.get(path, Wish("target", f"on_conflict={on_conflict}")) for path in merged.decided}
     conflicts = tuple(_explained(core, sides, conflict, wishes, refused) for conflict in merged.conflicts)
-    decided = tuple(Decided(path=path, by=rule) for path, rule in rules.items())
+    decided = tuple(Decided(path=path, by=wish.rule, when_merged=wish.waits) for path, wish in rules.items())
     return Settled(merged.model_copy(update={"conflicts": conflicts}), decided)
 
 
@@ -220,7 +228,7 @@ def _explained(core: Core, sides: Sides, conflict: Conflict, wishes: Mapping[str
 
 def _by(core: Core, holder: Workspace, path: str) -> By:
     """Return where a workspace has a path from: what was merged into it last and brought that path, or else itself."""
-    for each in core.store.operations(core.row.name, limit=_LOOKED_BACK):
+    for each in core.recent():
         brought = each.outcome.get("paths")
         if each.verb == "merge" and each.state == "done" and each.moves == holder.id and isinstance(brought, list) and path in brought:
             uids = each.outcome["uids"]

@@ -34,7 +34,7 @@ from workspaces.model import (
 )
 
 from .. import area, combine, confinement, matrix, tree, views
-from ..diff import changes, contents_of, patch, steps
+from ..diff import contents_of, patch, steps
 from ..git import OFF, Git
 from ..matrix import Three
 from ..mergetree import entries
@@ -42,6 +42,7 @@ from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
 from . import care, checkout, packs, registration, remains, replaying, repository, snapshot, trash
 from .descent import common
+from .seen import Seen
 
 
 class WorktreeBackend:
@@ -52,6 +53,7 @@ class WorktreeBackend:
     def __init__(self, found: repository.Repository, view: Path | None = None, trusted: str = "") -> None:
         self._repository, self._view, self.trusted = found, view, trusted
         self._doors: dict[Path, Git] = {}
+        self._seen = Seen(remembers=view is not None)
         self.root, self.home = found.root, found.home
         self.holds_store = found.root in found.home.parents
         self.isolation = confinement.isolated("worktree")
@@ -158,19 +160,18 @@ class WorktreeBackend:
         return snapshot.freeze(self._at(workspace), lineage, committed, self._scratch)
 
     def load(self, snapshot_id: str) -> Snapshot:
-        return snapshot.load(self._git, snapshot_id)
+        return self._seen.snapshot(self._git, snapshot_id)
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         with as_ours():
             return registration.fork(self._repository, snapshot, clone, self._at(source), self._repository.git(trusted=self.trusted))
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
-        reply = self._git.told("merge-base", "--all", self._linked(ours, lineage), theirs.id)
-        found = reply.out.decode().split()
-        return snapshot.load(self._git, found[0]) if len(found) == 1 else recorded
+        found = self._seen.bases(self._git, self._linked(ours, lineage), theirs.id)
+        return self.load(found[0]) if len(found) == 1 else recorded
 
     def diff(self, old: Snapshot, new: Snapshot) -> Diff:
-        return Diff(changes=changes(self._git, old.contents, new.contents))
+        return Diff(changes=self._seen.changes(self._git, old.contents, new.contents))
 
     def patch(self, old: Snapshot, new: Snapshot, paths: Sequence[str], limit: int) -> str:
         return patch(self._git, old.contents, new.contents, [path_bytes(path) for path in paths], limit, self._scratch)
@@ -210,8 +211,11 @@ class WorktreeBackend:
         labels: tuple[str, str] = ("ours", "theirs"),
         choices: Mapping[str, Choice] = NONE,
     ) -> Merge:
-        left = self._linked(ours, lineage)
-        return combine.merge(self._git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch, choices)
+        git, left = self._git, self._linked(ours, lineage)
+        bases = self._seen.bases(git, left, theirs.id)
+        if [snapshot.commit_of(git, base).tree for base in bases] == [ours.contents]:  # only theirs changed anything
+            return Merge(contents=theirs.contents, changes=self._seen.changes(git, ours.contents, theirs.contents))
+        return combine.merge(git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch, choices)
 
     def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
         git = self._git
@@ -230,9 +234,7 @@ class WorktreeBackend:
         extra = [name for name in lineage if name not in (ours.id, ours.head)]
         if not extra and ours.id:
             return ours.id
-        known = ours.id or ours.head
-        who = f"{snapshot.IDENTITY} {snapshot.commit_of(self._git, known).date} +0000"
-        return snapshot.write_commit(self._git, ours.contents, [known, *extra], "ours, and what it is known to contain", who, who)
+        return self._seen.linked(self._git, ours.contents, (ours.id or ours.head, *extra))
 
     def read(self, snapshot: Snapshot, path: str, limit: int) -> bytes | None:
         name = path_bytes(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,29 @@ def test_replaying_needs_commits(project: Project, main: Main, capabilities: Cap
         assert main.contents(times=True) == before
 
 
+def test_attempts_that_meet_are_told_as_they_merge(project: Project, main: Main) -> None:
+    _rules(main, '"*.md" = "union"', '"*.json" = "union"', '"*.toml" = "union"', '"lock" = "source"')
+    one, two, three = (clone(project, name) for name in ("one", "two", "three"))
+    for folder, text in ((one, "one"), (two, "two")):
+        folder.write("lock", f"{text}\n")
+        folder.write("new.md", f"{text}\n")
+        folder.write("x.toml", f"{text} = 1\n")
+    one.edit(9, "one")
+    two.write("j.json", '{"a": 1}\n')
+    three.write("j.json", '{"b": 1}\n')
+    three.remove("notes.md")
+    one.write("notes.md", "changed\n")
+    found = project.compare(["one", "two", "three"])
+    told = {(pair.a, pair.b): [each.path for each in pair.conflicts] for pair in found.pairs}
+    assert told == {("shop/one", "shop/three"): ["notes.md"], ("shop/two", "shop/three"): ["j.json"]}
+    for a, b in combinations(("one", "two", "three"), 2):
+        tried = [each.path for each in project.merge(b, a, dry_run=True).conflicts]
+        assert tried == told.get((f"shop/{a}", f"shop/{b}"), [])
+    assert any("union" in warning and "new.md" in warning for warning in found.warnings)
+    assert found.compatible == ("shop/one", "shop/two")
+    assert project.merge(list(found.compatible)).status == "merged"
+
+
 # -- rules that run something
 
 
@@ -231,8 +255,9 @@ def test_what_nobody_trusts_is_not_run(project: Project, main: Main, opened: Cal
     before = main.contents(times=True)
     (conflict,) = opened(False).merge("fix").conflicts
     assert "workspaces trust" in conflict.note
-    trusting = opened(True)
-    assert "a merge runs it" in trusting.compare(["fix"]).workspaces[0].conflicts[0].note
+    assert opened(False).compare(["fix"]).workspaces[0].conflicts == (conflict,)
+    (seen,) = opened(True).compare(["fix"]).workspaces
+    assert (seen.merge, seen.conflicts, [(each.path, each.when_merged) for each in seen.decided]) == ("clean", (), [("deps.lock", True)])
     main.write("workspaces.toml", main.read("workspaces.toml").replace("ls deps", "ls -a deps"))
     assert "workspaces trust" in opened(False).merge("fix").conflicts[0].note
     main.write("workspaces.toml", main.read("workspaces.toml").replace("ls -a deps", "ls deps"))
@@ -273,9 +298,12 @@ def test_nothing_is_generated_while_other_paths_conflict(project: Project, main:
     Folder(project.root / ".workspaces" / "fix").edit(9, "theirs")
     main.edit(9, "ours")
     main.record()
-    conflicts = {each.path: each.note for each in opened(True).merge("fix").conflicts}
+    found = opened(True).merge("fix").conflicts
+    conflicts = {each.path: each.note for each in found}
     assert conflicts.keys() == {"cart.py", "deps.lock"}
     assert "other paths conflict" in conflicts["deps.lock"]
+    assert opened(True).compare(["fix"]).workspaces[0].conflicts == found
+    assert [each.path for each in opened(True).compare(["fix"], base="main").workspaces[0].conflicts] == ["cart.py", "deps.lock"]
     assert opened(True).merge("fix", on_conflict="source").status == "merged"
 
 

@@ -14,11 +14,12 @@ from workspaces.backend import Backend
 from workspaces.comparison import across, pages, ranking, seen, telling
 from workspaces.comparison.attempts import Attempt, Frozen, freeze_all
 from workspaces.comparison.evidence import Judged, judged
+from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Glance, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotFound, Vanished
 from workspaces.model import Compared, Comparison, Detail, Workspace
 from workspaces.naming import age_then_name
-from workspaces.wording import HUNK_BUDGET, bounded
+from workspaces.wording import HUNK_BUDGET, MOST_CONFLICTS, bounded
 
 MAX_CHARS = 100_000
 MAX_WORKSPACES = 256
@@ -86,7 +87,8 @@ def _compared_all(
 ) -> Comparison:
     """Say all of the attempts that does not come in pages; `across_them`, what only several together show."""
     attempts = frozen.attempts
-    pairs = across.pairs(core, view, attempts, progress) if across_them else []
+    rules = Deciding(core, view)
+    pairs = across.pairs(core, view, attempts, progress, rules) if across_them else []
     groups = across.groups(view, attempts)
     clashes = Counter(name for pair in pairs for name in (pair.a, pair.b))
     result = Comparison(
@@ -100,7 +102,7 @@ def _compared_all(
         groups=tuple(ids for _, ids in groups),
         alike=tuple(kind for kind, _ in groups),
         compatible=across.compatible(core, view, attempts, pairs, progress) if across_them else (),
-        warnings=(*telling.warnings(attempts), *seen.edited(core, view, frozen)),
+        warnings=(*telling.warnings(attempts), *telling.ruled(attempts, rules), *seen.edited(core, view, frozen)),
     )
     return result.model_copy(update={"summary": telling.summary(result), "next": telling.calls(attempts, result.compatible, base)})
 
@@ -120,6 +122,7 @@ def _compared(core: Core, attempt: Attempt, each: Judged, group: int, clashes: M
             "snapshot": attempt.snapshot.id,
             "merge": attempt.verdict,
             "conflicts": conflicts,
+            "decided": attempt.decided[:MOST_CONFLICTS],
             "group": group,
             "behind": attempt.behind,
             "clashes": clashes.get(found.id, 0),

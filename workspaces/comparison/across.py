@@ -10,8 +10,10 @@ from itertools import combinations
 from workspaces import outline
 from workspaces.backend import Backend
 from workspaces.comparison.attempts import Attempt
+from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Progress
 from workspaces.model import Alike, Diff, Meeting, Pair, Snapshot
+from workspaces.resolving import Sides, settled
 
 COMPARING = "comparing pairs"
 """What is reported before every two are compared, and when that is done."""
@@ -23,12 +25,17 @@ _FILES = 50
 """Files of the largest change whose syntax is compared with others'."""
 
 
-def pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> list[Pair]:
-    """Return the pairs that conflict."""
+def pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress, rules: Deciding) -> list[Pair]:
+    """Return the pairs that conflict, once the rules have decided what they can."""
     close = [(a, b) for a, b in combinations(attempts, 2) if a.snapshot.contents != b.snapshot.contents and _may_clash(a.diff, b.diff)]
     progress(0, len(close), COMPARING)
     meetings = [Meeting(ours=a.snapshot, theirs=b.snapshot, lineage=tuple(core.granted(a.workspace, b.workspace))) for a, b in close]
     clashes = view.clashes(meetings)
+    if core.config.merge.paths:
+        sides = [
+            Sides(a.workspace, b.workspace, a.snapshot, b.snapshot, each.lineage) for (a, b), each in zip(close, meetings, strict=True)
+        ]
+        clashes = [rules.left(two, conflicts) for two, conflicts in zip(sides, clashes, strict=True)]
     progress(len(close), len(close), COMPARING)
     return [
         Pair(a=a.workspace.id, b=b.workspace.id, conflicts=conflicts[:_CONFLICTS_OF_PAIR])
@@ -147,7 +154,9 @@ def _merged(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Pr
             progress(number, len(waiting), "merging all that go together")
             parent = core.parent(attempt.workspace)
             top = tops.get(parent.id, attempt.against)
-            merged = view.merge(top, attempt.snapshot, core.granted(parent, attempt.workspace))
+            merged = settled(
+                core, view, Sides(parent, attempt.workspace, top, attempt.snapshot, core.granted(parent, attempt.workspace))
+            ).merge
             if merged.conflicts:
                 late.append(attempt)
                 continue

@@ -10,7 +10,7 @@ from workspaces.backend import Backend
 from workspaces.containment import said_of, taken_back
 from workspaces.core import Agreement, Core, Freeze, Progress
 from workspaces.errors import Limit, NotFound, WorkspacesError
-from workspaces.model import Diff, Merge, MergeVerdict, Snapshot, Workspace
+from workspaces.model import Decided, Diff, Merge, MergeVerdict, Snapshot, Workspace
 from workspaces.resolving import Sides, settled
 
 _AT_ONCE = 2
@@ -31,21 +31,24 @@ class Attempt:
     """What is to be said when the parent had its work and has taken it back."""
     under: Diff = field(default_factory=Diff)
     """What its parent changed since the two agreed."""
+    decided: tuple[Decided, ...] = ()
+    """The paths that conflict and that a rule decides."""
 
     @property
     def verdict(self) -> MergeVerdict:
         if self.merge.conflicts:
             return "conflicts"
-        return "up_to_date" if self.merge.contents == self.against.contents else "clean"
+        waits = any(each.when_merged for each in self.decided)
+        return "up_to_date" if self.merge.contents == self.against.contents and not waits else "clean"
 
 
 @dataclass(frozen=True)
 class Frozen:
     """All that is compared, as it was at one time. `main` is the project's own checkout with all that is uncommitted in it, where that says
-    anything about the attempts."""
+    anything about the attempts; or why it could not be had."""
 
     attempts: list[Attempt]
-    main: Snapshot | None = None
+    main: Snapshot | WorkspacesError | None = None
 
 
 def freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: str, progress: Progress) -> Frozen:
@@ -68,12 +71,12 @@ def freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: str
     return Frozen(done, whole)
 
 
-def _whole(freeze: Freeze, main: Workspace) -> Snapshot | None:
+def _whole(freeze: Freeze, main: Workspace) -> Snapshot | WorkspacesError:
     """Freeze main with what is uncommitted. Where that cannot be had, the rest is worth telling all the same."""
     try:
         return freeze(main)
-    except WorkspacesError:
-        return None
+    except WorkspacesError as error:
+        return error
 
 
 def _result(workspace: Workspace, future: Future[Attempt]) -> Attempt:
@@ -103,19 +106,20 @@ def _attempt(
     if base:
         ((name, found),) = frozen.items()
         against = found.result()
-        merged = view.merge(against, snapshot, core.granted(core.find(name), workspace), labels=(base, workspace.name))
-        return Attempt(workspace, snapshot, against, against, view.diff(against, snapshot), merged)
+        other = core.find(name)
+        met = settled(core, view, Sides(other, workspace, against, snapshot, core.granted(other, workspace)))
+        return Attempt(workspace, snapshot, against, against, view.diff(against, snapshot), met.merge, decided=met.decided)
     if workspace.is_main:
         return _main(view, workspace, snapshot)
     parent = core.parent(workspace)
     against = frozen[parent.id].result()
     lineage, agreed = core.granted(parent, workspace), core.agreed(workspace)
     ancestor = view.base(against, snapshot, lineage, view.load(agreed.snapshot))
-    merged = settled(core, view, Sides(parent, workspace, against, snapshot, lineage)).merge
+    met = settled(core, view, Sides(parent, workspace, against, snapshot, lineage))
     diff, under = view.diff(ancestor, snapshot), view.diff(_left(view, parent, agreed), against)
     lost = taken_back(core, view, workspace, against)
     said = f"{workspace.name} was merged, but {said_of(core, workspace, lost)}." if lost else ""
-    return Attempt(workspace, snapshot, against, ancestor, diff, merged, core.behind(view, agreed, against), said, under)
+    return Attempt(workspace, snapshot, against, ancestor, diff, met.merge, core.behind(view, agreed, against), said, under, met.decided)
 
 
 def _left(view: Backend, parent: Workspace, agreed: Agreement) -> Snapshot:

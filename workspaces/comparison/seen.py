@@ -22,14 +22,16 @@ def under(attempt: Attempt, total: int) -> tuple[str, ...]:
 
 
 def edited(core: Core, view: Backend, frozen: Frozen) -> tuple[str, ...]:
-    """Return a warning for work that appeared in main itself since attempts were cloned from it."""
+    """Return a warning for work that appeared in main itself since attempts were cloned from it, or that nobody knows."""
     main = frozen.main
     if main is None:
         return ()
     try:
+        if isinstance(main, WorkspacesError):
+            raise main
         since = {origin: _appeared(core, view, main, view.load(origin)) for origin in {each.workspace.origin for each in _children(frozen)}}
-    except WorkspacesError:
-        return ()
+    except WorkspacesError as error:
+        return (f"Whether somebody worked in main itself is not known, since it could not be looked at as it is: {error.message}",)
     by: dict[frozenset[str], list[str]] = {}
     for attempt in _children(frozen):
         by.setdefault(since[attempt.workspace.origin], []).append(attempt.workspace.name)

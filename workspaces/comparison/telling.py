@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from workspaces.comparison.attempts import Attempt
-from workspaces.model import Compared, Comparison, Detail, Place
+from workspaces.comparison.ruled import Deciding
+from workspaces.model import Compared, Comparison, Decided, Detail, Place
 from workspaces.wording import bounded, counted, flaws, listed
 
 ROWS = 16
@@ -104,7 +105,17 @@ def _alike(result: Comparison) -> str:
 def _said(only: Compared) -> str:
     if only.merge == "conflicts":
         return f"It conflicts in {listed(conflict.path for conflict in only.conflicts)}."
-    return "It merges cleanly." if only.merge == "clean" else "All of it is merged already."
+    if only.merge == "up_to_date":
+        return "All of it is merged already."
+    return f"It merges: {_by_rule(only.decided)}." if only.decided else "It merges cleanly."
+
+
+def _by_rule(decided: Sequence[Decided]) -> str:
+    """Say what rules decide, and which of that is not known before."""
+    now = [each.path for each in decided if not each.when_merged]
+    later = [each.path for each in decided if each.when_merged]
+    said = [f"{listed(now)} decided by a rule"] if now else []
+    return "; ".join([*said, *([f"{listed(later)} to be decided by a rule when merged"] if later else [])])
 
 
 def warnings(attempts: Sequence[Attempt]) -> tuple[str, ...]:
@@ -114,6 +125,18 @@ def warnings(attempts: Sequence[Attempt]) -> tuple[str, ...]:
         found += flaws(attempt.workspace.name, attempt.snapshot)
         found += [attempt.lost] if attempt.lost else []
     return tuple(dict.fromkeys(found))
+
+
+def ruled(attempts: Sequence[Attempt], rules: Deciding) -> tuple[str, ...]:
+    """Return what is to be said of conflicts that rules decide: each path once, however many attempts and pairs meet there."""
+    if len(attempts) == 1:
+        return ()
+    by: dict[str, list[str]] = {}
+    for path, rule in ({each.path: each.by for attempt in attempts for each in attempt.decided} | rules.decided).items():
+        by.setdefault(rule, []).append(path)
+    said = [f"{listed(sorted(paths))}: conflicts there are decided when merged, by {rule}." for rule, paths in by.items()]
+    untried = f"{counted(rules.untried, 'pair')} more may be decided by rules: too many to be tried, so told as conflicts."
+    return (*said, *([untried] if rules.untried else []))
 
 
 def calls(attempts: Sequence[Attempt], compatible: Sequence[str], base: str) -> tuple[str, ...]:

@@ -1,0 +1,58 @@
+"""What one view has read of the repository. A view lives for one call, and objects never change: nothing in here can be out of date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from workspaces.model import Change, Snapshot
+
+from ..diff import changes
+from ..git import Git
+from . import snapshot
+
+
+@dataclass
+class Seen:
+    """Snapshots by id, and what lies between two of them. Without `remembers`, everything is read each time."""
+
+    remembers: bool
+    _snapshots: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
+    _changes: dict[tuple[str, str], tuple[Change, ...]] = field(default_factory=dict[tuple[str, str], tuple[Change, ...]])
+    _bases: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict[tuple[str, str], tuple[str, ...]])
+    _linked: dict[tuple[str, ...], str] = field(default_factory=dict[tuple[str, ...], str])
+
+    def snapshot(self, git: Git, name: str) -> Snapshot:
+        found = self._snapshots.get(name) or snapshot.load(git, name)
+        if self.remembers:
+            self._snapshots[name] = found
+        return found
+
+    def changes(self, git: Git, old: str, new: str) -> tuple[Change, ...]:
+        """Return what differs between two trees."""
+        if old == new:
+            return ()
+        found = self._changes.get((old, new))
+        if found is None:
+            found = changes(git, old, new)
+        if self.remembers:
+            self._changes[old, new] = found
+        return found
+
+    def bases(self, git: Git, ours: str, theirs: str) -> tuple[str, ...]:
+        """Return all best common ancestors of two commits."""
+        found = self._bases.get((ours, theirs))
+        if found is None:
+            found = tuple(git.told("merge-base", "--all", ours, theirs).out.decode().split())
+        if self.remembers:
+            self._bases[ours, theirs] = found
+        return found
+
+    def linked(self, git: Git, contents: str, parents: tuple[str, ...]) -> str:
+        """Return a commit with these contents that descends from all the parents."""
+        made = self._linked.get((contents, *parents))
+        if made is None:
+            who = f"{snapshot.IDENTITY} {snapshot.commit_of(git, parents[0]).date} +0000"
+            made = snapshot.write_commit(git, contents, parents, "ours, and what it is known to contain", who, who)
+        if self.remembers:
+            self._linked[contents, *parents] = made
+        return made
