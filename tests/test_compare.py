@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from support import Repo, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import Busy, InvalidArgument, NotFound
+from workspaces.model import Detail
 
 
 def test_one_workspace_against_its_base(project: Project) -> None:
@@ -132,6 +134,28 @@ def test_pages_join_to_the_whole_and_never_shift(project: Project) -> None:
     fix.write("many/file-000.txt", "changed\n")
     with pytest.raises(InvalidArgument, match="cursor"):
         project.compare(["fix"], detail="files", max_chars=3000, cursor=cursor)
+
+
+def test_a_next_page_works_nothing_out_again_unless_something_moved(project: Project, repo: Repo) -> None:
+    for name in ("a", "b"):
+        fix = clone(project, name)
+        for number in range(9):
+            fix.write(f"many/file-{number:03}.txt", f"{name} {number}\n")
+    said: list[str] = []
+    look = partial(project.compare, ["a", "b"], max_chars=500, progress=lambda done, total, message: said.append(message))
+    details: tuple[Detail, ...] = ("files", "outline", "diff")
+    for detail in details:
+        cursor = look(detail=detail).next_cursor
+        said.clear()
+        quick = look(detail=detail, cursor=cursor)
+        assert said == []
+        repo.write("notes.md", f"{detail}\n")
+        repo.commit("on main")
+        fresh = look(detail=detail, cursor=cursor)
+        assert said
+        assert (fresh.files, fresh.diff) == (quick.files, quick.diff)
+        assert [each.outline for each in fresh.workspaces] == [each.outline for each in quick.workspaces]
+        assert fresh.workspaces[0].behind == quick.workspaces[0].behind + 1
 
 
 def test_paths_choose_what_is_shown(project: Project) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 from workspaces import Project
+from workspaces.backend import choose
+from workspaces.model import Conflict, Meeting, Side
 
 from .folders import CART, Folder, Main, clone
 
@@ -47,10 +50,25 @@ def tried(project: Project, names: list[str]) -> Seen:
     return seen
 
 
-def test_many_at_once_conflict_as_each_two_do(project: Project) -> None:
+def sides(conflicts: Sequence[Conflict]) -> list[tuple[str, str, Side | None, Side | None, Side | None]]:
+    return [(each.path, each.kind, each.base, each.ours, each.theirs) for each in conflicts]
+
+
+def test_many_at_once_conflict_as_each_two_do(project: Project, main: Main, kind: str) -> None:
     names = list(attempts(project))
     found = told(project, names)
-    assert found == tried(project, names)
+    made = [project.find(name) for name in names]
+    with choose(main.path, kind).aside() as view:
+        frozen = {each.name: view.snapshot(each, [each.origin]) for each in made}
+        pairs = [*combinations(made, 2), *((b, a) for a, b in combinations(made[:4], 2)), (made[0], made[0]), (made[0], made[3])]
+        meetings = [Meeting(ours=frozen[a.name], theirs=frozen[b.name], lineage=(b.origin,)) for a, b in pairs]
+        clashes = view.clashes(meetings)
+        merged = [view.merge(each.ours, each.theirs, each.lineage).conflicts for each in meetings]
+        assert view.clashes([]) in ([], ())
+    assert [sides(each) for each in clashes] == [sides(each) for each in merged]
+    assert not any(conflict.hunks for each in clashes for conflict in each)
+    conflicts = {(a.id, b.id): [(each.path, each.kind) for each in met] for (a, b), met in zip(pairs, clashes, strict=True) if met}
+    assert found == {(a.id, b.id): conflicts[a.id, b.id] for a, b in combinations(made, 2) if (a.id, b.id) in conflicts}
     assert ("shop/top", "shop/top-too") not in found
     assert found["shop/top", "shop/near"] == [("cart.py", "content")]
     assert [kind for _, kind in found["shop/end", "shop/gone"]] == ["modify_delete"]

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 from workspaces.backend import Backend
-from workspaces.comparison import across, pages, ranking, seen, telling
-from workspaces.comparison.attempts import Attempt, Frozen, freeze_all
+from workspaces.comparison import across, kept, pages, ranking, seen, telling
+from workspaces.comparison.attempts import Attempt, Scene, frozen, worked_out
 from workspaces.comparison.evidence import Judged, judged
 from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Glance, Progress, silent
@@ -48,9 +48,10 @@ def compare(
         raise InvalidArgument("A ranking takes no base: each attempt is judged beside what it began with.", "Leave base out.")
     if sum(map(len, paths)) > MAX_CHARS:
         raise InvalidArgument("The paths are too many.", "Name folders instead of each file in them.")
+    revision = core.store.revision()
     core = replace(core, glance=Glance())
     workspaces = list({found.id: found for found in map(core.find, names)}.values())
-    look = partial(_looked, core, workspaces, base, detail, paths, cursor, max_chars, progress)
+    look = partial(_looked, core, revision, workspaces, base, detail, paths, cursor, max_chars, progress)
     try:
         return look()
     except Vanished:  # what this view found was collected under it; what is there now stays, for a while
@@ -63,6 +64,7 @@ def compare(
 
 def _looked(
     core: Core,
+    revision: int,
     workspaces: list[Workspace],
     base: str,
     detail: Detail,
@@ -72,21 +74,36 @@ def _looked(
     progress: Progress,
 ) -> Comparison:
     with core.backend.aside() as view:
-        frozen = freeze_all(core, view, workspaces, base, progress)
-        known = [judged(core, view, attempt) for attempt in frozen.attempts]
-        across_them = len(workspaces) > 1 and not base and detail != "ranking"
-        result = _compared_all(core, view, frozen, known, base, across_them, progress)
-        if detail == "ranking":
-            result = ranking.ranked(core, view, frozen.attempts, known, result)
-        paged = result if detail == "summary" else pages.page(view, result, frozen.attempts, detail, paths, cursor, max_chars)
-        return telling.brief(paged, result, detail) if detail == "ranking" or len(workspaces) > telling.ROWS else paged
+        with frozen(core, view, workspaces, base) as scene:
+            name = kept.key(core, scene, revision, base, detail, *paths)
+            told = kept.recalled(name) if cursor else None
+            attempts = [] if told else worked_out(core, view, scene, base, progress)
+        told = told or _told(core, view, attempts, scene, base, detail, progress)
+        paged = told.result if detail == "summary" else pages.page(view, told, detail, paths, cursor, max_chars)
+        if paged.truncated:
+            kept.keep(name, told)
+        return telling.brief(paged, told.result, detail) if detail == "ranking" or len(workspaces) > telling.ROWS else paged
+
+
+def _told(core: Core, view: Backend, attempts: Sequence[Attempt], scene: Scene, base: str, detail: Detail, progress: Progress) -> kept.Told:
+    """Return all that pages are cut from."""
+    known = [judged(core, view, attempt) for attempt in attempts]
+    across_them = len(attempts) > 1 and not base and detail != "ranking"
+    result = _compared_all(core, view, attempts, scene, known, base, across_them, progress)
+    return kept.Told(attempts, ranking.ranked(core, view, attempts, known, result) if detail == "ranking" else result)
 
 
 def _compared_all(
-    core: Core, view: Backend, frozen: Frozen, known: Sequence[Judged], base: str, across_them: bool, progress: Progress
+    core: Core,
+    view: Backend,
+    attempts: Sequence[Attempt],
+    scene: Scene,
+    known: Sequence[Judged],
+    base: str,
+    across_them: bool,
+    progress: Progress,
 ) -> Comparison:
     """Say all of the attempts that does not come in pages; `across_them`, what only several together show."""
-    attempts = frozen.attempts
     rules = Deciding(core, view)
     pairs = across.pairs(core, view, attempts, progress, rules) if across_them else []
     groups = across.groups(view, attempts)
@@ -102,7 +119,7 @@ def _compared_all(
         groups=tuple(ids for _, ids in groups),
         alike=tuple(kind for kind, _ in groups),
         compatible=across.compatible(core, view, attempts, pairs, progress) if across_them else (),
-        warnings=(*telling.warnings(attempts), *telling.ruled(attempts, rules), *seen.edited(core, view, frozen)),
+        warnings=(*telling.warnings(attempts), *telling.ruled(attempts, rules), *seen.edited(core, view, attempts, scene.main)),
     )
     return result.model_copy(update={"summary": telling.summary(result), "next": telling.calls(attempts, result.compatible, base)})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from workspaces import outline
@@ -12,7 +13,7 @@ from workspaces.backend import Backend
 from workspaces.comparison.attempts import Attempt
 from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Progress
-from workspaces.model import Alike, Diff, Meeting, Pair, Snapshot
+from workspaces.model import Alike, Meeting, Pair, Snapshot
 from workspaces.resolving import Sides, settled
 
 COMPARING = "comparing pairs"
@@ -27,7 +28,8 @@ _FILES = 50
 
 def pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress, rules: Deciding) -> list[Pair]:
     """Return the pairs that conflict, once the rules have decided what they can."""
-    close = [(a, b) for a, b in combinations(attempts, 2) if a.snapshot.contents != b.snapshot.contents and _may_clash(a.diff, b.diff)]
+    traces = {attempt.workspace.id: _Trace.of(attempt) for attempt in attempts}
+    close = [(a, b) for a, b in combinations(attempts, 2) if traces[a.workspace.id].may_clash(traces[b.workspace.id])]
     progress(0, len(close), COMPARING)
     meetings = [Meeting(ours=a.snapshot, theirs=b.snapshot, lineage=tuple(core.granted(a.workspace, b.workspace))) for a, b in close]
     clashes = view.clashes(meetings)
@@ -44,12 +46,27 @@ def pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Prog
     ]
 
 
-def _may_clash(a: Diff, b: Diff) -> bool:
-    if any(change.status in ("renamed", "copied") for change in (*a.changes, *b.changes)):
-        return bool(a.changes and b.changes)
-    if a.paths & b.paths:
-        return True
-    return bool(a.paths & _folders(b.paths) or b.paths & _folders(a.paths))
+@dataclass(frozen=True)
+class _Trace:
+    """Where an attempt changed something: its paths, and the folders above them."""
+
+    contents: str
+    paths: frozenset[str]
+    folders: frozenset[str]
+    moves: bool
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> _Trace:
+        paths, changes = attempt.diff.paths, attempt.diff.changes
+        moves = any(change.status in ("renamed", "copied") for change in changes)
+        return cls(attempt.snapshot.contents, paths, frozenset(_folders(paths)), moves)
+
+    def may_clash(self, other: _Trace) -> bool:
+        if self.contents == other.contents or not self.paths or not other.paths:
+            return False
+        if self.moves or other.moves or not self.paths.isdisjoint(other.paths):
+            return True
+        return not self.paths.isdisjoint(other.folders) or not other.paths.isdisjoint(self.folders)
 
 
 def _folders(paths: frozenset[str]) -> set[str]:

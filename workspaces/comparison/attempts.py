@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from workspaces.backend import Backend
 from workspaces.containment import said_of, taken_back
@@ -43,32 +44,40 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """All that is compared, as it was at one time. `main` is the project's own checkout with all that is uncommitted in it, where that says
-    anything about the attempts; or why it could not be had."""
+class Scene:
+    """All that is compared, as it was at one time: each workspace, and what it is compared with, by id. `main` is the project's own checkout with
+    all that is uncommitted in it, where that says anything about the attempts; or why it could not be had."""
 
-    attempts: list[Attempt]
+    workspaces: Sequence[Workspace]
+    snapshots: Sequence[Snapshot]
+    against: Mapping[str, Snapshot]
     main: Snapshot | WorkspacesError | None = None
 
 
-def freeze_all(core: Core, view: Backend, workspaces: list[Workspace], base: str, progress: Progress) -> Frozen:
-    """Freeze all as they are at one time, what they are compared with just once, and work out each."""
+@contextmanager
+def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str) -> Generator[Scene]:
+    """Freeze all as they are at one time, what they are compared with just once, and hold them until the block ends."""
     others = [core.find(base.partition("@")[0])] if base else [core.parent(each) for each in workspaces if not each.is_main]
     held = {each.id: each for each in (*workspaces, *others)}
+    with core.looking(view, *held.values()) as freeze:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            against = {other.id: pool.submit(_frozen, core, freeze, other, base) for other in {each.id: each for each in others}.values()}
+            attempts = [pool.submit(_frozen_attempt, core, freeze, each, others[0] if base else None) for each in workspaces]
+            main = next((pool.submit(_whole, freeze, other) for other in others if other.is_main and not base), None)
+        snapshots = [each.result() for each in attempts]
+        yield Scene(workspaces, snapshots, {name: each.result() for name, each in against.items()}, main.result() if main else None)
+
+
+def worked_out(core: Core, view: Backend, scene: Scene, base: str, progress: Progress) -> list[Attempt]:
+    """Work out each attempt for itself."""
     done: list[Attempt] = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        with core.looking(view, *held.values()) as freeze:
-            against = {other.id: pool.submit(_frozen, core, freeze, other, base) for other in {each.id: each for each in others}.values()}
-            frozen = [pool.submit(_frozen_attempt, core, freeze, each, others[0] if base else None) for each in workspaces]
-            main = next((pool.submit(_whole, freeze, other) for other in others if other.is_main and not base), None)
-            rest = [partial(_attempt, core, view, each, frozen[at].result(), against, base) for at, each in enumerate(workspaces)]
-            work = [pool.submit(each) for each in rest]
-            wait(work)
-            whole = main.result() if main else None
-        for workspace, future in zip(workspaces, work, strict=True):
-            done.append(_result(workspace, future))
-            progress(len(done), len(workspaces), f"looked at {done[-1].workspace.name}")
-    return Frozen(done, whole)
+        pairs = zip(scene.workspaces, scene.snapshots, strict=True)
+        work = [pool.submit(_attempt, core, view, workspace, snapshot, scene.against, base) for workspace, snapshot in pairs]
+    for workspace, future in zip(scene.workspaces, work, strict=True):
+        done.append(_result(workspace, future))
+        progress(len(done), len(work), f"looked at {workspace.name}")
+    return done
 
 
 def _whole(freeze: Freeze, main: Workspace) -> Snapshot | WorkspacesError:
@@ -99,20 +108,17 @@ def _frozen_attempt(core: Core, freeze: Freeze, workspace: Workspace, other: Wor
     return freeze(workspace, [*core.lineage(workspace), *contained])
 
 
-def _attempt(
-    core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot, frozen: dict[str, Future[Snapshot]], base: str
-) -> Attempt:
+def _attempt(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot, frozen: Mapping[str, Snapshot], base: str) -> Attempt:
     """Work out the merge of a frozen workspace into its parent, or all that differs from what was named instead."""
     if base:
-        ((name, found),) = frozen.items()
-        against = found.result()
+        ((name, against),) = frozen.items()
         other = core.find(name)
         met = settled(core, view, Sides(other, workspace, against, snapshot, core.granted(other, workspace)))
         return Attempt(workspace, snapshot, against, against, view.diff(against, snapshot), met.merge, decided=met.decided)
     if workspace.is_main:
         return _main(view, workspace, snapshot)
     parent = core.parent(workspace)
-    against = frozen[parent.id].result()
+    against = frozen[parent.id]
     lineage, agreed = core.granted(parent, workspace), core.agreed(workspace)
     ancestor = view.base(against, snapshot, lineage, view.load(agreed.snapshot))
     met = settled(core, view, Sides(parent, workspace, against, snapshot, lineage))

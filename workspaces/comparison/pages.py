@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from workspaces import outline
 from workspaces.backend import Backend
 from workspaces.comparison.attempts import Attempt
+from workspaces.comparison.kept import Told
 from workspaces.errors import InvalidArgument
 from workspaces.model import Change, Comparison, Detail, Noun
 
@@ -15,33 +16,30 @@ _OUTLINED = 60
 """Files of one attempt that have a line in its outline."""
 
 
-def page(
-    view: Backend, result: Comparison, attempts: Sequence[Attempt], detail: Detail, paths: Sequence[str], cursor: str, max_chars: int
-) -> Comparison:
+def page(view: Backend, told: Told, detail: Detail, paths: Sequence[str], cursor: str, max_chars: int) -> Comparison:
     """Add one page of what `detail` asks for."""
-    named = [detail, *paths, *(f"{attempt.base.contents} {attempt.snapshot.contents}" for attempt in attempts)]
-    named += [place.model_dump_json() for place in result.ranking]
+    named = [detail, *paths, *(f"{attempt.base.contents} {attempt.snapshot.contents}" for attempt in told.attempts)]
+    named += [place.model_dump_json() for place in told.result.ranking]
     seal = hashlib.sha256("\n".join(named).encode(errors="surrogatepass")).hexdigest()[:16]
     start = _position(cursor, seal)
     if detail == "diff":
         end = start + max_chars
-        text = _diff_text(view, attempts, paths, end + 1)
-        shown, more = result.model_copy(update={"diff": text[start:end]}), len(text) > end
-    elif detail == "outline":
-        rows = _outlined(view, result, attempts, paths)
-        end = start + _fitting(rows[start:], max_chars)
-        shown, more = result.model_copy(update={"workspaces": rows[start:end]}), end < len(rows)
+        text, more = _diff_text(view, told, paths, start, end)
+        shown = told.result.model_copy(update={"diff": text})
     else:
-        field, items = _listed(result, attempts, detail, paths)
+        items = told.items = _items(view, told, detail, paths) if told.items is None else told.items
         end = start + _fitting(items[start:], max_chars)
-        shown, more = result.model_copy(update={field: items[start:end]}), end < len(items)
+        field = {"outline": "workspaces", "files": "files", "ranking": "ranking"}.get(detail, "pairs")
+        shown, more = told.result.model_copy(update={field: items[start:end]}), end < len(items)
     return shown.model_copy(update={"truncated": more, "next_cursor": f"{seal}.{end}" if more else ""})
 
 
-def _listed(result: Comparison, attempts: Sequence[Attempt], detail: Detail, paths: Sequence[str]) -> tuple[str, Sequence[Noun]]:
+def _items(view: Backend, told: Told, detail: Detail, paths: Sequence[str]) -> Sequence[Noun]:
+    if detail == "outline":
+        return _outlined(view, told.result, told.attempts, paths)
     if detail == "ranking":
-        return "ranking", result.ranking
-    return ("files", _files(attempts, paths)) if detail == "files" else ("pairs", _met(result, paths))
+        return told.result.ranking
+    return _files(told.attempts, paths) if detail == "files" else _met(told.result, paths)
 
 
 def _fitting(items: Sequence[Noun], max_chars: int) -> int:
@@ -101,11 +99,21 @@ def _left_out(lines: Sequence[str], changes: Sequence[Change]) -> tuple[str, ...
     return (f"{more} more, binary or beyond the first {_OUTLINED}",) if more else ()
 
 
-def _diff_text(view: Backend, attempts: Sequence[Attempt], paths: Sequence[str], limit: int) -> str:
-    text = ""
-    for attempt in attempts:
-        if len(text) >= limit:
+def _diff_text(view: Backend, told: Told, paths: Sequence[str], start: int, end: int) -> tuple[str, bool]:
+    """Return the text of the diffs, one after the other, from `start` to `end`, and whether there is more."""
+    shown: list[str] = []
+    at = begins = 0
+    for number, attempt in enumerate(told.attempts):
+        if at > end:
             break
-        head = f"# {attempt.workspace.id}\n" if len(attempts) > 1 else ""
-        text += head + view.patch(attempt.base, attempt.snapshot, paths, limit)
-    return text[:limit]
+        if not shown and number in told.lengths and at + told.lengths[number] <= start:
+            at = begins = at + told.lengths[number]
+            continue
+        limit = end + 1 - at
+        head = f"# {attempt.workspace.id}\n" if len(told.attempts) > 1 else ""
+        text = view.patch(attempt.base, attempt.snapshot, paths, limit)
+        if len(text) < limit:
+            told.lengths[number] = len(head + text)
+        shown.append(head + text)
+        at += len(shown[-1])
+    return "".join(shown)[start - begins : end - begins], at > end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workspaces.backend import Backend
-from workspaces.comparison.attempts import Attempt, Frozen
+from workspaces.comparison.attempts import Attempt
 from workspaces.core import Core
 from workspaces.errors import WorkspacesError
 from workspaces.model import Operation, Snapshot
@@ -21,19 +21,19 @@ def under(attempt: Attempt, total: int) -> tuple[str, ...]:
     return tuple(sorted(changed, key=lambda path: (path not in attempt.diff.paths, path))[: max(2, _PATHS // total)])
 
 
-def edited(core: Core, view: Backend, frozen: Frozen) -> tuple[str, ...]:
+def edited(core: Core, view: Backend, attempts: Sequence[Attempt], main: Snapshot | WorkspacesError | None) -> tuple[str, ...]:
     """Return a warning for work that appeared in main itself since attempts were cloned from it, or that nobody knows."""
-    main = frozen.main
     if main is None:
         return ()
+    children = [each for each in attempts if each.workspace.parent.endswith("/main")]
     try:
         if isinstance(main, WorkspacesError):
             raise main
-        since = {origin: _appeared(core, view, main, view.load(origin)) for origin in {each.workspace.origin for each in _children(frozen)}}
+        since = {origin: _appeared(core, view, main, view.load(origin)) for origin in {each.workspace.origin for each in children}}
     except WorkspacesError as error:
         return (f"Whether somebody worked in main itself is not known, since it could not be looked at as it is: {error.message}",)
     by: dict[frozenset[str], list[str]] = {}
-    for attempt in _children(frozen):
+    for attempt in children:
         by.setdefault(since[attempt.workspace.origin], []).append(attempt.workspace.name)
     how = "has uncommitted changes that it did not have" if core.backend.capabilities.commits else "was changed, by no merge,"
     return tuple(
@@ -42,10 +42,6 @@ def edited(core: Core, view: Backend, frozen: Frozen) -> tuple[str, ...]:
         for paths, names in by.items()
         if paths
     )
-
-
-def _children(frozen: Frozen) -> Sequence[Attempt]:
-    return [each for each in frozen.attempts if each.workspace.parent.endswith("/main")]
 
 
 def _appeared(core: Core, view: Backend, main: Snapshot, origin: Snapshot) -> frozenset[str]:

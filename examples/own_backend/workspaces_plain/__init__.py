@@ -256,7 +256,8 @@ class PlainBackend:
         )
 
     def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
-        return [self.merge(meeting.ours, meeting.theirs, meeting.lineage).conflicts for meeting in meetings]
+        met = (self.merge(meeting.ours, meeting.theirs, meeting.lineage).conflicts for meeting in meetings)
+        return [tuple(conflict.model_copy(update={"hunks": ()}) for conflict in conflicts) for conflicts in met]
 
     def _common(self, bases: Sequence[str]) -> Tree:
         """Return the one tree that both sides began with. Where there were several, it is what they have in common; where those conflict,
