@@ -20,12 +20,17 @@ from pathlib import Path
 import repositories
 from report import Row, row
 from sides import Ours
+from timing import clocked
+
+from workspaces.model import Comparison
 
 FILES = 5_000
 HOT = 40
 """Files of which each attempt changes some; so many pairs meet, and some conflict."""
 SAMPLED = 2_100
 """Pairs that get a process each; of more, the time is that of these, in proportion."""
+PAGE = 5_000
+"""Characters of a page of diffs."""
 _PHASE = "comparing pairs"
 
 
@@ -71,6 +76,15 @@ def measured(folder: Path, attempts: int) -> Iterator[Row]:
         about = f"{attempts} attempts, {FILES:,} files, {len(told):,} pairs conflict"
         yield row(about, f"all pairs, {subject}", "merge-tree for each pair", [[clock.milliseconds], [each]])
         yield row(about, f"compare, all of it, {subject}", "merge-tree for each pair", [[whole], [each]])
+        yield row(about, f"a next page of it, {subject}", "the page before", _pages(side, names))
+
+
+def _pages(side: Ours, names: Sequence[str]) -> list[list[float]]:
+    """Return what the second page of the diffs takes, and what the first one did."""
+    found: list[Comparison] = []
+    first = clocked(lambda: found.append(side.project.compare(names, detail="diff", max_chars=PAGE)))
+    cursor = found[0].next_cursor
+    return [[clocked(lambda: side.project.compare(names, detail="diff", max_chars=PAGE, cursor=cursor))], [first]]
 
 
 def _hurry(*roots: Path) -> None:

@@ -176,3 +176,15 @@ def test_what_was_carried_along_is_not_its_change(project: Project, main: Main) 
     assert changes(project, "fix").keys() == {"cart.py"}
     assert {change.path for change in project.merge("fix").files} == {"cart.py"}
     assert (main.read("notes.md"), main.read("untracked.txt")) == ("not recorded\n", "not recorded\n")
+
+
+def test_what_the_parent_did_meanwhile_is_told(project: Project) -> None:
+    parent, fix = clone(project, "parent"), clone(project, "fix", source="parent")
+    fix.write("notes.md", "mine\n")
+    parent.write("notes.md", "theirs\n")
+    parent.write("first.txt", "theirs\n")
+    (seen,) = project.compare(["fix"]).workspaces
+    assert (seen.parent_changed, seen.parent_paths, seen.base) == (2, ("notes.md", "first.txt"), project.find("fix").base)
+    project.merge("parent", "fix", on_conflict="target")
+    (seen,) = project.compare(["fix"]).workspaces
+    assert (seen.parent_changed, seen.parent_paths, seen.base) == (0, (), project.find("fix").base)
