@@ -25,6 +25,8 @@ from .stage import KINDS, LINES, SHARED, Tally, project, stage
 
 PROC = Path("/proc")
 SAMPLES = 30
+LIVES = 3
+"""Of each agent at least, however slow the machine is."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,24 @@ class Sample:
 @dataclass
 class Soak:
     root: Path
-    until: float
+    agents: int
+    seconds: float
+    until: float = 0.0
+    ready: anyio.Event = field(default_factory=anyio.Event)
     servers: set[Face] = field(default_factory=set[Face])
     times: list[float] = field(default_factory=list[float])
     samples: list[Sample] = field(default_factory=list[Sample])
     faults: list[str] = field(default_factory=list[str])
     calls: int = 0
     worked: dict[int, float] = field(default_factory=dict[int, float])
+
+    async def begin(self, face: Face) -> None:
+        """Wait until all servers are there: the time counts from then on, however long they took to start."""
+        self.servers.add(face)
+        if len(self.servers) == self.agents:
+            self.until = time.monotonic() + self.seconds
+            self.ready.set()
+        await self.ready.wait()
 
     async def ask(self, face: Face, call: Call) -> None:
         begun = time.monotonic()
@@ -71,9 +84,9 @@ async def agent(soak: Soak, number: int, scratch: Path) -> None:
     """Live through workspace after workspace with one server."""
     scratch.mkdir()
     async with opened("server", soak.root, scratch) as face:
-        soak.servers.add(face)
+        await soak.begin(face)
         life = 0
-        while time.monotonic() < soak.until:
+        while time.monotonic() < soak.until or life < LIVES:
             life += 1
             await _live(soak, face, f"agent-{number}-{life}", life % LINES)
         soak.servers.discard(face)
@@ -94,11 +107,12 @@ async def _live(soak: Soak, face: Face, name: str, row: int) -> None:
 # -- looking --------------------------------------------------------------------------------------------------------------------------------
 
 
-async def watch(soak: Soak, seconds: float) -> None:
+async def watch(soak: Soak) -> None:
     """Take samples regularly, and print them."""
+    await soak.ready.wait()
     begun = time.monotonic()
     while True:
-        await anyio.sleep(seconds / SAMPLES)
+        await anyio.sleep(soak.seconds / SAMPLES)
         if soak.servers and soak.times:
             soak.samples.append(sample(soak))
             print(soak.samples[-1].shown(time.monotonic() - begun), flush=True)
@@ -183,11 +197,11 @@ def missing() -> str:
     return "" if (PROC / "self" / "statm").exists() else "there is no /proc to look at processes"
 
 
-async def _all(soak: Soak, agents: int, folder: Path, seconds: float) -> None:
+async def _all(soak: Soak, folder: Path) -> None:
     async with anyio.create_task_group() as beside:
-        beside.start_soon(watch, soak, seconds)
+        beside.start_soon(watch, soak)
         async with anyio.create_task_group() as tasks:
-            for number in range(agents):
+            for number in range(soak.agents):
                 tasks.start_soon(agent, soak, number, folder / f"agent-{number}")
         beside.cancel_scope.cancel()
 
@@ -196,8 +210,8 @@ def run(kind: str, folder: Path, agents: int, seconds: float) -> Tally:
     """Let agents work for so long; return what leaks, and what was left behind when all had gone."""
     root = folder / "shop"
     project(kind, root)
-    soak = Soak(root, time.monotonic() + seconds)
-    anyio.run(_all, soak, agents, folder, seconds)
+    soak = Soak(root, agents, seconds)
+    anyio.run(_all, soak, folder)
     left = [f"{entry} was left" for entry in left_in_scratch(root)]
     return Tally(soak.calls, [*soak.faults, *leaks(soak.samples, seconds), *left])
 
