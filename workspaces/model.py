@@ -387,7 +387,10 @@ class Comparison(Noun):
     left_out: SkipJsonSchema[tuple[str, ...]] = Field(default=(), exclude=True)  # fields that the wire form says in another way, or not
     summary: Summary
     base: str = Field(default="", description="the one snapshot that all were compared with; usable as merge's if_target")
-    table: str = Field(default="", description="of many, in place of `workspaces`: a line for each")
+    table: str = Field(
+        default="",
+        description="of many, in place of lists: a line for each; group: = identical, ≈ same patch, ~ same syntax; order: they merge in",
+    )
     workspaces: tuple[Compared, ...] = ()
     files: tuple[Change, ...] = ()
     pairs: tuple[Pair, ...] = ()

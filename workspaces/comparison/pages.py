@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from workspaces import outline
 from workspaces.backend import Backend
+from workspaces.comparison import telling
 from workspaces.comparison.attempts import Attempt
 from workspaces.comparison.kept import Told
 from workspaces.errors import InvalidArgument
-from workspaces.model import Change, Comparison, Detail, Noun
+from workspaces.model import Change, Comparison, Detail, Noun, Place
 
 _OUTLINED = 60
 """Files of one attempt that have a line in its outline."""
@@ -28,7 +29,8 @@ def page(view: Backend, told: Told, detail: Detail, paths: Sequence[str], cursor
         shown = told.result.model_copy(update={"diff": text})
     else:
         items = told.items = _items(view, told, detail, paths) if told.items is None else told.items
-        end = start + _fitting(items[start:], max_chars)
+        in_table = detail == "ranking" and len(items) > telling.ROWS
+        end = start + _fitting(items[start:], max_chars, _in_table if in_table else _in_json)
         field = {"outline": "workspaces", "files": "files", "ranking": "ranking"}.get(detail, "pairs")
         shown, more = told.result.model_copy(update={field: items[start:end]}), end < len(items)
     return shown.model_copy(update={"truncated": more, "next_cursor": f"{seal}.{end}" if more else ""})
@@ -42,11 +44,19 @@ def _items(view: Backend, told: Told, detail: Detail, paths: Sequence[str]) -> S
     return _files(told.attempts, paths) if detail == "files" else _met(told.result, paths)
 
 
-def _fitting(items: Sequence[Noun], max_chars: int) -> int:
+def _in_json(item: Noun) -> int:
+    return len(item.model_dump_json(exclude_defaults=True)) + 1
+
+
+def _in_table(item: Noun) -> int:
+    return len(telling.places([item]).rpartition("\n")[2]) + 2 if isinstance(item, Place) else _in_json(item)
+
+
+def _fitting(items: Sequence[Noun], max_chars: int, size: Callable[[Noun], int] = _in_json) -> int:
     """Return how many of the items fit into a page; at least one, so that pages come to an end."""
     used = 0
     for number, item in enumerate(items):
-        used += len(item.model_dump_json(exclude_defaults=True)) + 1
+        used += size(item)
         if used > max_chars and number:
             return number
     return len(items)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from workspaces.comparison.attempts import Attempt
@@ -13,28 +14,38 @@ from workspaces.wording import bounded, counted, flaws, listed
 ROWS = 16
 """Attempts that are told one by one; more of them are a table."""
 Row = TypeVar("Row", Compared, Place)
-_MARKS = {"clean": "clean", "conflicts": "CONFLICTS", "up_to_date": "merged"}
+Column = tuple[str, Callable[[Row], str]]
+_ALIKE = {"identical": "=", "same_patch": "≈", "same_syntax": "~"}
+_MARKS = {"clean": "", "conflicts": "CONFLICTS", "up_to_date": "merged"}
 
 
 def table(result: Comparison, rows: Sequence[Compared]) -> str:
     """Return a line for each attempt, and its outline below it; columns that say nothing are left out. `order` is its place among those that
-    merge together."""
+    merge together, `group` the number and kind of what it is alike in."""
     order = {name: str(number) for number, name in enumerate(result.compatible, 1)}
-    groups = {row.id: ",".join(str(at) for at, ids in enumerate(result.groups, 1) if row.id in ids) for row in rows}
-    columns: dict[str, Callable[[Compared], str]] = {
-        "name": lambda row: row.name,
-        "files": lambda row: str(row.files_changed),
-        "+lines": lambda row: str(row.insertions),
-        "-lines": lambda row: str(row.deletions),
-        "merge": lambda row: _MARKS[row.merge],
-        "behind": lambda row: str(row.behind or ""),
-        "clashes": lambda row: str(row.clashes or ""),
-        "group": lambda row: groups[row.id],
-        "order": lambda row: order.get(row.id, ""),
-        "checks": lambda row: " ".join(f"{name}:{verdict}" for name, verdict in row.checks.items()),
-    }
+    groups = [*enumerate(zip(result.groups, result.alike, strict=True), 1)]
+    columns: list[Column[Compared]] = [
+        ("name", lambda row: row.name),
+        ("files", lambda row: str(row.files_changed)),
+        ("+lines", lambda row: str(row.insertions)),
+        ("-lines", lambda row: str(row.deletions)),
+        ("merge", lambda row: _MARKS[row.merge]),
+        ("behind", lambda row: str(row.behind or "")),
+        ("clashes", lambda row: str(row.clashes or "")),
+        ("group", lambda row: ",".join(f"{_ALIKE[kind]}{number}" for number, (ids, kind) in groups if row.id in ids)),
+        ("order", lambda row: order.get(row.id, "")),
+        *((name, partial(_verdict, name)) for name in _checks(rows)),
+    ]
     head, *lines = _told(columns, rows)
     return "\n".join([head, *(line for row, first in zip(rows, lines, strict=True) for line in (first, *_indented(row)))])
+
+
+def _checks(rows: Sequence[Compared] | Sequence[Place]) -> Iterable[str]:
+    return dict.fromkeys(name for row in rows for name in row.checks)
+
+
+def _verdict(name: str, row: Compared) -> str:
+    return row.checks.get(name, "")
 
 
 def brief(page: Comparison, whole: Comparison, detail: Detail) -> Comparison:
@@ -42,9 +53,8 @@ def brief(page: Comparison, whole: Comparison, detail: Detail) -> Comparison:
     if detail == "ranking":
         return _ranking(page, whole)
     said = {"files": "files", "conflicts": "pairs", "diff": "diff"}.get(detail, "table")
-    left_out = tuple(name for name in ("workspaces", "pairs") if name != said)
-    table_of = table(whole, page.workspaces) if said == "table" else ""
-    return page.model_copy(update={"left_out": left_out, "table": table_of, "alike": page.alike if table_of else ()})
+    left_out = tuple(name for name in ("workspaces", "pairs", "groups", "alike", "compatible") if name != said)
+    return page.model_copy(update={"left_out": left_out, "table": table(whole, page.workspaces) if said == "table" else ""})
 
 
 def _ranking(page: Comparison, whole: Comparison) -> Comparison:
@@ -56,25 +66,29 @@ def _ranking(page: Comparison, whole: Comparison) -> Comparison:
 
 def places(rows: Sequence[Place]) -> str:
     """Return a line for each place; columns that say nothing are left out. `*` is at a check that the base does not pass."""
-    columns: dict[str, Callable[[Place], str]] = {
-        "place": lambda row: "base" if row.control else str(row.place or "?"),
-        "names": lambda row: ",".join(name.rpartition("/")[2] for name in row.workspaces),
-        "checks": lambda row: " ".join(f"{name}:{said}{'*' if name in row.gained else ''}" for name, said in row.checks.items()),
-        "files": lambda row: str(row.files_changed or ""),
-        "+lines": lambda row: str(row.insertions or ""),
-        "-lines": lambda row: str(row.deletions or ""),
-        "merge": lambda row: _MARKS[row.merge] if row.merge else "",
-        "alike": lambda row: str(len(row.alike) or ""),
-        "tests changed": lambda row: str(len(row.tests_changed) or ""),
-    }
+    columns: list[Column[Place]] = [
+        ("place", lambda row: "base" if row.control else str(row.place or "?")),
+        ("names", lambda row: ",".join(name.rpartition("/")[2] for name in row.workspaces)),
+        *((name, partial(_outcome, name)) for name in _checks(rows)),
+        ("files", lambda row: str(row.files_changed or "")),
+        ("+lines", lambda row: str(row.insertions or "")),
+        ("-lines", lambda row: str(row.deletions or "")),
+        ("merge", lambda row: _MARKS[row.merge] if row.merge else ""),
+        ("alike", lambda row: str(len(row.alike) or "")),
+        ("tests changed", lambda row: str(len(row.tests_changed) or "")),
+    ]
     return "\n".join(_told(columns, rows))
 
 
-def _told(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> list[str]:
+def _outcome(name: str, row: Place) -> str:
+    return f"{row.checks.get(name, '')}{'*' if name in row.gained else ''}"
+
+
+def _told(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> list[str]:
     """Return a head, and a line for each row."""
-    told = {name: [cell(row) for row in rows] for name, cell in columns.items()}
-    kept: dict[str, list[str]] = {name: cells for name, cells in told.items() if any(cells)}
-    return ["|".join(kept), *("|".join(cells) for cells in zip(*kept.values(), strict=True))]
+    told = [(name, [cell(row) for row in rows]) for name, cell in columns]
+    kept: list[tuple[str, list[str]]] = [(name, cells) for name, cells in told if any(cells)]
+    return ["|".join(name for name, _ in kept), *("|".join(cells) for cells in zip(*(cells for _, cells in kept), strict=True))]
 
 
 def _indented(row: Compared) -> list[str]:
