@@ -285,6 +285,9 @@ async def test_a_client_that_cannot_ask_is_told_who_can(shop: Repo, era: Era, le
         refused = await check(client, "done")
         assert (refused["code"], refused["details"]["checks"]) == ("untrusted_config", ["test: grep -q good cart.py"])
         assert "workspaces trust" in refused["hint"]
+        several = await client.call_tool("merge", {"source": ["done", "idle"], "require": ["test"]})
+        assert isinstance(several, CallToolResult) and several.structured_content
+        assert several.structured_content["error"]["code"] == "untrusted_config"
         mine = Project.open(shop.path, trust=ledger)
         mine.trust(mine.programs().fingerprint)
         assert (await check(client, "done"))["results"][0]["verdict"] == "pass"

@@ -467,6 +467,29 @@ def test_what_a_merge_leaves_uncommitted_is_not_collected(project: Project, repo
     assert repo.git("cat-file", "-t", merged) == "blob"
 
 
+def test_a_side_is_not_taken_where_what_comes_of_it_does_not_parse(project: Project, repo: Repo) -> None:
+    """A side decides conflicting lines; with the other's lines elsewhere, that may be no JSON any more. Comments in both say nothing."""
+    start = '"k": [\n1,\n2,\n3,\n4,\n5,\n6,\n7,\n8\n]\n}\n'
+    for name, head in (("a.json", "{\n"), ("commented.json", "{ // why\n")):
+        repo.write(name, head + start)
+    repo.commit("json")
+    fix = clone(project, "fix")
+    for name, head in (("a.json", "{\n"), ("commented.json", "{ // why\n")):
+        fix.write(name, head + start.replace("[", '{"v": [').replace("]", "]}"))
+        repo.write(name, head + start.replace('"k"', '"kk"'))
+    fix.write("cart.py", "fixed\n")
+    repo.write("cart.py", "other\n")
+    before = repo.commit("ours")
+    refused = project.merge("fix", on_conflict="target")
+    assert [(each.path, "not decided by on_conflict=target: it is no JSON" in each.note) for each in refused.conflicts] == [
+        ("a.json", True)
+    ]
+    assert sorted(each.path for each in refused.decided) == ["cart.py", "commented.json"]
+    assert (repo.head, repo.status()) == (before, [])
+    merged = project.merge("fix", on_conflict="target", rules={"a.json": "source"}, paths=["cart.py", "commented.json"])
+    assert merged.status == "merged"
+
+
 def test_the_commit_that_took_work_back_is_named(project: Project, repo: Repo) -> None:
     clone(project, "fix").write("cart.py", "fixed\n")
     project.merge("fix")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from workspaces.checks import Trial
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import Interrupted, InvalidArgument, WorkspacesError
-from workspaces.merging import Asked, merge
+from workspaces.merging import Asked, merge, required
 from workspaces.model import Landing, MergeResult, MergeStatus, Workspace
 from workspaces.wording import counted, listed
 
@@ -19,6 +20,7 @@ _ORDER: tuple[MergeStatus, ...] = ("conflicts", "check_failed", "refused", "merg
 def land(core: Core, asked: Asked, progress: Progress = silent, patience: float | None = None) -> MergeResult:
     """Merge the sources in this order. Each is a merge of its own, whole or not at all, and is undone with the others or alone."""
     receiver = _receiver(core, asked.sources, asked.target)
+    Trial.of(core, required(core, core.find(receiver), asked.require), receiver)  # what holds for all is refused once
     results: list[Landing] = []
     if_target, deadline = asked.if_target, None if patience is None else time.monotonic() + patience
     for number, source in enumerate(asked.sources):

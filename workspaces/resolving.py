@@ -82,7 +82,7 @@ def settled(core: Core, view: Backend, sides: Sides, on_conflict: OnConflict = "
     are for counts as decided as long as nothing is known that keeps them from it.
     """
     rest: Rest = "abort" if on_conflict == "union" else on_conflict
-    if not core.config.merge.paths and on_conflict != "union":
+    if not core.config.merge.paths and on_conflict not in _CHOICES:
         return _told(core, sides, view.merge(sides.ours, sides.theirs, sides.lineage, rest, sides.labels), {}, {}, on_conflict)
     first = view.merge(sides.ours, sides.theirs, sides.lineage, "abort", sides.labels)
     wishes, refused = wished(core, view, sides, first.conflicts, on_conflict, making)
@@ -92,11 +92,27 @@ def settled(core: Core, view: Backend, sides: Sides, on_conflict: OnConflict = "
     if any(wish.last for wish in wishes.values()):
         wishes, refused = _regenerated(core, making, sides, merged, first.conflicts, wishes, refused)
         merged = _merged(view, sides, rest, wishes)
-    while wrong := _flaws(view, merged, {path: wish for path, wish in wishes.items() if not wish.waits}):
+    while wrong := _flaws(view, sides, merged, _deciders(wishes, merged, on_conflict)):
         refused |= wrong
-        wishes = {path: wish for path, wish in wishes.items() if path not in wrong}
+        wishes, rest = _without(wrong, wishes, merged, rest)
         merged = _merged(view, sides, rest, wishes)
     return _told(core, sides, merged, wishes, refused, on_conflict)
+
+
+def _without(wrong: Mapping[str, str], wishes: Mapping[str, Wish], merged: Merge, rest: Rest) -> tuple[dict[str, Wish], Rest]:
+    """Return how to decide when some paths came out wrong: these not as they were, all others as before. What no rule decided was decided by
+    the call as a whole, and has to be named one by one to leave some out."""
+    kept = {path: wish for path, wish in wishes.items() if path not in wrong}
+    if wrong.keys() <= wishes.keys():
+        return kept, rest
+    by_call = Wish(_CHOICES[rest], f"on_conflict={rest}")
+    return {path: kept.get(path, by_call) for path in merged.decided if path in wishes or path not in wrong}, "abort"
+
+
+def _deciders(wishes: Mapping[str, Wish], merged: Merge, on_conflict: OnConflict) -> dict[str, Wish]:
+    """Return by what each path was decided that would have conflicted."""
+    by_call = Wish(_CHOICES.get(on_conflict, "target"), f"on_conflict={on_conflict}")
+    return {path: wishes.get(path, by_call) for path in merged.decided}
 
 
 def _merged(view: Backend, sides: Sides, rest: Rest, wishes: Mapping[str, Wish]) -> Merge:
@@ -192,14 +208,20 @@ def _regenerated(
     return last, why
 
 
-def _flaws(view: Backend, merged: Merge, wishes: Mapping[str, Wish]) -> dict[str, str]:
-    """Return which of the paths that a rule decided cannot be what they are named, and why."""
+def _flaws(view: Backend, sides: Sides, merged: Merge, rules: Mapping[str, Wish]) -> dict[str, str]:
+    """Return which of the paths that a rule decided cannot be what they are named, and why. What a side has is its own affair, and where a side
+    cannot be read either (JSON with comments), that says nothing."""
     found: dict[str, str] = {}
     result = Snapshot(id="", contents=merged.contents)
-    for path in {*merged.decided} & {*wishes}:
-        text = view.read(result, path, parsing.LARGEST + 1) if parsing.kind_of(path) else None
-        if text is not None and (why := parsing.flaw(path, text)):
-            found[path] = f"not decided by {wishes[path].rule}: {why}"
+    for path, wish in rules.items():
+        if wish.waits or not parsing.kind_of(path):
+            continue
+        text, *theirs = (view.read(each, path, parsing.LARGEST + 1) for each in (result, sides.ours, sides.theirs))
+        if text is None or text in theirs:
+            continue
+        why = parsing.flaw(path, text)
+        if why and not any(side is not None and parsing.flaw(path, side) for side in theirs):
+            found[path] = f"not decided by {wish.rule}: {why}"
     return found
 
 
@@ -207,7 +229,7 @@ def _told(
     core: Core, sides: Sides, merged: Merge, wishes: Mapping[str, Wish], refused: Mapping[str, str], on_conflict: OnConflict
 ) -> Settled:
     """Return the merge with what is to be said of each path that conflicted."""
-    rules = {path: wishes.get(path, Wish("target", f"on_conflict={on_conflict}")) for path in merged.decided}
+    rules = _deciders(wishes, merged, on_conflict)
     conflicts = tuple(_explained(core, sides, conflict, wishes, refused) for conflict in merged.conflicts)
     decided = tuple(Decided(path=path, by=wish.rule, when_merged=wish.waits) for path, wish in rules.items())
     return Settled(merged.model_copy(update={"conflicts": conflicts}), decided)

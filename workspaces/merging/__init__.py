@@ -25,7 +25,7 @@ from workspaces.removal import last_look
 from workspaces.resolving import Sides
 from workspaces.wording import plain
 
-__all__ = ["Asked", "merge", "record", "runs_something"]
+__all__ = ["Asked", "merge", "record", "required", "runs_something"]
 
 _TRIES = 5
 
@@ -41,7 +41,7 @@ def merge(core: Core, asked: Asked, progress: Progress = silent, patience: float
         return _again(core, before[0], asked.delete_source)
     core, asked = replace(core, config=config.deciding(core.config, asked.rules)), replace(asked, message=plain(asked.message))
     bringer, receiver = parties(core, asked)
-    trial, making = Trial.of(core, _required(core, receiver, asked.require), bringer.id), Making(core)
+    trial, making = Trial.of(core, required(core, receiver, asked.require), bringer.id), Making(core)
     deadline, seen = time.monotonic() + patience if patience is not None else None, set[tuple[str, ...]]()
     while len(seen) < _TRIES:
         done = _tried(core, asked, bringer, receiver, making, trial, progress)
@@ -61,7 +61,7 @@ def runs_something(core: Core, asked: Asked) -> bool:
     """Return whether what is asked would run what `workspaces.toml` names: checks, or what decides paths that conflict. Changes nothing."""
     for source in asked.sources:
         bringer, receiver = parties(core, replace(asked, source=source))
-        if _required(core, receiver, asked.require):
+        if required(core, receiver, asked.require):
             return True
         with core.backend.aside() as view, core.looking(view, bringer, receiver) as freeze:
             ours = freeze(receiver, core.lineage(receiver), committed=receiver.is_main)
@@ -71,7 +71,7 @@ def runs_something(core: Core, asked: Asked) -> bool:
     return False
 
 
-def _required(core: Core, receiver: Workspace, require: Sequence[str]) -> tuple[str, ...]:
+def required(core: Core, receiver: Workspace, require: Sequence[str]) -> tuple[str, ...]:
     """Return the checks that the call asks for, and those that the settings ask for of what goes into main."""
     return tuple(dict.fromkeys([*require, *(core.config.merge.require if receiver.is_main else ())]))
 
