@@ -566,11 +566,25 @@ def serve(
     allow: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="A folder that may be touched; may be repeated (default: the project).")
     ] = None,
+    stateless: Annotated[bool, typer.Option("--stateless", help="Keep no sessions: any server for the project answers any call.")] = False,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A Host header that a proxy in front sends; may be repeated.")
+    ] = None,
+    agentcore: Annotated[
+        str,
+        typer.Option(
+            metavar="platform",
+            help="Serve as the runtime of AWS Bedrock AgentCore asks: 0.0.0.0:8000, stateless. platform: its inbound authorization decides who calls.",
+        ),
+    ] = "",
+    conformance: Annotated[bool, typer.Option("--conformance", hidden=True)] = False,
 ) -> None:
     """Run the MCP server, on stdio or HTTP. Clients start it as: workspaces serve"""
     from workspaces.server import app as server
+    from workspaces.server.hosting import hosting
 
-    server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor()))
+    where = hosting(http, stateless, agentcore, host or [])
+    server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor(), where, conformance))
 
 
 @app.command()

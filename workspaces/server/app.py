@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import anyio
 from mcp.server.context import ServerRequestContext
@@ -36,6 +37,9 @@ from workspaces.errors import ErrorBody, InvalidArgument, NoProject, WorkspacesE
 from workspaces.server import transports
 from workspaces.server.calls import refused
 from workspaces.server.desk import Desk
+from workspaces.server.ending import Ending
+from workspaces.server.hosting import AGENTCORE_HELP, ALONE, Hosting, hosting, told_elsewhere
+from workspaces.server.keys import sealing
 from workspaces.server.prompts import Prompts
 from workspaces.server.tools import Tools
 from workspaces.server.wire import Mending, holds_half
@@ -76,10 +80,20 @@ class Settings:
     trust: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where checks find their tools; what could open anything in it is not passed on."""
+    hosting: Hosting = ALONE
+    conformance: bool = False
+    """Offer what the official conformance suite calls, too."""
 
 
 class Server(MCPServer[object]):
     """The server. A call that it does not understand is refused with what was likely meant."""
+
+    hosting = ALONE
+
+    @cached_property
+    def ending(self) -> Ending:
+        """What tells calls that only wait that the server ends."""
+        return Ending()
 
     async def list_tools(self) -> list[Tool]:
         """Return the tools, their schemas without what pydantic adds and no reader needs."""
@@ -120,7 +134,7 @@ class Server(MCPServer[object]):
         try:
             properties = known[name].input_schema["properties"]
             _refuse_unknown(name, arguments, list(properties))
-            return await super().call_tool(name, arguments, context)
+            return told_elsewhere(await super().call_tool(name, arguments, context), self.hosting)
         except WorkspacesError as error:
             return refused(error.body)
         except ToolError as error:
@@ -176,18 +190,32 @@ def _misfit(tool: str, error: ValidationError) -> InvalidArgument:
     return InvalidArgument(f"{tool}: {where}: {first['msg']}. Nothing was done.", "See the tool's input schema.", argument=where)
 
 
+Kind = TypeVar("Kind", bound=Server)
+
+
 def create(settings: Settings) -> Server:
     """Return the server with all its tools, ready to run on any transport."""
-    server = Server(
+    if settings.conformance:
+        from workspaces.server.fixtures import furnished
+
+        return furnished(settings)
+    return built(settings, Server)
+
+
+def built(settings: Settings, kind: type[Kind]) -> Kind:
+    """Return a server of a kind, with the tools."""
+    server = kind(
         name="workspaces",
         title="Workspaces",
         description="Private snapshots of one repository or folder for parallel agents: clone, compare, merge, delete",
         instructions=INSTRUCTIONS,
         version=version("mcp-workspaces"),
         log_level="WARNING",
+        request_state_security=sealing(settings.trust.parent if settings.trust else None),
     )
+    server.hosting = settings.hosting
     desk = Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)
-    Tools(desk).register(server)
+    Tools(desk, server.ending).register(server)
     prompts = Prompts(desk)
     prompts.register(server)
     server.complete_by(prompts.completed)
@@ -198,13 +226,15 @@ def serve(settings: Settings) -> None:
     """Run until the client hangs up (stdio) or a signal comes. stdout carries nothing but the protocol; everything else goes to stderr."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
     server = create(settings)
-    if settings.http:
-        anyio.run(transports.http, server, settings.http)
+    if address := settings.hosting.address or settings.http:
+        anyio.run(transports.http, server, address, settings.hosting, server.ending)
     else:
         anyio.run(transports.stdio, server)
 
 
-def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str = "") -> Settings:
+def settings_from(
+    project: str, allow: Sequence[str], http: str = "", actor: str = "", hosting: Hosting = ALONE, conformance: bool = False
+) -> Settings:
     """Work out the settings: the project is what was asked for, else what the environment names, else the working directory."""
     asked = project or os.environ.get("WORKSPACES_PROJECT") or os.environ.get("CLAUDE_PROJECT_DIR") or ""
     try:
@@ -217,7 +247,7 @@ def settings_from(project: str, allow: Sequence[str], http: str = "", actor: str
     if asked and found is None:
         raise InvalidArgument(f"{folder} is in no project.", "Run workspaces init there first, or name another with --project.")
     allowed = tuple(Path(path).resolve() for path in allow) or (found or folder,)
-    return Settings(found, allowed, http, actor, place(os.environ), os.environ)
+    return Settings(found, allowed, http, actor, place(os.environ), os.environ, hosting, conformance)
 
 
 def _root(folder: Path) -> Path | None:
@@ -237,9 +267,14 @@ def main() -> None:
     )
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a folder that may be touched (default: the project)")
     parser.add_argument("--http", default="", metavar="[HOST:]PORT", help="speak Streamable HTTP at /mcp instead of stdio")
+    parser.add_argument("--stateless", action="store_true", help="keep no sessions: any server for the project answers any call")
+    parser.add_argument("--host", action="append", default=[], metavar="NAME", help="a Host header that a proxy in front sends")
+    parser.add_argument("--agentcore", default="", metavar="platform", help=AGENTCORE_HELP)
     parser.add_argument("--version", action="version", version=version("mcp-workspaces"))
     asked = parser.parse_args()
     try:
-        serve(settings_from(asked.project, asked.allow, asked.http))
+        serve(
+            settings_from(asked.project, asked.allow, asked.http, hosting=hosting(asked.http, asked.stateless, asked.agentcore, asked.host))
+        )
     except WorkspacesError as error:
         sys.exit(f"mcp-workspaces: {error.message} {error.hint}")

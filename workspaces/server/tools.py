@@ -33,6 +33,7 @@ from workspaces.project import Project
 from workspaces.server.calls import Reporter, answer, in_thread
 from workspaces.server.consent import Answer, AnswerToMerge, Shown, ShownToMerge, ask_for, take
 from workspaces.server.desk import Desk
+from workspaces.server.ending import Ending
 
 Ctx = Context[object, object]
 Name = Annotated[str, Field(description="id, bare name or absolute path of a workspace", max_length=4096)]
@@ -58,8 +59,8 @@ _ANSWER = 45.0
 class Tools:
     """The tools of one server, over the projects on its desk."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, ending: Ending) -> None:
+        self._desk, self._ending = desk, ending
 
     def register(self, server: MCPServer[object]) -> None:
         """Offer the tools in the order in which they are used."""
@@ -238,10 +239,10 @@ class Tools:
         return await answer(ctx, lambda report: call(self._desk.project(*names), report))
 
     async def _changed(self, seconds: float) -> None:
-        """Wait until something is written about the project, at most so long; no thread is held meanwhile."""
+        """Wait until something is written about the project or the server ends, at most so long; no thread is held meanwhile."""
         with anyio.move_on_after(seconds):
             before = await in_thread(lambda: self._desk.project().revision())
-            while await in_thread(lambda: self._desk.project().revision()) == before:
+            while not self._ending.asked and await in_thread(lambda: self._desk.project().revision()) == before:
                 await anyio.sleep(0.2)
 
 

@@ -14,9 +14,13 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
 from workspaces.errors import InvalidArgument, NotAllowed
+from workspaces.server.ending import Counting, Drained, Ending
+from workspaces.server.hosting import Hosting, NoBrowsers
+from workspaces.server.replay import RETRY, Replay, Sessions
 from workspaces.server.wire import MendingBodies
 
-_GRACE = 5
+_GRACE = 5.0
+"""Seconds that calls at work have to end after a signal."""
 
 
 async def stdio(server: MCPServer[object]) -> None:
@@ -35,29 +39,35 @@ async def _end_on_signal() -> None:
             os._exit(128 + number)
 
 
-async def http(server: MCPServer[object], address: str) -> None:
+async def http(server: MCPServer[object], address: str, where: Hosting, ending: Ending) -> None:
     """Serve at http://HOST:PORT/mcp until a signal comes; port 0 takes a free one. The address is printed on stderr once it is open."""
-    host, port = _parsed(address)
+    host, port = _parsed(address, bool(where.address))
     with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512) as listener:
         # asyncio switches Nagle's delay off only for sockets that name their protocol; with it, every answer takes 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound = listener.getsockname()[1]
-        names = [f"{name}:{bound}" for name in ("127.0.0.1", "localhost", "[::1]")]
-        security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
-        app = server.streamable_http_app(transport_security=security, host=host)
-        config = uvicorn.Config(MendingBodies(app), log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, lifespan="on")
+        names = [*(f"{name}:{bound}" for name in ("127.0.0.1", "localhost", "[::1]")), *where.names]
+        security = TransportSecuritySettings(
+            enable_dns_rebinding_protection=not where.address, allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names]
+        )
+        app = server.streamable_http_app(
+            transport_security=security, host=host, stateless_http=where.stateless, event_store=Replay(), retry_interval=RETRY
+        )
+        called = Sessions(MendingBodies(app))
+        whole = Counting(NoBrowsers(called) if where.address else called, ending)
+        config = uvicorn.Config(whole, log_level="warning", access_log=False, timeout_graceful_shutdown=1, lifespan="on")
         shown = f"[{host}]" if ":" in host else host
         print(f"Serving on http://{shown}:{bound}/mcp", file=sys.stderr, flush=True)  # noqa: T201 - stderr is this program's narration
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await Drained(config, ending, _GRACE).serve(sockets=[listener])
 
 
-def _parsed(address: str) -> tuple[str, int]:
-    """Return host and port of `[HOST:]PORT`. Without tokens nobody but this machine may connect, so only loopback is bound."""
+def _parsed(address: str, guarded: bool) -> tuple[str, int]:
+    """Return host and port of `[HOST:]PORT`. Where no platform guards it, nobody but this machine may connect: only loopback is bound."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
         raise InvalidArgument(f"{address!r} is no address to serve on.", "Use [HOST:]PORT, for example 127.0.0.1:8765.")
-    if host != "localhost" and not _is_loopback(host):
+    if not guarded and host != "localhost" and not _is_loopback(host):
         raise NotAllowed(
             f"{host} is not a loopback address, and this server has no way yet to tell who connects.",
             "Use 127.0.0.1, and a tunnel for other machines.",
