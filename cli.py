@@ -567,9 +567,7 @@ def serve(
         list[str] | None, typer.Option(metavar="PATH", help="A folder that may be touched; may be repeated (default: the project).")
     ] = None,
     stateless: Annotated[bool, typer.Option("--stateless", help="Keep no sessions: any server for the project answers any call.")] = False,
-    host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A Host header that a proxy in front sends; may be repeated.")
-    ] = None,
+    public_url: Annotated[str, typer.Option(metavar="URL", help="The address that HTTP clients use, where it is another.")] = "",
     agentcore: Annotated[
         str,
         typer.Option(
@@ -583,7 +581,7 @@ def serve(
     from workspaces.server import app as server
     from workspaces.server.hosting import hosting
 
-    where = hosting(http, stateless, agentcore, host or [])
+    where = hosting(http, stateless, agentcore, public_url)
     server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor(), where, conformance))
 
 

@@ -32,6 +32,7 @@ http {{
     upstream replicas {{ {servers} }}
     server {{
         listen 127.0.0.1:{port};
+        client_max_body_size 4m;
         location /mcp {{
             proxy_pass http://replicas;
             proxy_http_version 1.1;
@@ -133,7 +134,7 @@ def test_sixteen_agents_on_three_servers_and_on_two_when_one_is_killed(repo: Rep
     program, folder = need_nginx(), tmp_path / "nginx"
     folder.mkdir()
     with ExitStack() as stack:
-        servers = [stack.enter_context(served(repo, "--stateless", "--host", NAME)) for _ in range(3)]
+        servers = [stack.enter_context(served(repo, "--stateless", "--public-url", f"http://{NAME}")) for _ in range(3)]
         url = stack.enter_context(balanced(program, servers, folder))
         assert _played(url, "whole", None) == 0
         assert _played(url, "killed", servers[1]) > 0

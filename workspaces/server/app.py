@@ -268,13 +268,17 @@ def main() -> None:
     parser.add_argument("--allow", action="append", default=[], metavar="PATH", help="a folder that may be touched (default: the project)")
     parser.add_argument("--http", default="", metavar="[HOST:]PORT", help="speak Streamable HTTP at /mcp instead of stdio")
     parser.add_argument("--stateless", action="store_true", help="keep no sessions: any server for the project answers any call")
-    parser.add_argument("--host", action="append", default=[], metavar="NAME", help="a Host header that a proxy in front sends")
+    parser.add_argument(
+        "--public-url", default="", metavar="URL", help="the address that HTTP clients use, where it is another than [HOST:]PORT"
+    )
     parser.add_argument("--agentcore", default="", metavar="platform", help=AGENTCORE_HELP)
     parser.add_argument("--version", action="version", version=version("mcp-workspaces"))
     asked = parser.parse_args()
     try:
         serve(
-            settings_from(asked.project, asked.allow, asked.http, hosting=hosting(asked.http, asked.stateless, asked.agentcore, asked.host))
+            settings_from(
+                asked.project, asked.allow, asked.http, hosting=hosting(asked.http, asked.stateless, asked.agentcore, asked.public_url)
+            )
         )
     except WorkspacesError as error:
         sys.exit(f"mcp-workspaces: {error.message} {error.hint}")

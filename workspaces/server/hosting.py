@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import BaseModel
@@ -29,8 +29,13 @@ class Hosting:
     """The address that a platform asks for; it decides who may call."""
     stateless: bool = False
     node: str = ""
-    names: tuple[str, ...] = ()
-    """Hosts as which a proxy in front names it, with their ports where they have one."""
+    public: str = ""
+    """The address that clients use, where a proxy is in front."""
+
+    @property
+    def names(self) -> list[str]:
+        """Return the host by which clients call it there, as they send it."""
+        return [urlsplit(self.public).netloc] if self.public else []
 
 
 ALONE = Hosting()
@@ -40,13 +45,15 @@ class _Failed(BaseModel):
     error: ErrorBody = ErrorBody(code="", message="")
 
 
-def hosting(http: str, stateless: bool, agentcore: str, names: Sequence[str] = ()) -> Hosting:
+def hosting(http: str, stateless: bool, agentcore: str, public: str = "") -> Hosting:
     """Return where a server runs: alone, one of several of which any answers any call, or in the runtime of AWS Bedrock AgentCore.
 
     That runtime reaches the server from outside of this machine, so whoever starts it says who decides about callers.
     """
+    if public and not urlsplit(public).netloc:
+        raise InvalidArgument(f"{public!r} is no address of a server.", "Give --public-url as https://HOST[:PORT].")
     if not agentcore:
-        return Hosting(stateless=stateless, node=socket.gethostname() if stateless else "", names=tuple(names))
+        return Hosting(stateless=stateless, node=socket.gethostname() if stateless else "", public=public)
     if http:
         raise InvalidArgument(f"--agentcore serves on {_AGENTCORE}: its runtime asks for that.", "Leave --http out.")
     if agentcore != "platform":
