@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 # The tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench faults chaos powercut model soak published lock clean
+.PHONY: demo test conformance lint bench faults chaos powercut model soak published lock clean
 
 demo: $(STAMP)  ## sixteen agents on a copy of a repository (REPO=/path, default: this one)
 	$(BIN)/python examples/fan_out.py $(if $(REPO),--repo "$(REPO)")
@@ -17,6 +17,9 @@ test: $(STAMP)  ## the whole test suite
 
 faults: $(STAMP)  ## kills and failing system calls at every point of every primitive (hours; ARGS='--budget 600', ARGS=--help)
 	cd tests && ../$(BIN)/python -m campaigns.faults $(ARGS)
+
+conformance: $(STAMP)  ## clients that others wrote: the official suite, the Inspector, an older SDK, servers behind nginx (CI=1: none left out)
+	$(BIN)/pytest -n 2 --dist worksteal tests/interop/suite.py tests/interop/inspector.py tests/interop/older.py tests/interop/replicas.py $(ARGS)
 
 lint: $(STAMP)  ## style and types, of source, tests, examples and benchmarks
 	$(BIN)/ruff check .

@@ -572,11 +572,23 @@ def serve(
         str, typer.Option(metavar="URL", help="Whose access tokens count over HTTP (OAuth 2.1), beside workspaces token.")
     ] = "",
     public_url: Annotated[str, typer.Option(metavar="URL", help="The address that HTTP clients use, where it is another.")] = "",
+    stateless: Annotated[bool, typer.Option("--stateless", help="Keep no sessions: any server for the project answers any call.")] = False,
+    agentcore: Annotated[
+        str,
+        typer.Option(
+            metavar="platform|tokens",
+            help="Serve as the runtime of AWS Bedrock AgentCore asks: 0.0.0.0:8000, stateless; its inbound authorization decides who calls, or our tokens.",
+        ),
+    ] = "",
+    conformance: Annotated[bool, typer.Option("--conformance", hidden=True)] = False,
 ) -> None:
     """Run the MCP server, on stdio or HTTP. Clients start it as: workspaces serve"""
     from workspaces.server import app as server
+    from workspaces.server.hosting import hosting
 
-    server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor(), workspace, issuer, public_url))
+    where = hosting(http, stateless, agentcore)
+    guard = server.guarded(where, issuer, public_url)
+    server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor(), workspace, guard, where, conformance))
 
 
 tokens = typer.Typer(help="Who may call over HTTP: make, list, revoke tokens, and grant workspaces.", no_args_is_help=True)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +16,7 @@ import jsonschema
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
+from serving import sent, served
 from support import Repo, fingerprint
 
 from workspaces import Project
@@ -370,17 +368,8 @@ async def test_status_waits_for_a_change(repo: Repo) -> None:
 @contextmanager
 def serving(repo: Repo) -> Generator[str]:
     """Run a real HTTP server and give its address."""
-    command = [WORKSPACES, "--project", str(repo.path), "serve", "--http", "127.0.0.1:0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stderr and process.stdout
-        found = re.search(r"http://\S+", process.stderr.readline())
-        try:
-            assert found
-            yield found[0]
-        finally:
-            process.terminate()
-            assert process.stdout.read() == ""
-            process.stderr.read()
+    with served(repo) as server:
+        yield server.url
 
 
 async def test_http_in_both_eras_on_one_url(repo: Repo) -> None:
@@ -408,15 +397,9 @@ async def test_sixteen_clients_at_once_over_http(repo: Repo) -> None:
     assert repo.status() == []
 
 
-def _post(url: str, message: dict[str, Any], headers: dict[str, str]) -> tuple[int, dict[str, str], str]:
-    sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"} | headers
-    request = urllib.request.Request(url, json.dumps(message).encode(), sent)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read().decode()
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code, {}, refused.read().decode()
+def _post(url: str, message: dict[str, Any], headers: dict[str, str]) -> tuple[int, Mapping[str, str], str]:
+    answer = sent(url, message, headers)
+    return answer.status, answer.headers, answer.body
 
 
 def test_a_raw_client_with_a_session_and_one_without(repo: Repo) -> None:

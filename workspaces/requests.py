@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from workspaces.core import Core
 from workspaces.errors import Busy, InvalidArgument, WorkspacesError
-from workspaces.model import Noun
+from workspaces.model import Noun, Operation
 from workspaces.store import Request
 from workspaces.wording import whole
 
@@ -68,7 +68,7 @@ def _held(core: Core, kept: str, key: str) -> Generator[None]:
 def _served(core: Core, request: Request, is_repeated: bool, act: Callable[[Core], Answer]) -> Answer:
     project = core.row.name
     if is_repeated:
-        core.recover(core.whole)  # what the dead process had begun is ended before this one goes on
+        _recovered(core, request)
     else:
         core.store.remember(project, request)
     try:
@@ -79,6 +79,23 @@ def _served(core: Core, request: Request, is_repeated: bool, act: Callable[[Core
         raise
     core.store.remember(project, replace(request, answer=answer.model_dump_json()))
     return answer
+
+
+def _recovered(core: Core, request: Request) -> None:
+    """End what the dead process had begun under this call, before it goes on; wait for another that is at it, or for a child that lives on."""
+    core.recover(core.whole)
+    for operation in _begun(core, request):
+        with core.locks.change(*(name.replace("/", ".", 1) for name in operation.workspaces)):
+            pass
+        core.recover(core.whole)
+    if _begun(core, request):
+        raise Busy(
+            "What an earlier call with that request_key had begun is not taken back yet. Nothing was done now.", "Call again in a moment."
+        )
+
+
+def _begun(core: Core, request: Request) -> list[Operation]:
+    return [operation for operation in core.store.operations_of(core.row.name, request.call) if operation.state == "started"]
 
 
 def _with_what_came_of_it(core: Core, request: Request, answer: Answer) -> Answer:

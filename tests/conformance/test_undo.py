@@ -13,6 +13,7 @@ import pytest
 from workspaces import Project
 from workspaces.backend import find
 from workspaces.errors import InvalidArgument, NotFound, UnmergedChanges
+from workspaces.locks import Locks
 from workspaces.model import now
 from workspaces.store import Store
 
@@ -249,6 +250,37 @@ def test_what_a_dead_process_did_is_not_done_again(project: Project, main: Main,
     else:
         assert len(project.delete(["fix", "other"], discard_unmerged=True, request_key="a").deleted) == 2
     assert (main.contents(), len(project.log(1000).operations)) == (before, operations)
+
+
+HALF_MADE = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+from workspaces.store import Store
+Store.save = lambda self, workspace: os._exit(9)
+Project.open(Path(sys.argv[1])).clone(name='new', request_key='a')
+"""
+
+
+def test_who_repeats_a_call_waits_for_whoever_takes_back_what_it_had_begun(project: Project, main: Main) -> None:
+    """Many calls look after a dead process at the same time; the repeated one is served when the first of them is done."""
+    done = subprocess.run([sys.executable, "-c", HALF_MADE, str(main.path)], env=dict(os.environ), check=False)
+    assert done.returncode == 9
+    locks = Locks(find(main.path).home / "locks")
+    is_held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locks.change("shop.new"):
+            is_held.set()
+            release.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(20)
+    threading.Timer(0.5, release.set).start()
+    (made,) = Project.open(main.path).clone(name="new", request_key="a").workspaces
+    holder.join()
+    assert (made.name, at(made).contents()) == ("new", main.contents())
 
 
 # -- leases -------------------------------------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import anyio
 from mcp.server.context import ServerRequestContext
@@ -42,6 +43,9 @@ from workspaces.server.callers import Who, bearer, nobody
 from workspaces.server.calls import fitted, refused
 from workspaces.server.desk import Desk
 from workspaces.server.doors import Guard
+from workspaces.server.ending import Ending
+from workspaces.server.hosting import AGENTCORE_HELP, ALONE, Hosting, hosting, told_elsewhere
+from workspaces.server.keys import sealing
 from workspaces.server.prompts import Prompts
 from workspaces.server.tools import Tools
 from workspaces.server.wire import Mending, holds_half
@@ -84,6 +88,14 @@ class Settings:
     trust: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where checks find their tools; what could open anything in it is not passed on."""
+    hosting: Hosting = ALONE
+    conformance: bool = False
+    """Offer what the official conformance suite calls, too."""
+
+    @property
+    def address(self) -> str:
+        """Return where HTTP is served; nothing on stdio."""
+        return self.hosting.address or self.http
 
 
 class Server(MCPServer[object]):
@@ -93,6 +105,12 @@ class Server(MCPServer[object]):
     """Says who makes a call."""
     admission = Admission(None)
     """Says how much at once."""
+    hosting = ALONE
+
+    @cached_property
+    def ending(self) -> Ending:
+        """What tells calls that only wait that the server ends."""
+        return Ending()
 
     async def list_tools(self) -> list[Tool]:
         """Return the tools, their schemas without what pydantic adds and no reader needs."""
@@ -132,7 +150,8 @@ class Server(MCPServer[object]):
         if name not in known:
             raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {name}.{likely(name, known)}")
         try:
-            return await self._admitted(name, arguments, list(known[name].input_schema["properties"]), context)
+            done = await self._admitted(name, arguments, list(known[name].input_schema["properties"]), context)
+            return told_elsewhere(done, self.hosting)
         except WorkspacesError as error:
             return refused(error.body)
         except ToolError as error:
@@ -217,20 +236,32 @@ _PINNED = {
     "checkpoint": _with("workspace"),
     "restore": _with("workspace"),
 }
+Kind = TypeVar("Kind", bound=Server)
 
 
 def create(settings: Settings) -> Server:
     """Return the server with all its tools, ready to run on any transport."""
-    server = Server(
+    if settings.conformance:
+        from workspaces.server.fixtures import furnished
+
+        return furnished(settings)
+    return built(settings, Server)
+
+
+def built(settings: Settings, kind: type[Kind]) -> Kind:
+    """Return a server of a kind, with the tools."""
+    server = kind(
         name="workspaces",
         title="Workspaces",
         description="Private snapshots of one repository or folder for parallel agents: clone, compare, merge, delete",
         instructions=INSTRUCTIONS,
         version=version("mcp-workspaces"),
         log_level="WARNING",
+        request_state_security=sealing(settings.trust.parent if settings.trust else None),
     )
-    server.who, server.admission = _who(settings), Admission(settings.project)
-    tools = Tools(Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment), server.who)
+    server.who, server.admission, server.hosting = _who(settings), Admission(settings.project), settings.hosting
+    desk = Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)
+    tools = Tools(desk, server.who, server.ending)
     tools.register(server)
     prompts = Prompts(tools.at)
     prompts.register(server)
@@ -243,7 +274,7 @@ def _who(settings: Settings) -> Who:
     person = replace(PERSON, name=settings.actor)
 
     def who(ctx: Context[object, object]) -> Access:
-        return bearer(ctx) if settings.http and settings.guard.asks else person
+        return bearer(ctx) if settings.address and settings.guard.asks else person
 
     if not settings.pinned:
         return who
@@ -255,14 +286,21 @@ def serve(settings: Settings) -> None:
     """Run until the client hangs up (stdio) or a signal comes. stdout carries nothing but the protocol; everything else goes to stderr."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
     server = create(settings)
-    if settings.http:
-        anyio.run(transports.http, server, settings.http, settings.guard)
+    if settings.address:
+        anyio.run(transports.http, server, settings.address, settings.guard, settings.hosting, server.ending)
     else:
         anyio.run(transports.stdio, server)
 
 
 def settings_from(
-    project: str, allow: Sequence[str], http: str = "", actor: str = "", pinned: str = "", issuer: str = "", public: str = ""
+    project: str,
+    allow: Sequence[str],
+    http: str = "",
+    actor: str = "",
+    pinned: str = "",
+    guard: Guard | None = None,
+    where: Hosting = ALONE,
+    conformance: bool = False,
 ) -> Settings:
     """Work out the settings: the project is what was asked for, else what the environment names, else the working directory.
 
@@ -278,9 +316,13 @@ def settings_from(
     found = _root(folder)
     if asked and found is None:
         raise InvalidArgument(f"{folder} is in no project.", "Run workspaces init there first, or name another with --project.")
-    allowed = tuple(Path(path).resolve() for path in allow) or ((found,) if found else () if http else (folder,))
-    guard = Guard(tokens.place(os.environ), issuer, public)
-    return Settings(found, allowed, http, actor, pinned, guard, place(os.environ), os.environ)
+    allowed = tuple(Path(path).resolve() for path in allow) or ((found,) if found else () if http or where.address else (folder,))
+    return Settings(found, allowed, http, actor, pinned, guard or guarded(where), place(os.environ), os.environ, where, conformance)
+
+
+def guarded(where: Hosting = ALONE, issuer: str = "", public: str = "") -> Guard:
+    """Return who is asked for a token: nobody where a platform decides who calls."""
+    return Guard() if where.by_platform else Guard(tokens.place(os.environ), issuer, public)
 
 
 def _root(folder: Path) -> Path | None:
@@ -307,10 +349,13 @@ def main() -> None:
     parser.add_argument(
         "--public-url", default="", metavar="URL", help="the address that HTTP clients use, where it is another than [HOST:]PORT"
     )
+    parser.add_argument("--stateless", action="store_true", help="keep no sessions: any server for the project answers any call")
+    parser.add_argument("--agentcore", default="", metavar="platform|tokens", help=AGENTCORE_HELP)
     parser.add_argument("--version", action="version", version=version("mcp-workspaces"))
     asked = parser.parse_args()
     try:
-        pinned, issuer, public = asked.workspace, asked.issuer, asked.public_url
-        serve(settings_from(asked.project, asked.allow, asked.http, pinned=pinned, issuer=issuer, public=public))
+        where = hosting(asked.http, asked.stateless, asked.agentcore)
+        guard = guarded(where, asked.issuer, asked.public_url)
+        serve(settings_from(asked.project, asked.allow, asked.http, pinned=asked.workspace, guard=guard, where=where))
     except WorkspacesError as error:
         sys.exit(f"mcp-workspaces: {error.message} {error.hint}")

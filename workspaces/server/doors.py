@@ -45,8 +45,8 @@ class Guard:
         self._asked = self._asked or bool(self.issuer) or (self.tokens is not None and self.tokens.exists())
         return self._asked
 
-    def refuse_unsafe(self, host: str) -> None:
-        """Raise `NotAllowed` for an address that may not be served."""
+    def refuse_unsafe(self, host: str, is_called_by_others: bool = False) -> None:
+        """Raise `NotAllowed` for an address that may not be served. Behind a platform it is called by names that are not ours."""
         if self.public and (urlsplit(self.public).scheme not in ("http", "https") or not urlsplit(self.public).netloc):
             raise InvalidArgument(f"{self.public!r} is no address of a server.", "Give --public-url as https://HOST[:PORT].")
         if self.tokens is not None:
@@ -58,7 +58,7 @@ class Guard:
                 f"{host} is not a loopback address, and without tokens this server cannot tell who connects.",
                 "Make one with workspaces token create, or name an --issuer; or use 127.0.0.1, and a tunnel for other machines.",
             )
-        if host in _ANYWHERE and not self.public:
+        if host in _ANYWHERE and not self.public and (self.issuer or not is_called_by_others):
             raise NotAllowed(f"{host} is every address of this machine, and none that clients use.", "Name that with --public-url.")
 
     def security(self, host: str, port: int) -> TransportSecuritySettings:

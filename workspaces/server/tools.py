@@ -35,6 +35,7 @@ from workspaces.server.callers import Who
 from workspaces.server.calls import Reporter, answer, in_thread
 from workspaces.server.consent import Answer, AnswerToMerge, Shown, ShownToMerge, ask_for, take
 from workspaces.server.desk import Desk
+from workspaces.server.ending import Ending
 
 Ctx = Context[object, object]
 Name = Annotated[str, Field(description="id, bare name or absolute path of a workspace", max_length=4096)]
@@ -60,8 +61,8 @@ _ANSWER = 45.0
 class Tools:
     """The tools of one server, over the projects on its desk; `who` says who makes a call."""
 
-    def __init__(self, desk: Desk, who: Who) -> None:
-        self._desk, self._who = desk, who
+    def __init__(self, desk: Desk, who: Who, ending: Ending) -> None:
+        self._desk, self._who, self._ending = desk, who, ending
 
     def register(self, server: MCPServer[object]) -> None:
         """Offer the tools in the order in which they are used."""
@@ -246,10 +247,10 @@ class Tools:
         return partial(self._desk.project, self._who(ctx))
 
     async def _changed(self, at: Callable[..., Project], seconds: float) -> None:
-        """Wait until something is written about the project, at most so long; no thread is held meanwhile."""
+        """Wait until something is written about the project or the server ends, at most so long; no thread is held meanwhile."""
         with anyio.move_on_after(seconds):
             before = await in_thread(lambda: at().revision())
-            while await in_thread(lambda: at().revision()) == before:
+            while not self._ending.asked and await in_thread(lambda: at().revision()) == before:
                 await anyio.sleep(0.2)
 
 
