@@ -107,7 +107,7 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
 
         try:
             command(*args, **kwargs)
-        except typer.Exit:
+        except (typer.Exit, typer.Abort):
             raise
         except WorkspacesError as error:
             _fail(error.body, error.exit_status, bool(kwargs.get("json")))
@@ -794,7 +794,7 @@ def install(
         if not sys.stdin.isatty():
             raise InvalidArgument("Nothing was changed: there is nobody to ask.", "Run it again with --yes, or --dry-run to look only.")
         typer.confirm("Write this?", abort=True, err=True)
-    result = installer.carry_out(planned) if changes else planned.said
+    result = planned.said if dry_run else installer.carry_out(planned)
     if not _answer(result, json) and result.done:
         installs.done(result)
 

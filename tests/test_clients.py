@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,20 @@ def test_install_shows_asks_writes_and_undoes(repo: Repo, home: Path) -> None:
     run(repo.path, "install", "--undo", "cursor", "--yes")
     assert file.read_text() == '{"mcpServers": {}}\n'
     assert "Known:" in run(repo.path, "install", "emacs", status=3).stderr
+
+
+def test_who_says_no_is_left_as_before(repo: Repo, home: Path) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([WORKSPACES, "install", "cursor"], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs) as asking:
+        os.close(theirs)
+        shown = b""
+        while b"[y/N]" not in shown:
+            shown += os.read(ours, 65536)
+        os.write(ours, b"n\n")
+        assert asking.wait() == 1
+    assert b"bug" not in shown + os.read(ours, 65536)
+    os.close(ours)
+    assert not (home / ".cursor").exists()
 
 
 def test_the_doctor_starts_what_was_really_written(repo: Repo, home: Path) -> None:

@@ -234,6 +234,24 @@ def test_a_table_that_cannot_take_another_is_left_alone(here: Here) -> None:
     assert file.read_text() == 'mcp_servers = { a = { command = "b" } }\n'
 
 
+def test_what_was_kept_is_forgotten_when_a_person_took_it_out_by_hand(here: Here) -> None:
+    cursor = client("cursor")
+    file = write(here, cursor, '{"mcpServers": {"x": {"env": {"API_KEY": "s3cret"}}}}')
+    before = file.read_bytes()
+    install(here, cursor)
+    file.write_bytes(before)
+    installer = Installer(here)
+    assert not installer.carry_out(installer.uninstall(cursor)).done
+    assert (file.read_bytes(), list((here.config / "mcp-workspaces" / "installed").iterdir())) == (before, [])
+
+
+def test_a_table_in_a_text_is_no_table(here: Here) -> None:
+    text = "notes = '''\n[mcp_servers.workspaces]\n'''\n"
+    file = write(here, client("codex"), text)
+    install(here, client("codex"))
+    assert file.read_text().startswith(text)
+
+
 def test_another_program_of_that_name_is_neither_overwritten_nor_removed(here: Here) -> None:
     cursor = client("cursor")
     file = write(here, cursor, '{"mcpServers": {"workspaces": {"command": "google-workspaces", "args": []}}}')

@@ -135,16 +135,15 @@ class Installer:
 
     def carry_out(self, edit: Edit) -> Installation:
         """Make a change that was worked out. Raises `TargetMoved` when the file is not any more as it was then."""
-        if edit.said.action == "none":
-            return edit.said
-        if edit.record is not None:
+        if edit.record is not None and edit.said.action != "none":
             self.records.keep(edit.record, edit.file)
-        edit.file.replace(edit.after)
+        if edit.said.action != "none":
+            edit.file.replace(edit.after)
         if edit.record is None:
             self.records.forget(edit.file)
         for folder in edit.emptied:
             _gone(folder)
-        return edit.said.model_copy(update={"done": True})
+        return edit.said.model_copy(update={"done": edit.said.action != "none"})
 
     def look(self, scope: Scope = "user") -> Installations:
         """Say of every client that has the scope whether it is here, and what installing would change."""

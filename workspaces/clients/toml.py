@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from pydantic import JsonValue
 
-from workspaces.clients.spliced import Broken, Unfit
+from workspaces.clients.spliced import Broken, Unfit, servers
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HEADER = re.compile(r"\s*\[")
@@ -33,7 +33,7 @@ def parse(text: str) -> Mapping[str, JsonValue]:
 
 def put(text: str, section: str, name: str, entry: Mapping[str, JsonValue]) -> str:
     """Return the text with a table for the entry at its end."""
-    kept = drop(text, section, name, whole=False)
+    kept = drop(text, section, name, whole=False) if name in servers(parse(text), section) else text
     space = "" if not kept.strip() else "\n" if kept.endswith("\n") else "\n\n"
     table = "".join(f"{key} = {_written(value)}\n" for key, value in entry.items())
     return f"{kept}{space}[{section}.{name}]\n{table}"
