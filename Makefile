@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 # The tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test conformance lint bench faults chaos powercut model soak published lock clean
+.PHONY: demo test conformance lint bench faults chaos powercut model soak published bundle lock clean
 
 demo: $(STAMP)  ## sixteen agents on a copy of a repository (REPO=/path, default: this one)
 	$(BIN)/python examples/fan_out.py $(if $(REPO),--repo "$(REPO)")
@@ -44,6 +44,9 @@ published: $(STAMP)  ## the published conformance suite, whole: on the example o
 
 soak: $(STAMP)  ## the whole life of workspaces for an hour, looking for what grows (SECONDS=3600)
 	cd tests && SECONDS=$(or $(SECONDS),3600) ../$(BIN)/python -m campaigns.soak $(ARGS)
+
+bundle: $(STAMP)  ## the MCP bundle, dist/mcp-workspaces.mcpb, from what is tracked here
+	$(BIN)/python tests/bundling.py dist/mcp-workspaces.mcpb
 
 lock:  ## resolve the dependencies anew, for every platform at once
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --quiet --output-file requirements.lock

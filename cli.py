@@ -19,6 +19,7 @@ import typer
 from workspaces.terminal import choosing, comparing, drawing, screen, sides, verdicts
 
 if TYPE_CHECKING:
+    from workspaces.clients.installing import Installer
     from workspaces.model import Comparison, Detail, MergeResult, Noun, Undone, Workspace
     from workspaces.project import Project
     from workspaces.tokens import Tokens
@@ -44,6 +45,12 @@ def _names(incomplete: str) -> Iterable[str]:
         return [each.name for each in _project().status(detail="names").workspaces if each.name.startswith(incomplete)]
     except Exception:
         return []
+
+
+def _clients(incomplete: str) -> Iterable[str]:
+    from workspaces.clients.known import CLIENTS
+
+    return [each.key for each in CLIENTS if each.key.startswith(incomplete)]
 
 
 Name = Annotated[str, typer.Argument(help="A workspace: its name, id (project/name) or folder.", autocompletion=_names)]
@@ -100,7 +107,7 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
 
         try:
             command(*args, **kwargs)
-        except typer.Exit:
+        except (typer.Exit, typer.Abort):
             raise
         except WorkspacesError as error:
             _fail(error.body, error.exit_status, bool(kwargs.get("json")))
@@ -709,15 +716,20 @@ def gc(
 @_told
 def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Put right what can be, losing nothing.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out what reads the whole repository.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what reads the whole repository, and the clients.")] = False,
     json: Json = False,
 ) -> None:
-    """Look whether everything remembered is whole, and say what to do about what is not. Without --repair it changes nothing."""
+    """Look whether everything remembered is whole, and whether clients can start the server. Without --repair it changes nothing."""
     from workspaces.project import Project
 
     if repair and (mended := Project.mend_store(_folder())):
         screen.say(f"+ {mended}", "green")
-    result = _project().doctor(repair, quick)
+    if quick:
+        result = _project().doctor(repair, quick)
+    else:
+        from workspaces.clients import looking
+
+        result = looking.beside(lambda: _project().doctor(repair, quick), _installer())
     if not _answer(result, json):
         for done in result.repaired:
             screen.say(f"+ {done}", "green")
@@ -755,6 +767,72 @@ def trust(
         screen.say(f"✓ {shown.summary}", "green")
     if shown.programs and not shown.trusted and not revoke:
         raise typer.Exit(1)
+
+
+@app.command()
+@_told
+def install(
+    client: Annotated[
+        str, typer.Argument(help="claude-code, claude-desktop, codex, cursor, vscode, gemini, zed, goose.", autocompletion=_clients)
+    ] = "",
+    project: Annotated[bool, typer.Option("--project", help="Into the project's own configuration, which others may share.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take it out again; nothing else changes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Write this server into a client's configuration: shows the change, and asks. Without a client, shows which are here.
+
+    With workspaces -C PATH install CLIENT, the server works on that project wherever the client starts it.
+    """
+    from workspaces.errors import InvalidArgument
+    from workspaces.terminal import installs
+
+    installer = _installer()
+    scope: Literal["user", "project"] = "project" if project else "user"
+    if not client:
+        if undo:
+            raise InvalidArgument("No client was named. Nothing was changed.", "workspaces install --undo CLIENT")
+        looked = installer.look(scope)
+        if not _answer(looked, json):
+            installs.table(looked)
+        return
+    known = installer.known(client)
+    planned = installer.uninstall(known, scope) if undo else installer.install(known, scope)
+    changes = planned.said.action != "none" and not dry_run
+    if not json:
+        installs.plan(planned.said)
+    if changes and not yes:
+        if not sys.stdin.isatty():
+            raise InvalidArgument("Nothing was changed: there is nobody to ask.", "Run it again with --yes, or --dry-run to look only.")
+        typer.confirm("Write this?", abort=True, err=True)
+    result = planned.said if dry_run else installer.carry_out(planned)
+    if not _answer(result, json) and result.done:
+        installs.done(result)
+
+
+def _installer() -> Installer:
+    """Return what installs into the clients of the person at this terminal."""
+    from workspaces.clients.installing import Installer, root
+    from workspaces.clients.known import Here
+
+    return Installer(Here(os.environ, sys.platform, root(_folder())), _Chosen.project)
+
+
+@app.command(hidden=True)
+@_told
+def hook() -> None:
+    """Answer a hook of Claude Code: its JSON on stdin, the folder of a workspace on stdout."""
+    from workspaces.clients import worktrees
+    from workspaces.project import Project
+
+    def opened(folder: Path) -> Project:
+        return Project.initialize(folder, actor=_actor(), trust=_trust(), environment=os.environ)
+
+    said, told = worktrees.answer(sys.stdin.read(), opened, _folder())
+    if said:
+        typer.echo(said)
+    screen.say(told)
 
 
 def main() -> None:

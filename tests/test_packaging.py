@@ -24,6 +24,7 @@ HOMES = {
     "sqlite3": "workspaces/store/",
     "jwt": "workspaces/server/issuers.py",
     "pygments": "workspaces/syntax.py",
+    "yaml": "workspaces/clients/yaml.py",
 }
 FLOORS = [
     {"model", "errors", "private"},
@@ -40,6 +41,7 @@ FLOORS = [
     {"collection", "history", "landing", "overview", "requests"},
     {"doctor", "recovery"},
     {"project"},
+    {"clients"},
     {"server", "terminal"},
 ]
 

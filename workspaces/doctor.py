@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from workspaces import checks, config, programs
 from workspaces.adoption import adopt, forgotten
@@ -24,6 +24,11 @@ def doctor(core: Core, repair: bool = False, quick: bool = False) -> Diagnosis:
     out what reads the whole repository."""
     repaired = tuple(_repaired(core)) if repair else ()
     findings = [_store(core), _journal(core), _at_rest(core), _forgotten(core), _settings(core), programs.look(core), *_found(core, quick)]
+    return diagnosis(findings, repaired)
+
+
+def diagnosis(findings: Sequence[Finding], repaired: tuple[str, ...] = ()) -> Diagnosis:
+    """Return what was found, and say in a sentence how much of it is wrong."""
     wrong = [finding for finding in findings if not finding.ok]
     said = (
         f"{counted(len(wrong), 'problem')} of {counted(len(findings), 'check')}."
