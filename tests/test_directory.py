@@ -220,6 +220,19 @@ def test_a_damaged_index_costs_time_and_nothing_else(survey: Project, data: Repo
     assert survey.merge("fix").status == "merged"
 
 
+def test_whose_a_folder_is_gets_durable_before_it_stands_in_its_place(survey: Project, data: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else, when the power goes, a half made clone stands there which nobody takes back: found by cutting it."""
+    known: list[set[str]] = []
+
+    def sync_all(folder: Path) -> None:
+        index = data.path / ".workspaces" / ".state" / "index"
+        known.append({str(folder.stat().st_ino)} & {file.read_text() for file in index.glob("*.inode")})
+
+    monkeypatch.setattr("workspaces.backends.tree.sync_all", sync_all)
+    made = clone(survey, "fix").path
+    assert {str(made.stat().st_ino)} in known
+
+
 def test_a_lost_snapshot_is_told(survey: Project, data: Repo) -> None:
     clone(survey, "fix").write("notes/intro.md", "# Better\n")
     data.write("notes/intro.md", "# Other\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -46,11 +48,11 @@ def test_packs_of_ours_become_one_and_those_of_the_user_stay(project: Project, r
 
 def test_packs_become_one_beside_a_collection_of_git(project: Project, repo: Repo) -> None:
     gc = ["sh", "-c", "while :; do git gc -q --prune=now || exit 1; done"]
-    with subprocess.Popen(gc, cwd=repo.path, stderr=subprocess.PIPE, text=True) as collecting:
+    with subprocess.Popen(gc, cwd=repo.path, stderr=subprocess.PIPE, text=True, start_new_session=True) as collecting:
         for number in range(8):
             live(project, number)
         assert collecting.poll() is None, collecting.stderr and collecting.stderr.read()
-        collecting.kill()
+        os.killpg(collecting.pid, signal.SIGKILL)  # else its last git would go on removing packs while they are looked through
     assert [repo.read(f"file-{number}.txt") for number in range(8)] == [f"{number}\n" for number in range(8)]
     subprocess.run(["git", "fsck", "--strict"], cwd=repo.path, check=True, capture_output=True)
     assert [finding for finding in project.doctor().findings if not finding.ok and finding.check != "locks of git"] == []

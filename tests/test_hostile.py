@@ -250,7 +250,7 @@ def test_a_hostile_index_name_or_message_is_only_text(project: Project, repo: Re
     fix.write("; touch pwned", "x\n")
     project.merge("fix", message="--amend\n\n$(touch pwned)\x00\n")
     assert "pwned" not in [entry.name for entry in repo.path.iterdir()]
-    assert repo.git("log", "-1", "--format=%B") == "--amend\n\n$(touch pwned)"
+    assert repo.git("log", "-1", "--format=%B") == "--amend\n\n$(touch pwned)?"
 
 
 def test_a_commit_that_looks_like_a_snapshot_is_a_commit(project: Project, repo: Repo) -> None:

@@ -144,7 +144,7 @@ def _modern(url: str, tool: str, arguments: dict[str, object], **more: object) -
     ("options", "status", "said"),
     [
         (["--agentcore", "yes"], 2, "who decides which calls come in"),
-        (["--agentcore", "tokens"], 5, "without tokens this server cannot tell who connects"),
+        (["--agentcore", "tokens"], 1, "without tokens this server cannot tell who connects"),
         (["--agentcore", "platform", "--http", "9000"], 2, "Leave --http out"),
     ],
 )
