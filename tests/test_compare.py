@@ -255,7 +255,7 @@ def test_many_attempts_are_a_table_first(project: Project) -> None:
     assert len(found.workspaces) == 17
     assert not {"workspaces", "pairs", "groups", "alike", "compatible"} & told.keys()
     table = str(told["table"]).splitlines()
-    assert table[:3] == ["name|files|+lines|-lines|clashes|group|order", "try-1|1|1|20|15|=1|1", "try-2|1|1|20|15|=1|2"]
+    assert table[:3] == ["name|clashes|group|order|all: files=1 +lines=1 -lines=20", "try-1|15|=1|1", "try-2|15|=1|2"]
     assert len(str(told)) < 17 * 20 + 600
     outlined = project.compare(names, detail="outline").wire()
     assert "  cart.py: +1 -20 lines" in str(outlined["table"])
@@ -268,7 +268,7 @@ def test_many_attempts_are_a_table_first(project: Project) -> None:
         Path(project.find(name).location, "own.txt").write_text(f"{name}\n")
     ranked = project.compare(names, detail="ranking").wire()
     assert "ranking" not in ranked
-    assert str(ranked["table"]).splitlines()[:2] == ["place|names|files|+lines|-lines", "1|try-1|2|2|20"]
+    assert str(ranked["table"]).splitlines()[:2] == ["names|all: place=1 files=2 +lines=2 -lines=20", "try-1"]
 
 
 def test_what_merges_together_does_so_in_that_order(project: Project) -> None:

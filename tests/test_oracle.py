@@ -38,7 +38,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     for case in cases():
         bundle = ORACLE / "bundles" / f"{case['id']}.bundle"
         if bundle.exists():
-            repo.git("fetch", "-q", str(bundle), f"+refs/cap/*:refs/cap/{case['id']}/*")
+            repo.git("bundle", "unbundle", str(bundle))
+    repo.git("repack", "-adkq")
     return repo
 
 

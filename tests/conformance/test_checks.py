@@ -187,7 +187,7 @@ def test_who_kills_what_guards_it_has_not_passed(judged: Callable[[str], Project
 
 def test_a_check_that_prints_without_end_fills_nothing(judged: Callable[[str], Project]) -> None:
     project = judged(
-        "check.max_output_mb = 1\n[checks.loud]\nrun = 'head -c 1000000000 /dev/zero | tr \"\\0\" x; echo; echo the end; exit 3'\n"
+        "check.max_output_mb = 1\n[checks.loud]\nrun = 'head -c 200000000 /dev/zero | tr \"\\0\" x; echo; echo the end; exit 3'\n"
     )
     clone(project, "fix").write("cart.py", "good\n")
     (found, _) = project.check(["fix"]).results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -20,8 +20,8 @@ _MARKS = {"clean": "", "conflicts": "CONFLICTS", "up_to_date": "merged"}
 
 
 def table(result: Comparison, rows: Sequence[Compared]) -> str:
-    """Return a line for each attempt, and its outline below it; columns that say nothing are left out. `order` is its place among those that
-    merge together, `group` the number and kind of what it is alike in."""
+    """Return a line for each attempt, and its outline below it. Columns that say nothing are left out; those that say the same in every row of many
+    stand in the head. `order` is its place among those that merge together, `group` the number and kind of what it is alike in."""
     order = {name: str(number) for number, name in enumerate(result.compatible, 1)}
     groups = [*enumerate(zip(result.groups, result.alike, strict=True), 1)]
     columns: list[Column[Compared]] = [
@@ -85,10 +85,16 @@ def _outcome(name: str, row: Place) -> str:
 
 
 def _told(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> list[str]:
-    """Return a head, and a line for each row."""
-    told = [(name, [cell(row) for row in rows]) for name, cell in columns]
-    kept: list[tuple[str, list[str]]] = [(name, cells) for name, cells in told if any(cells)]
-    return ["|".join(name for name, _ in kept), *("|".join(cells) for cells in zip(*(cells for _, cells in kept), strict=True))]
+    """Return a head, and a line for each row. What many rows say alike is said once, in the head."""
+    return _lines({name: [cell(row) for row in rows] for name, cell in columns}, len(rows) > ROWS)
+
+
+def _lines(told: Mapping[str, Sequence[str]], are_many: bool) -> list[str]:
+    kept = {name: cells for name, cells in told.items() if any(cells)}
+    same = {name: cells[0] for name, cells in kept.items() if are_many and len({*cells}) == 1}
+    apart = [name for name in kept if name not in same]
+    head = [*apart, *([f"all: {' '.join(f'{name}={cell}' for name, cell in same.items())}"] if same else [])]
+    return ["|".join(head), *("|".join(cells) for cells in zip(*(kept[name] for name in apart), strict=True))]
 
 
 def _indented(row: Compared) -> list[str]:
