@@ -66,10 +66,12 @@ def _installed(folder: Path, locked: bytes, install: Callable[[Path], subprocess
 def _npm(folder: Path) -> subprocess.CompletedProcess[str]:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, folder)
-    npm = [NODE, str(_NODE / "lib/node_modules/npm/bin/npm-cli.js"), "ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"]
+    how = ["ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--cache", str(KEPT / "npm-cache")]
+    if npm := shutil.which("npm"):  # the machine's own knows how registries are reached from there
+        return _run([npm, *how], folder)
     # What npm starts finds the node that belongs to it.
     search = os.pathsep.join([str(_NODE / "bin"), os.environ.get("PATH", os.defpath)])
-    return _run([*npm, "--cache", str(KEPT / "npm-cache")], folder, PATH=search)
+    return _run([NODE, str(_NODE / "lib/node_modules/npm/bin/npm-cli.js"), *how], folder, PATH=search)
 
 
 def _venv(folder: Path) -> subprocess.CompletedProcess[str]:
