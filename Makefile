@@ -39,8 +39,8 @@ powercut: $(STAMP)  ## power cuts while agents work, on file systems in images (
 model: $(STAMP)  ## the verbs in any order against a model of contents (ARGS="--examples 200 --steps 40 --seed 1")
 	cd tests && ../$(BIN)/python -m campaigns.machine $(ARGS)
 
-published: $(STAMP)  ## the published conformance suite, whole: on the example of somebody else's backend, and on btrfs and XFS (as root)
-	$(BIN)/pytest --whole tests/test_own_backend.py tests/test_filesystems.py
+published: $(STAMP)  ## the published conformance suite, whole: on the example of somebody else's backend, and on btrfs and XFS (as root); all recorded merges by folders
+	$(BIN)/pytest --whole tests/test_own_backend.py tests/test_filesystems.py tests/test_oracle.py
 
 soak: $(STAMP)  ## the whole life of workspaces for an hour, looking for what grows (SECONDS=3600)
 	cd tests && SECONDS=$(or $(SECONDS),3600) ../$(BIN)/python -m campaigns.soak $(ARGS)

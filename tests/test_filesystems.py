@@ -18,7 +18,7 @@ from workspaces.errors import NoSpace
 ROOT = Path(__file__).parents[1]
 KINDS = {"ext4": "kernel copy", "xfs": "reflink", "btrfs": "reflink", "subvolume": "btrfs snapshot"}
 BIG = 8 << 20
-SHORT = {"btrfs": "test_clone.py or test_merge.py", "xfs": "test_clone.py"}
+SHORT = {"btrfs": "test_clone.py", "xfs": "test_clone.py"}
 """What of the published suite is run without `make published`."""
 
 

@@ -67,18 +67,20 @@ def _disagreement(store: Repo, view: Backend, case: Case) -> str:
     return ""
 
 
-def test_every_recorded_merge_of_folders(store: Repo, tmp_path: Path) -> None:
-    """The same by folders: each commit is laid out as one, and its snapshot descends from those of its parents."""
+def test_every_recorded_merge_of_folders(store: Repo, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """The same by folders: each commit is laid out as one, and its snapshot descends from those of its parents. All of them with --whole
+    (`make published`), every other one without."""
     root = tmp_path / "project"
     root.mkdir()
     backend = choose(root, "directory")
     backend.initialize()
     # What is beyond a folder: a submodule is a commit of another repository, which no file can be.
-    expressible = [case for case in cases() if not _has_submodules(store, case)]
+    asked = cases() if pytestconfig.getoption("--whole") else cases()[::2]
+    expressible = [case for case in asked if not _has_submodules(store, case)]
     with backend.aside() as view:
         folders = Folders(store, view, root)
         wrong = {case["id"]: why for case in expressible if (why := folders.disagreement(case))}
-    assert len(expressible) > 300
+    assert len(expressible) > 0.8 * len(asked)
     assert wrong == {}
 
 

@@ -15,7 +15,7 @@ from workspaces.errors import Busy
 
 from .folders import Folder, Main, at, clone, found_wrong
 
-MOMENTS = 5
+MOMENTS = 4
 
 CLONES = """
 import sys
