@@ -229,7 +229,7 @@ def test_a_comparison_whose_objects_are_pruned_under_it_looks_again(project: Pro
     assert len(pruned) == 2
 
 
-def test_a_comparison_that_finds_its_objects_gone_again_may_be_made_again(project: Project, repo: Repo) -> None:
+def test_what_finds_its_objects_gone_again_may_be_asked_again(project: Project, repo: Repo) -> None:
     fix = clone(project, "fix")
     fix.write("new.txt", "new\n")
     fix.git("add", "new.txt")
@@ -237,11 +237,14 @@ def test_a_comparison_that_finds_its_objects_gone_again_may_be_made_again(projec
     blob = repo.path / ".git" / "objects" / staged[:2] / staged[2:]
     held = blob.read_bytes()
     blob.unlink()
-    with pytest.raises(Busy, match="taken away") as busy:
-        project.compare(["fix"])
-    assert busy.value.retryable and "doctor" in busy.value.hint
+    for ask in (lambda: project.compare(["fix"]), lambda: project.clone("fix", name="second")):
+        with pytest.raises(Busy, match="taken away") as busy:
+            ask()
+        assert busy.value.retryable and "doctor" in busy.value.hint
+    assert [each.name for each in project.status().workspaces] == ["main", "fix"]
     blob.write_bytes(held)
     assert project.compare(["fix"]).workspaces[0].merge == "clean"
+    assert clone(project, "second", "fix").read("new.txt") == "new\n"
 
 
 def test_many_attempts_are_a_table_first(project: Project) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from workspaces import naming
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, Vanished, WorkspacesError
+from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
 from workspaces.model import MAIN, MAX_LEASE, Cloned, Operation, Snapshot, Workspace, now
 from workspaces.wording import counted, flaws, listed, plain
 
@@ -35,34 +35,14 @@ def clone(
     _possible(core, count, task, labels, include_uncommitted, lease_seconds)
     if before := core.done_before("clone"):
         return _again(core, before[0])
-    said = tuple(" ".join(plain(label).split()) for label in labels)
-    asked = (source, count, naming.checked(name) if name else "", plain(task), said, include_uncommitted, lease_seconds, progress)
-    try:
-        return _cloned(core, *asked)
-    except (
-        Vanished
-    ):  # what was found here was collected under it (`git gc --prune=now`), and nothing was made; what is there now stays, for a while
-        return _cloned(core, *asked)
-
-
-def _cloned(
-    core: Core,
-    source: str,
-    count: int,
-    name: str,
-    task: str,
-    labels: tuple[str, ...],
-    include_uncommitted: bool,
-    lease_seconds: int,
-    progress: Progress,
-) -> Cloned:
+    task, labels = plain(task), [" ".join(plain(label).split()) for label in labels]
     origin = core.find(source)
     _refuse_too_much(core, count)
-    names = _names(core, name, task, count)
+    names = _names(core, naming.checked(name) if name else "", task, count)
     with core.backend.aside() as view:
         with core.looking(view, origin) as freeze:
             snapshot = freeze(origin, core.lineage(origin), committed=not include_uncommitted)
-        drafts = [_draft(core, origin, snapshot, wanted, task, labels) for wanted in names]
+        drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
         taken = {each.name.lower() for each in core.live()}
         free = [draft for draft in drafts if draft.name.lower() not in taken]
         made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)

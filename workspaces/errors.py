@@ -32,10 +32,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
 
@@ -182,6 +182,23 @@ class Interrupted(WorkspacesError):
     code = "interrupted"
     exit_status = 130
     retryable = True
+
+
+Found = TypeVar("Found")
+
+
+def once_more(look: Callable[[], Found]) -> Found:
+    """Return what comes of a look that changes nothing when it fails. When what it found was collected under it (`git gc --prune=now`), it looks
+    once more: what is there then stays, for a while. Raises `Busy` when that is taken away too."""
+    try:
+        return look()
+    except Vanished as error:
+        if not error.settled:
+            raise
+    try:
+        return look()
+    except Vanished as error:
+        raise Busy(f"Objects are being taken away under this call, by a git gc or otherwise: {error.message}", error.hint) from error
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from workspaces import (
@@ -34,7 +35,7 @@ from workspaces import backend as backends
 from workspaces.access import Access
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours
+from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours, once_more
 from workspaces.locks import PATIENCE, Locks
 from workspaces.merging import Asked
 from workspaces.model import (
@@ -210,7 +211,8 @@ class Project:
         asked = [source, count, name, task, labels, include_uncommitted, lease_seconds]
 
         def act(core: Core) -> Cloned:
-            return cloning.clone(core, source, count, name, task, labels, include_uncommitted, lease_seconds, progress)
+            made = partial(cloning.clone, core, source, count, name, task, labels, include_uncommitted, lease_seconds, progress)
+            return once_more(made)
 
         return requests.once(self._ready("clone", source, strict=True), request_key, "clone", asked, Cloned, act)
 

@@ -16,7 +16,7 @@ from workspaces.comparison.attempts import Attempt, Scene, frozen, worked_out
 from workspaces.comparison.evidence import Judged, judged
 from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Glance, Progress, silent
-from workspaces.errors import Busy, InvalidArgument, NotFound, Vanished
+from workspaces.errors import InvalidArgument, NotFound, once_more
 from workspaces.model import Compared, Comparison, Detail, Workspace
 from workspaces.naming import age_then_name
 from workspaces.wording import HUNK_BUDGET, MOST_CONFLICTS, bounded
@@ -51,15 +51,7 @@ def compare(
     revision = core.store.revision()
     core = replace(core, glance=Glance())
     workspaces = list({found.id: found for found in map(core.find, names)}.values())
-    look = partial(_looked, core, revision, workspaces, base, detail, paths, cursor, max_chars, progress)
-    try:
-        return look()
-    except Vanished:  # what this view found was collected under it; what is there now stays, for a while
-        pass
-    try:
-        return look()
-    except Vanished as error:
-        raise Busy(f"Objects are being taken away under this call, by a git gc or otherwise: {error.message}", error.hint) from error
+    return once_more(partial(_looked, core, revision, workspaces, base, detail, paths, cursor, max_chars, progress))
 
 
 def _looked(

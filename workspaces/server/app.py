@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
@@ -146,7 +146,7 @@ class Server(MCPServer[object]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[object, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        known = {tool.name: tool for tool in await self.list_tools()}
+        known = {tool.name: tool for tool in await super().list_tools()}  # as registered: what readers are shown is made for them only
         if name not in known:
             raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {name}.{likely(name, known)}")
         try:
@@ -191,10 +191,14 @@ def _or_error(schema: JsonValue) -> JsonValue:
     would show what the schema misses instead of what went wrong."""
     if not isinstance(schema, dict) or not isinstance(properties := schema.get("properties"), dict):
         return schema
-    error = _terse(ErrorBody.model_json_schema())
     either: list[JsonValue] = [{"required": schema.get("required", [])}, {"required": ["error"]}]
     kept = {key: value for key, value in schema.items() if key != "required"}
-    return {**kept, "properties": {**properties, "error": error}, "anyOf": either}
+    return {**kept, "properties": {**properties, "error": _error_schema()}, "anyOf": either}
+
+
+@cache
+def _error_schema() -> JsonValue:
+    return _terse(ErrorBody.model_json_schema())
 
 
 def _is_named(value: JsonValue, key: str) -> TypeGuard[dict[str, JsonValue]]:
