@@ -166,6 +166,18 @@ def test_a_store_of_the_first_schema_is_brought_along(worked: Project, repo: Rep
     assert [each.id for each in Project.open(repo.path).status(include_deleted=True).workspaces] == [each.id for each in before]
 
 
+def test_a_store_of_an_older_schema_goes_on_where_its_ledger_is(worked: Project, repo: Repo) -> None:
+    with closing(sqlite3.connect(file_of(repo))) as db:
+        for index in ("phases", "parents", "merged_from", "merged_into"):
+            db.execute(f"DROP INDEX {index}")
+        db.execute("PRAGMA user_version = 3")
+    assert worked.merge("below").status == "merged"
+    before = told(repo)
+    assert not [finding for finding in worked.doctor().findings if finding.check == "store" and not finding.ok]
+    file_of(repo).unlink()
+    assert told(repo) == before
+
+
 def test_a_store_of_a_newer_schema_is_left_alone_until_a_person_says_so(worked: Project, repo: Repo) -> None:
     before = told(repo)
     with closing(sqlite3.connect(file_of(repo))) as db:

@@ -43,7 +43,7 @@ def clone(
         with core.looking(view, origin) as freeze:
             snapshot = freeze(origin, core.lineage(origin), committed=not include_uncommitted)
         drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
-        taken = {each.name.lower() for each in core.live()}
+        taken = core.store.names(core.row.name)
         free = [draft for draft in drafts if draft.name.lower() not in taken]
         made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)
     if lease_seconds:
@@ -165,7 +165,7 @@ def _names(core: Core, name: str, task: str, count: int) -> list[str]:
     """Return the names to try: as they were asked for, or the first invented one that is free."""
     if name:
         return [name] if count == 1 else [naming.checked(f"{name}-{number}") for number in range(1, count + 1)]
-    taken = {workspace.name.lower() for workspace in core.live()}
+    taken = core.store.names(core.row.name)
     stem, base = naming.invented(task), 1
     while True:
         tried = stem if base == 1 else f"{stem}-{base}"

@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from workspaces.access import PERSON, Access
 from workspaces.backend import Backend
 from workspaces.config import Config, Limits
-from workspaces.errors import Busy, NotFound, WorkspacesError, likely
+from workspaces.errors import Busy, NotFound, likely
 from workspaces.locks import Locks
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
 from workspaces.store import MergeRow, ProjectRow, Store
@@ -102,7 +102,7 @@ class Core:
     def seen(self, phases: Sequence[str] = ("live",)) -> list[Workspace]:
         """Return the workspaces that there are for the caller, in order of creation: what it names is one of these, or unknown."""
         known = self.live() if tuple(phases) == ("live",) else self.store.workspaces(self.row.name, phases)
-        return [each for each in known if self.sees(each)]
+        return [*filter(self.sees, known)]
 
     def sees(self, workspace: Workspace) -> bool:
         """Return whether a workspace is there for the caller."""
@@ -127,27 +127,46 @@ class Core:
 
     def _as_it_is(self, workspace: Workspace) -> Workspace:
         """Return a workspace with the isolation that it has here and now: it may have been made under another system."""
-        return workspace if workspace.is_main else workspace.model_copy(update={"isolation": self.backend.isolation})
+        isolation = "none" if workspace.is_main else self.backend.isolation
+        return workspace if workspace.isolation == isolation else workspace.model_copy(update={"isolation": isolation})
 
     def find(self, name: str) -> Workspace:
         """Return the workspace that an id, a bare name or the absolute path of its folder means."""
-        known = self.seen()
-        bare = name.removeprefix(f"{self.row.name}/")
-        for workspace in known:
-            if bare.lower() == workspace.name.lower() or (name.startswith("/") and _is_same_place(name, workspace.location)):
-                return workspace
-        for workspace in self.seen(("deleting", "restoring")):
-            if bare.lower() == workspace.name.lower():
-                raise Busy(
-                    f"A delete or restore of {workspace.name} was interrupted and could not be ended yet.",
-                    "workspaces doctor looks closer.",
-                )
-        names = [workspace.name for workspace in known]
+        if found := self._meant(name):
+            return self._as_it_is(found[0])
+        if moving := self._meant(name, ("deleting", "restoring")):
+            raise Busy(
+                f"A delete or restore of {moving[0].name} was interrupted and could not be ended yet.", "workspaces doctor looks closer."
+            )
+        names = [workspace.name for workspace in self.seen()]
+        near = likely(self._bare(name), names)
         raise NotFound(
-            f"No workspace {name[:100]!r} in {self.row.name}. Open: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}.{likely(bare, names)}",
+            f"No workspace {name[:100]!r} in {self.row.name}. Open: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}.{near}",
             "status lists them all.",
             workspace=name,
         )
+
+    def holds(self, name: str, phases: Sequence[str] = ("live", "deleted")) -> bool:
+        """Return whether an id, name or path means a workspace, there or deleted, that the caller sees."""
+        return bool(self._meant(name, phases))
+
+    def _bare(self, name: str) -> str:
+        return name.removeprefix(f"{self.row.name}/")
+
+    def _meant(self, name: str, phases: Sequence[str] = ("live",)) -> list[Workspace]:
+        """Return the caller's workspaces that an id, a bare name or the absolute path of a folder means, in order of creation."""
+        known = partial(self._known, phases)
+        found = known("name", self._bare(name))
+        if not found and name.startswith("/"):
+            found = known("location", name) or known("location", os.path.realpath(name))
+        return [*filter(self.sees, found)]
+
+    def _known(self, phases: Sequence[str], column: str, value: str) -> list[Workspace]:
+        if not _is_text(value):
+            return []
+        if self.glance is None or tuple(phases) != ("live",):
+            return self.store.workspaces(self.row.name, phases, **{column: value})
+        return [each for each in self.live() if str(getattr(each, column)).lower() == value.lower()]
 
     def find_ever(self, name: str) -> Workspace:
         """Return the workspace of that name; where a call resumes that may have deleted it, the one that was deleted last."""
@@ -161,9 +180,7 @@ class Core:
 
     def find_deleted(self, name: str) -> Workspace | None:
         """Return the workspace of that name, uid or folder that was deleted last."""
-        bare = name.removeprefix(f"{self.row.name}/").lower()
-        gone = self.seen(("deleted",))
-        found = [each for each in gone if bare in (each.name.lower(), each.uid) or each.location == name]
+        found = self._meant(name, ("deleted",)) or [*filter(self.sees, self._known(("deleted",), "uid", self._bare(name)))]
         return max(reversed(found), key=lambda each: each.restorable_until or each.created, default=None)
 
     def main(self) -> Workspace:
@@ -171,16 +188,15 @@ class Core:
 
     def use(self, names: Iterable[str]) -> None:
         """Renew the leases of the workspaces that a call names. One that was abandoned is whose call it is from now on."""
-        here = replace(self, glance=Glance())
-        for name in filter(None, names):
-            with suppress(WorkspacesError):
-                workspace = here.find(name)
-                if workspace.lease_until is None:
-                    continue
-                left, term = workspace.lease_until - now(), timedelta(seconds=workspace.lease_seconds)
-                if left < 0.9 * term:
-                    holder = self.actor if left < timedelta() else workspace.owner
-                    self.store.lease(workspace.uid, workspace.lease_seconds, now() + term, holder)
+        leased = self.store.leased(self.row.name)
+        here = replace(self, glance=Glance(leased))
+        for workspace in {each.uid: each for name in filter(None, names) for each in here._meant(name)}.values() if leased else ():
+            if workspace.lease_until is None:
+                continue
+            left, term = workspace.lease_until - now(), timedelta(seconds=workspace.lease_seconds)
+            if left < 0.9 * term:
+                holder = self.actor if left < timedelta() else workspace.owner
+                self.store.lease(workspace.uid, workspace.lease_seconds, now() + term, holder)
 
     def shown(self, workspace: Workspace) -> Workspace:
         """Return a workspace as it is to be shown: one whose lease nobody renewed is abandoned, and the parent is one that is there. The id of
@@ -200,7 +216,7 @@ class Core:
         return above is not None and above.uid == parent.uid
 
     def children(self, workspace: Workspace) -> list[Workspace]:
-        return [child for child in self.live() if child.parent == workspace.id and self.is_child(child, workspace)]
+        return [child for child in map(self._as_it_is, self.store.children(workspace)) if self.is_child(child, workspace)]
 
     def depth(self, workspace: Workspace) -> int:
         """Return how many steps a workspace is from `main`."""
@@ -275,8 +291,8 @@ class Core:
         return meanwhile or seen
 
     def _last_move(self, workspace: Workspace) -> Operation | None:
-        recent = self.store.operations(self.row.name, limit=1000)
-        return next((each for each in recent if each.moves == workspace.id and each.verb in ("merge", "restore")), None)
+        moved = self.store.past(self.row.name, "merge", "restore")
+        return next((each for each in moved if each.moves == workspace.id), None)
 
     def recent(self) -> list[Operation]:
         """Return what was done lately, newest first."""
@@ -481,8 +497,12 @@ def _before(operation: Operation) -> Snapshot | None:
     return Snapshot.model_validate(old) if isinstance(old, dict) else None
 
 
-def _is_same_place(name: str, location: str) -> bool:
-    return name == location or os.path.realpath(name) == location
+def _is_text(value: str) -> bool:
+    """Return whether something can be remembered at all: what a terminal could not decode, and half of a character, cannot."""
+    try:
+        return bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def new_uid() -> str:

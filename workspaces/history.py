@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -41,12 +41,9 @@ def checkpoint(core: Core, name: str, label: str = "") -> Checkpointed:
 def restore(core: Core, name: str, to: str = "", revert: bool = False) -> Restored:
     """Bring a workspace back to a restore point: when none is named, undo the last merge into it that stands, or go back to its last
     checkpoint, whichever came later. A deleted one comes back from the trash. With `revert`, what came after the point's operation stays."""
-    try:
-        workspace = core.find(name)
-    except NotFound:
-        if to or (deleted := core.find_deleted(name)) is None:
-            raise
+    if not to and not core.holds(name, ("live", "deleting", "restoring")) and (deleted := core.find_deleted(name)):
         return revive(core, deleted)
+    workspace = core.find(name)
     with core.changing(workspace):
         if under_way := core.backend.occupied(workspace):
             raise Busy(f"{workspace.name} cannot be restored: {under_way}. Nothing was changed.", "Finish or abort that first.")
@@ -72,10 +69,11 @@ def _is_told(core: Core, point: RestorePoint) -> bool:
 
 def _point(core: Core, workspace: Workspace, to: str) -> tuple[RestorePoint, Operation]:
     """Return the restore point that is meant, and the operation that made it."""
-    operations = {each.id: each for each in core.store.operations(core.row.name, limit=10**6)}
+    kept = core.store.restore_points(workspace.uid)
+    operations = core.store.numbered(core.row.name, (made_by for _, made_by in kept))
     points = [
         (point, operations[made_by])
-        for point, made_by in core.store.restore_points(workspace.uid)
+        for point, made_by in kept
         if made_by in operations and _is_theirs(core, workspace, operations[made_by])
     ]
     wanted = to.removeprefix(f"{core.row.name}/")
@@ -181,9 +179,9 @@ def record_restore(core: Core, operation: Operation, workspace: Workspace) -> No
     note = operation.outcome
     point = RestorePoint.model_validate(note["point"])
     states = {number: state for key, state in (("undoes", "undone"), ("redoes", "done")) if isinstance(number := note[key], int)}
-    others = [each for each in core.store.operations(core.row.name, limit=10**6) if each.id in states]
+    others = list(core.store.numbered(core.row.name, states).values())
     uids = {str(uid) for each in others if isinstance(sides := each.outcome["uids"], list) for uid in sides}
-    near = [each for each in core.live() if each.uid in uids and each.uid != workspace.uid and not each.is_main]
+    near = [each for uid in uids - {workspace.uid} for each in core.store.workspaces(core.row.name, uid=uid) if not each.is_main]
     core.store.finish(
         operation.model_copy(update={"state": "done"}),
         point=(workspace.uid, point),
@@ -224,7 +222,7 @@ def _told(operation: Operation) -> Operation:
 def undo(core: Core, number: int = 0) -> Undone:
     """Take back all that one merge, delete, clone, restore or lease of the past did: the call to which the operation of that number belongs,
     or the last call that stands. Called again without a number, it takes back the one before. What others built on a merge stays."""
-    together = _call_of(core, number) if number else _last(_standing(core))
+    together = _call_of(core, number) if number else _standing_of(core, next(_standing(core), None))
     if not together:
         raise NotFound(
             "Nothing is left to take back. Nothing was changed.", "workspaces log shows what was done; workspaces redo goes forward."
@@ -237,24 +235,27 @@ def undo(core: Core, number: int = 0) -> Undone:
     )
 
 
-def _standing(core: Core) -> list[Operation]:
-    """Return what an undo could take back, newest first: what was done, stands, and is no undo or redo itself."""
-    known = core.store.operations(core.row.name, limit=10**6)
-    return [each for each in known if each.state == "done" and each.verb in _UNDOABLE and not {"undoes", "redoes"} & each.arguments.keys()]
+def _standing(core: Core) -> Iterator[Operation]:
+    """Yield what an undo could take back, newest first."""
+    return filter(_stands, core.store.past(core.row.name))
 
 
-def _last(operations: list[Operation]) -> list[Operation]:
-    """Return those of the newest one's call."""
-    return [each for each in operations if each.call == operations[0].call]
+def _stands(operation: Operation) -> bool:
+    """Return whether an operation was done, stands, and is no undo or redo itself."""
+    return operation.state == "done" and operation.verb in _UNDOABLE and not {"undoes", "redoes"} & operation.arguments.keys()
+
+
+def _standing_of(core: Core, meant: Operation | None) -> list[Operation]:
+    """Return all that stands of an operation's call, newest first."""
+    return [*filter(_stands, core.store.operations_of(core.row.name, meant.call))] if meant else []
 
 
 def _call_of(core: Core, number: int) -> list[Operation]:
     """Return all that stands of the call to which an operation belongs. Raises when there is nothing to take back about it."""
-    known = {each.id: each for each in core.store.operations(core.row.name, limit=10**6)}
-    meant = known.get(number)
+    meant = core.store.numbered(core.row.name, [number]).get(number)
     if meant is None:
         raise NotFound(f"There is no operation {number}. Nothing was changed.", "workspaces log shows their numbers.")
-    together = [each for each in _standing(core) if each.call == meant.call]
+    together = _standing_of(core, meant)
     if not together:
         why = (
             f"is {meant.state}" if meant.state != "done" else "is an undo or redo itself" if meant.verb in _UNDOABLE else "changed nothing"
@@ -268,18 +269,17 @@ def _call_of(core: Core, number: int) -> list[Operation]:
 
 def redo(core: Core) -> Undone:
     """Do again what the last undo took back, as long as nothing else was done since. Called again, it does what the undo before it took back."""
-    known = core.store.operations(core.row.name, limit=10**6)
-    undos = [each for each in known if each.state == "done" and "undoes" in each.arguments]
-    later = _standing(core)
-    if not undos or any(each.id > undos[0].id for each in later):
-        why = "something else was done since the last undo" if undos else "nothing was taken back"
+    undo = next((each for each in core.store.past(core.row.name) if _is_undo(each)), None)
+    later = next(_standing(core), None)
+    if undo is None or (later and later.id > undo.id):
+        why = "something else was done since the last undo" if undo else "nothing was taken back"
         raise NotFound(
             f"Nothing can be done again: {why}. Nothing was changed.", "workspaces log shows what was done; undo takes a number."
         )
-    together = _last(undos)
-    undone = str(together[0].arguments["undoes"])
+    together = [*filter(_is_undo, core.store.operations_of(core.row.name, undo.call))]
+    undone = str(undo.arguments["undoes"])
     said = [_undone(replace(core, redoing=each.call), each) for each in together]
-    again = [each for each in known if each.call == undone and each.state == "undone"]
+    again = [each for each in core.store.operations_of(core.row.name, undone) if each.state == "undone"]
     for each in again:
         core.store.finish(each.model_copy(update={"state": "done"}))
     return Undone(
@@ -287,6 +287,10 @@ def redo(core: Core) -> Undone:
         operations=tuple(_told(each.model_copy(update={"state": "done"})) for each in again),
         next=("workspaces undo",),
     )
+
+
+def _is_undo(operation: Operation) -> bool:
+    return operation.state == "done" and "undoes" in operation.arguments
 
 
 def _undone(core: Core, last: Operation) -> str:

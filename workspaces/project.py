@@ -6,7 +6,6 @@ What the operating system refuses anywhere below leaves as an error of ours.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import copy
@@ -146,7 +145,7 @@ class Project:
     def _remember_main(self, store: Store) -> None:
         """Let there be a `main`; whoever made the project may have died before there was."""
         core = self._core
-        if store.workspaces(core.row.name):
+        if store.workspaces(core.row.name, name=MAIN):
             return
         main = Workspace(
             uid=f"{core.row.name}-{MAIN}",
@@ -160,7 +159,7 @@ class Project:
             created=now(),
         )
         with core.locks.change(core.key(main)):
-            if not store.workspaces(core.row.name):
+            if not store.workspaces(core.row.name, name=MAIN):
                 store.save(main)
 
     def seen_by(self, access: Access) -> Project:
@@ -406,10 +405,7 @@ class Project:
     @as_ours()
     def holds(self, workspace: str) -> bool:
         """Return whether an id, name or path means a workspace of this project, live or deleted, that the caller sees."""
-        known = [*self._core.seen(), *self._core.seen(("deleted",))]
-        bare = workspace.removeprefix(f"{self.name}/").lower()
-        real = os.path.realpath(workspace) if workspace.startswith("/") else ""
-        return any(bare == each.name.lower() or real == each.location for each in known)
+        return self._core.holds(workspace)
 
     @as_ours()
     def revision(self) -> int:

@@ -58,6 +58,5 @@ def _appeared(core: Core, view: Backend, main: Snapshot, origin: Snapshot) -> fr
 
 def _last_move(core: Core) -> Operation | None:
     name = core.main().id
-    recent = core.store.operations(core.row.name, limit=1000)
-    moved = (each for each in recent if each.moves == name and each.verb in ("merge", "restore") and each.state == "done")
+    moved = (each for each in core.store.past(core.row.name, "merge", "restore") if each.moves == name and each.state == "done")
     return next((each for each in moved if isinstance(each.outcome.get("new"), dict)), None)

@@ -229,8 +229,8 @@ class StoreFile:
             )
         db.execute("BEGIN IMMEDIATE")
         try:
-            old = list(rows_of(db)) if version else []
-            create(db)
+            old, last = (list(rows_of(db)), revision_of(db)) if version else ([], 0)
+            create(db, last)
             for entry in old:
                 apply(db, entry)
             if not version:

@@ -6,9 +6,10 @@ A row of `workspaces` claims its name: two processes that want the same one meet
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from workspaces.errors import Exists
@@ -22,9 +23,14 @@ _SELECT = (
     " FROM workspaces w LEFT JOIN leases ON leases.workspace = w.uid"
 )
 _ABOVE = _SELECT + (  # noqa: S608 - words of ours
-    " WHERE project = ? AND name = ? AND phase <> 'creating'"
+    " WHERE project = ? AND name = ? AND phase IN ('live', 'deleting', 'restoring', 'deleted')"
     " AND w.rowid < COALESCE((SELECT rowid FROM workspaces WHERE uid = ?), 1 << 62) ORDER BY phase = 'deleted', w.rowid DESC LIMIT 1"
 )
+
+_REMEMBERED = 4096
+"""Rows whose meaning is remembered by each process."""
+_PAGE = 100
+"""Operations that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +139,33 @@ class Store(StoreFile):
             page.drop("merges", {"source": uid})
             page.drop("merges", {"target": uid})
 
-    def workspaces(self, project: str, phases: Sequence[str] = ("live",)) -> list[Workspace]:
-        """Return the project's workspaces in order of creation."""
-        marks = ",".join("?" * len(phases))
+    def workspaces(self, project: str, phases: Sequence[str] = ("live",), **which: str) -> list[Workspace]:
+        """Return the project's workspaces in order of creation; of `which` the columns name some, only these."""
+        marks, also = ",".join("?" * len(phases)), "".join(f" AND {column} = ?" for column in which)
+        where = f"project = ? AND phase IN ({marks}){also}"
         with self._read() as db:
-            rows = db.execute(f"{_SELECT} WHERE project = ? AND phase IN ({marks}) ORDER BY w.rowid", (project, *phases)).fetchall()
+            rows = db.execute(f"{_SELECT} WHERE {where} ORDER BY w.rowid", (project, *phases, *which.values())).fetchall()
         return [_workspace(*map(str, row)) for row in rows]
+
+    def children(self, workspace: Workspace) -> list[Workspace]:
+        """Return the workspaces that are there and were made from one of that name, in order of creation."""
+        where = "project = ? AND phase = 'live' AND json_extract(record, '$.parent') = ?"
+        with self._read() as db:
+            rows = db.execute(f"{_SELECT} WHERE {where} ORDER BY w.rowid", (workspace.project, workspace.id)).fetchall()
+        return [_workspace(*map(str, row)) for row in rows]
+
+    def leased(self, project: str) -> list[Workspace]:
+        """Return the workspaces that are there and have a lease, in order of creation."""
+        with self._read() as db:
+            rows = db.execute(f"{_SELECT} WHERE project = ? AND phase = 'live' AND seconds > 0 ORDER BY w.rowid", (project,)).fetchall()
+        return [_workspace(*map(str, row)) for row in rows]
+
+    def names(self, project: str) -> set[str]:
+        """Return the names of the workspaces that are there, in small letters."""
+        with self._read() as db:
+            return {
+                str(name).lower() for (name,) in db.execute("SELECT name FROM workspaces WHERE project = ? AND phase = 'live'", (project,))
+            }
 
     def workspace(self, uid: str) -> Workspace | None:
         with self._read() as db:
@@ -225,6 +252,19 @@ class Store(StoreFile):
         """Return the project's operations, newest first."""
         return self._operations("project = ?", project, limit=limit)
 
+    def past(self, project: str, *verbs: str) -> Iterator[Operation]:
+        """Yield the project's operations (of some verbs, when they are named), newest first; no more are read than are asked for."""
+        last, marks = 1 << 62, ",".join("?" * len(verbs))
+        which = "project = ? AND id < ?" + (f" AND json_extract(record, '$.verb') IN ({marks})" if verbs else "")
+        while page := self._operations(which, project, last, *verbs, limit=_PAGE):
+            yield from page
+            last = page[-1].id
+
+    def numbered(self, project: str, numbers: Iterable[int]) -> dict[int, Operation]:
+        """Return the project's operations of these numbers."""
+        asked = list(numbers)
+        return {each.id: each for each in self._operations(f"project = ? AND id IN ({','.join('?' * len(asked))})", project, *asked)}
+
     def started(self, project: str) -> list[Operation]:
         """Return the project's operations that were not ended yet, newest first: by the index of these, however many others there are."""
         return self._operations("state = 'started' AND project = ?", project)
@@ -233,7 +273,7 @@ class Store(StoreFile):
         """Return all that one call did, newest first."""
         return self._operations("call = ? AND project = ?", call, project)
 
-    def _operations(self, which: str, *values: str, limit: int = -1) -> list[Operation]:
+    def _operations(self, which: str, *values: str | int, limit: int = -1) -> list[Operation]:
         with self._read() as db:
             rows = db.execute(
                 f"SELECT id, state, record FROM operations WHERE {which} ORDER BY id DESC LIMIT ?",  # noqa: S608 - words of ours
@@ -318,10 +358,13 @@ def _entry(project: str, operation: Operation) -> Row:
     return {"id": operation.id, "project": project, **told}
 
 
+@lru_cache(_REMEMBERED)
 def _workspace(uid: str, origin: str, record: str, seconds: str, until: str, holder: str) -> Workspace:
-    found = Workspace.model_validate_json(record).model_copy(update={"uid": uid, "origin": origin, "lease_seconds": int(seconds)})
+    """Return what a row says. The same row says the same, and is mostly the one that the last call read."""
+    found = Workspace.model_validate_json(record)
     ends = datetime.fromisoformat(until) if int(seconds) else None
-    return found.model_copy(update={"lease_until": ends, "owner": holder or found.owner})
+    leased = {"lease_seconds": int(seconds), "lease_until": ends, "owner": holder or found.owner}
+    return found.model_copy(update={"uid": uid, "origin": origin, **leased})
 
 
 def _operation(number: int, state: str, record: str) -> Operation:

@@ -10,15 +10,19 @@ from dataclasses import replace
 from workspaces.model import MAIN
 from workspaces.store.ledger import Entry, Line, Row
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SCHEMA = """
 CREATE TABLE projects (name TEXT PRIMARY KEY COLLATE NOCASE, root TEXT NOT NULL UNIQUE, backend TEXT NOT NULL, created TEXT NOT NULL);
 CREATE TABLE workspaces (
     uid TEXT PRIMARY KEY, project TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE, location TEXT NOT NULL,
     origin TEXT NOT NULL, phase TEXT NOT NULL, record TEXT NOT NULL);
 CREATE UNIQUE INDEX live_name ON workspaces (project, name) WHERE phase <> 'deleted';
+CREATE INDEX phases ON workspaces (project, phase, name);
+CREATE INDEX parents ON workspaces (project, json_extract(record, '$.parent')) WHERE phase = 'live';
 CREATE TABLE merges (
     operation INTEGER PRIMARY KEY, source TEXT NOT NULL, target TEXT NOT NULL, snapshot TEXT NOT NULL, head TEXT NOT NULL);
+CREATE INDEX merged_from ON merges (source);
+CREATE INDEX merged_into ON merges (target);
 CREATE TABLE restore_points (workspace TEXT NOT NULL, number INTEGER NOT NULL, operation INTEGER NOT NULL, record TEXT NOT NULL,
     PRIMARY KEY (workspace, number));
 CREATE TABLE operations (
@@ -31,7 +35,6 @@ CREATE TABLE requests (project TEXT NOT NULL, key TEXT NOT NULL, asked TEXT NOT 
 CREATE TABLE verdicts (project TEXT NOT NULL, contents TEXT NOT NULL, command TEXT NOT NULL, record TEXT NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (project, contents, command));
 CREATE TABLE meta (revision INTEGER NOT NULL);
-INSERT INTO meta VALUES (0);
 """
 _KEYS = {
     "projects": ("name",),
@@ -136,12 +139,13 @@ def version_of(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def create(db: sqlite3.Connection) -> None:
-    """Make the tables anew, empty."""
+def create(db: sqlite3.Connection, revision: int = 0) -> None:
+    """Make the tables anew, empty, for rows of a revision."""
     for table in (*_KEYS, "meta"):
         db.execute(f"DROP TABLE IF EXISTS {table}")
     for statement in _SCHEMA.split(";"):
         db.execute(statement)
+    db.execute("INSERT INTO meta VALUES (?)", (revision,))
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
