@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 from mcp import Client, StdioServerParameters
-from support import Repo
+from support import Repo, clone
 
 from workspaces import Project
 
@@ -107,6 +107,33 @@ def test_merges_into_one_target_at_once_are_all_in_it(project: Project, repo: Re
     assert {f"f{number}.txt" for number in range(8)} <= {entry.name for entry in repo.path.iterdir()}
     assert repo.git("rev-list", "--count", "HEAD") == "9"
     assert repo.status() == []
+
+
+READS_ALWAYS = """
+import sys, time
+from pathlib import Path
+from workspaces.locks import Locks
+locks = Locks(Path(sys.argv[1]))
+print(flush=True)
+while True:
+    with locks.change(freeze=["shop.main"]):
+        time.sleep(0.2)
+"""
+
+
+def test_who_changes_gets_a_turn_beside_those_who_always_read(project: Project, repo: Repo) -> None:
+    """The kernel lets readers in as long as there are any: three of them leave no moment without one."""
+    clone(project, "fix").write("new.txt", "new\n")
+    folder = str(repo.path / ".git" / "workspaces" / "locks")
+    command = [sys.executable, "-c", READS_ALWAYS.replace("shop.", f"{project.name}."), folder]
+    readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    try:
+        assert [reader.stdout and reader.stdout.readline() for reader in readers] == ["\n"] * 3
+        assert Project.open(repo.path, patience=10).merge("fix").status == "merged"
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.communicate()
 
 
 def test_reading_goes_on_beside_a_merge_at_work(project: Project, repo: Repo, tmp_path: Path) -> None:

@@ -13,13 +13,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from workspaces.errors import Busy
 
 PATIENCE = 30.0
 """Seconds that a call waits for its turn before it answers `busy`."""
+
+_COURTESY = 2.0
+"""Seconds for which a process lets another one go first that came before it."""
 
 
 class Locks:
@@ -50,9 +53,10 @@ class Locks:
             os.close(descriptor)
 
     def _taken(self, name: str, kind: int, deadline: float) -> int:
-        descriptor = os.open(self.folder / f"{name.lower()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _opened(self.folder / f"{name.lower()}.lock")
         try:
-            _wait(descriptor, kind, deadline, name)
+            with self._at_the_door(name, deadline):
+                _wait(descriptor, kind, deadline, name)
         except BaseException:
             os.close(descriptor)
             raise
@@ -61,6 +65,18 @@ class Locks:
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         os.set_inheritable(descriptor, True)
         return descriptor
+
+    @contextmanager
+    def _at_the_door(self, name: str, deadline: float) -> Generator[None]:
+        """Be the one process that asks next: the kernel lets readers in as long as there are any, so whoever wants to change something would wait
+        for ever beside them. Whoever stands at the door for too long, and may be stopped, is passed by: this is for order alone."""
+        descriptor = _opened(self.folder / f"{name.lower()}.door")
+        try:
+            with suppress(Busy):
+                _wait(descriptor, fcntl.LOCK_EX, min(deadline, time.monotonic() + _COURTESY), name)
+            yield
+        finally:
+            os.close(descriptor)
 
 
 class _Turns:
@@ -91,6 +107,10 @@ class _Turns:
 
 
 _turns = _Turns()
+
+
+def _opened(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _busy(name: str, holder: str = "another call") -> Busy:
