@@ -16,6 +16,7 @@ from pathlib import Path
 
 import durability
 import folders
+import growth
 import matrix
 import pairs
 import repositories
@@ -28,7 +29,7 @@ from trees import Tree
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "durability", "folders", "servers", "matrix")
+PARTS = ("repositories", "durability", "folders", "servers", "matrix", "growth")
 BIG = 100
 """Files of a tree of big files."""
 UNITS = {"M": 10**6, "G": 10**9}
@@ -44,6 +45,7 @@ class Options:
     on: tuple[str, ...]
     rounds: int
     attempts: tuple[int, ...]
+    grown: growth.Size
 
     @property
     def trees(self) -> list[Tree]:
@@ -79,6 +81,13 @@ def options() -> Options:
     parser.add_argument(
         "--attempts", type=_sizes, default=(64,), help="attempts of which every two are compared (64); 256 take half an hour"
     )
+    parser.add_argument(
+        "--grown",
+        type=_grown,
+        default=growth.Size(live=1_000, trash=1_000, refs=10_000, commits=100_000),
+        metavar="LIVE,TRASH,REFS,COMMITS",
+        help="how large a project has grown (1000,1000,10000,100000); a trash of 10000 takes half an hour to fill",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--keep", action="store_true", help="leave the temporary directory")
     return Options(**vars(parser.parse_args()))
@@ -92,6 +101,10 @@ def _positive(text: str) -> int:
 
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted(map(_positive, text.split(","))))
+
+
+def _grown(text: str) -> growth.Size:
+    return growth.Size(*map(int, text.split(",")))
 
 
 def _bytes(text: str) -> int:
@@ -124,6 +137,8 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
     for attempts in asked.attempts if "matrix" in asked.parts else ():
         print(f"every pair of {attempts} attempts …", file=sys.stderr)
         yield from matrix.measured(folder / f"matrix-{attempts}", attempts)
+    if "growth" in asked.parts:
+        yield from growth.measured(folder / "growth", asked.grown, asked.rounds)
     if "servers" in asked.parts:
         yield from _servers(asked, folder)
 

@@ -16,35 +16,47 @@ import programs
 
 PER_FOLDER = 25
 LINES = (30, 200)
+_COMMIT = b"commit refs/heads/main\ncommitter Bench <bench@localhost> %d +0000\ndata %d\n%s\n"
 LARGEST = 1 << 16
 """Bytes of the largest file that is edited."""
 SPREAD = 400
 """How many editable files are looked for, evenly over the whole tree."""
 
 
-def run(folder: Path, *args: str, codes: Sequence[int] = (0,)) -> subprocess.CompletedProcess[bytes]:
+def run(folder: Path, *args: str, codes: Sequence[int] = (0,), stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run git as its user has it set up, pinned to nothing but a folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return programs.run("git", *args, folder=folder, environment=environment, codes=codes)
+    return programs.run("git", *args, folder=folder, environment=environment, codes=codes, stdin=stdin)
 
 
-def generated(folder: Path, files: int) -> Path:
-    """Make a bare repository with one commit of so many files."""
+def generated(folder: Path, files: int, commits: int = 1) -> Path:
+    """Make a bare repository of so many files, with so many commits that lead to them."""
     run(folder.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(folder))
     command = ["git", "-c", "core.compression=1", "fast-import", "--quiet"]
     with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE) as process:
         if process.stdin:
-            _import(process.stdin, files)
+            _import(process.stdin, files, commits)
             process.stdin.close()
     if process.returncode != 0:
         raise RuntimeError(f"git fast-import ended with {process.returncode}")
     return folder
 
 
-def _import(stream: IO[bytes], files: int) -> None:
-    stream.write(b"commit refs/heads/main\ncommitter Bench <bench@localhost> 1700000000 +0000\ndata 6\nstart\n")
+def _import(stream: IO[bytes], files: int, commits: int) -> None:
+    stream.write(_COMMIT % (1_700_000_000, 6, b"start"))
     for path, text in contents(files):
         stream.write(b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(text), text))
+    for number in range(1, commits):
+        text = b"%d\n" % number
+        stream.write(_COMMIT % (1_700_000_000 + number, 5, b"more") + b"M 100644 inline number\ndata %d\n%s\n" % (len(text), text))
+
+
+def refer(checkout: Path, refs: int) -> None:
+    """Let so many branches of a checkout name its commit, packed as git packs them."""
+    head = run(checkout, "rev-parse", "HEAD").stdout.decode().strip()
+    lines = "".join(f"create refs/heads/other/{number} {head}\n" for number in range(refs - 1))
+    run(checkout, "update-ref", "--stdin", stdin=lines.encode())
+    run(checkout, "pack-refs", "--all")
 
 
 def contents(files: int) -> Iterator[tuple[str, bytes]]:
