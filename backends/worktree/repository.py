@@ -64,7 +64,7 @@ def find(path: Path) -> Repository | None:
     return None
 
 
-def _line_of(file: Path) -> str:
+def _line_of(file: Path | str) -> str:
     """Return the line that a file of a git directory holds: others may have put anything in its place."""
     return os.fsdecode(tree.start_of(file, LONGEST)).strip()
 
@@ -157,12 +157,14 @@ def _checkouts(repository: Repository) -> Iterator[Path]:
 
 
 def _claimed(git_dir: Path) -> set[str]:
-    """Return the branches that a checkout has, or will come back to after what is under way in it."""
-    claimed: set[str] = set()
+    """Return the branches that a checkout has, or will come back to after what is under way in it. Asked of each of a thousand checkouts."""
+    claimed, folder = set[str](), str(git_dir)
     for name in ("HEAD", "rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START"):
-        with suppress(*tree.ABSENT, UnicodeDecodeError):
-            text = _line_of(git_dir / name).removeprefix("ref: ")
-            claimed.add(text if text.startswith("refs/") else f"refs/heads/{text}")
+        try:
+            text = _line_of(f"{folder}/{name}").removeprefix("ref: ")
+        except (*tree.ABSENT, UnicodeDecodeError):
+            continue
+        claimed.add(text if text.startswith("refs/") else f"refs/heads/{text}")
     return claimed
 
 
