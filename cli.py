@@ -9,14 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
-from importlib.metadata import version
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
 
 import typer
 
-from workspaces.terminal import choosing, comparing, drawing, screen, sides, verdicts
+from workspaces.terminal import choosing, comparing, drawing, screen, sides, start, verdicts
 
 if TYPE_CHECKING:
     from workspaces.clients.installing import Installer
@@ -178,7 +176,7 @@ def _start(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
-        typer.echo(version("mcp-workspaces"))
+        start.version()
         raise typer.Exit
     _Chosen.project = project
     if context.invoked_subcommand is None:
@@ -835,19 +833,5 @@ def hook() -> None:
     screen.say(told)
 
 
-def main() -> None:
-    """Run the command line. Text that a stream cannot show is shown as escapes; an answer that could not be written is a failure."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    finally:
-        screen.flushed(sys.stderr, 2)
-        if not screen.flushed(sys.stdout, 1):
-            screen.say("✗ The answer could not be written.", "red")
-            sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    start.running(app)

@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from workspaces.errors import BackendFailed, Details, NoSpace, Vanished, as_ours, readable
@@ -93,6 +95,13 @@ OFF = "off"
 """How a filter that is off says that it is not required: a boolean of git's that nobody writes."""
 
 
+def _runner() -> type[Runner]:
+    """Return what runs git. It is loaded by the first who needs it; whoever comes meanwhile waits, since it changes the environment."""
+    with _loading:
+        return _imported()
+
+
+@cache
 def _imported() -> type[Runner]:
     """Import GitPython, which runs a git to see whether there is one, as the caller's environment says: it could name any program for that."""
     leaked = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("GIT_")}
@@ -104,7 +113,7 @@ def _imported() -> type[Runner]:
         os.environ.update(leaked)
 
 
-_runner = _imported()
+_loading = Lock()
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,7 @@ class Git:
 
     def _heard(self, args: Sequence[str | bytes], stdin: bytes | int, literal: bool, output: int) -> bounds.Heard:
         """Run git confined and within bounds, from a thread of its own."""
+        runner = _runner()
         environment = self._environment(literal, self._narrowed(args))
         command = _command(args, environment)
         with as_ours(), tempfile.TemporaryFile() as file:
@@ -181,15 +191,21 @@ class Git:
                 file.seek(0)
             given = file if isinstance(stdin, bytes) else stdin
             seconds = self.patience if bounds.may_be_killed(os.fsdecode(args[0])) else 0.0
-            heard = confinement.confined(self._rules(args), lambda: self._attended(command, given, environment, seconds, output))
+            heard = confinement.confined(self._rules(args), lambda: self._attended(runner, command, given, environment, seconds, output))
         if self.clock:
             self.clock.spend(heard.seconds)
         return heard
 
     def _attended(
-        self, command: Sequence[str], stdin: BinaryIO | int, environment: Mapping[str, str], seconds: float, output: int
+        self,
+        runner: type[Runner],
+        command: Sequence[str],
+        stdin: BinaryIO | int,
+        environment: Mapping[str, str],
+        seconds: float,
+        output: int,
     ) -> bounds.Heard:
-        started = _runner(self._folder).execute(
+        started = runner(self._folder).execute(
             command,
             istream=stdin,
             env=environment,

@@ -2,12 +2,13 @@
 
 A backend freezes, copies, compares and combines immutable snapshots, and puts one back into a workspace. The verbs that users know are
 composed above it, the same for every backend. Backends are installed packages that name a class in the entry-point group
-`workspaces.backends`; the built-in ones come through the same door.
+`workspaces.backends`; the built-in ones come through the same door. One that takes long to load may name a function in the group
+`workspaces.signs`, too: it says of a folder whether the backend could find a project there, and the backend is loaded only if so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
@@ -34,6 +35,8 @@ from workspaces.model import (
 )
 
 GROUP = "workspaces.backends"
+SIGNS = "workspaces.signs"
+Sign = Callable[[Path], bool]
 OURS = "mcp-workspaces"
 
 
@@ -264,19 +267,42 @@ class Backend(Protocol):
         ...
 
 
-@cache
 def installed() -> dict[str, type[Backend]]:
     """Return the installed backends by name: the built-in ones first, so that what others install never takes a folder from them unasked."""
-    return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=_rank)}
+    return {name: _kind(name) for name in _points()}
+
+
+@cache
+def _points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=_rank)}
 
 
 def _rank(point: EntryPoint) -> tuple[bool, str]:
     return point.dist is None or point.dist.name != OURS, point.name
 
 
+@cache
+def _kind(name: str) -> type[Backend]:
+    kind: type[Backend] = _points()[name].load()
+    return kind
+
+
+@cache
+def _signs() -> dict[str, Sign]:
+    return {point.name: point.load() for point in entry_points(group=SIGNS)}
+
+
+def around(path: Path) -> Iterator[type[Backend]]:
+    """Yield the kinds of projects that `path` may be in."""
+    signs = _signs()
+    for name in _points():
+        if name not in signs or signs[name](path):
+            yield _kind(name)
+
+
 def find(path: Path) -> Backend:
     """Open the project that `path` is in, the innermost one. Raises `NotAProject` when no backend knows the path."""
-    found = _found(path, installed())
+    found = _found(path, around(path))
     if found is None:
         raise NotAProject(
             f"{path} is in no project. Nothing was changed.", "Call initialize (workspaces init) for it, or name another path."
@@ -287,14 +313,15 @@ def find(path: Path) -> Backend:
 def choose(path: Path, wanted: str = "auto") -> Backend:
     """Return the backend by which `path` is, or can become, a project: the one that is named, else one that finds a project there, else one
     that makes a folder a project. Raises `BackendMissing` for an unknown name."""
-    backends = installed()
-    if wanted != "auto" and wanted not in backends:
+    names = [*_points()]
+    if wanted != "auto" and wanted not in names:
         raise BackendMissing(
-            f"No backend '{wanted}' is installed. Installed: {', '.join(backends) or 'none'}.{likely(wanted, backends)}",
+            f"No backend '{wanted}' is installed. Installed: {', '.join(names) or 'none'}.{likely(wanted, names)}",
             "Leave `backend` out, or install it.",
         )
-    kinds = {name: kind for name, kind in backends.items() if wanted in ("auto", name)}
-    found = _found(path, kinds) or next((made for kind in kinds.values() if (made := kind.adopt(path)) is not None), None)
+    meant = names if wanted == "auto" else [wanted]
+    kinds = around(path) if wanted == "auto" else [_kind(wanted)]
+    found = _found(path, kinds) or next((made for name in meant if (made := _kind(name).adopt(path)) is not None), None)
     if found is None:
         raise NotAProject(
             f"{path} cannot be a project of the {wanted} backend. Nothing was changed.", "Leave `backend` out, or name another path."
@@ -302,13 +329,13 @@ def choose(path: Path, wanted: str = "auto") -> Backend:
     return found
 
 
-def _found(path: Path, kinds: Mapping[str, type[Backend]]) -> Backend | None:
+def _found(path: Path, kinds: Iterable[type[Backend]]) -> Backend | None:
     """Return the innermost project that one of these kinds finds around a path; of two in the same place, the first kind's."""
     if "\0" in str(path) or not path.is_dir():
         raise NotAProject(f"{path} is not a folder. Nothing was changed.", "Name an existing folder.")
     found: list[Backend] = []
     refused: NotAProject | None = None
-    for kind in kinds.values():
+    for kind in kinds:
         try:
             project = kind.find(path)
         except NotAProject as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -117,6 +118,11 @@ class Core:
     def whole(self) -> Core:
         """The same with all of its workspaces, for what is not done in the caller's name."""
         return replace(self, access=PERSON, glance=None) if self.access.is_limited else self
+
+    @property
+    def copies(self) -> Path:
+        """Where the copies lie in which checks run."""
+        return self.backend.home / "checks"
 
     def live(self) -> list[Workspace]:
         """Return `main` and the workspaces that are there, in order of creation, whoever sees them."""

@@ -50,7 +50,7 @@ def readable(text: str) -> str:
 class ErrorBody(BaseModel):
     """The one envelope in which every face reports a failed call."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     code: str
     message: str

@@ -61,7 +61,7 @@ def now() -> datetime:
 
 
 class Noun(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     def wire(self) -> dict[str, JsonValue]:
         """Return the JSON form that MCP clients and `--json` print: set fields only."""

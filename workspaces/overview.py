@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 from workspaces.backend import Backend
-from workspaces.checks import remembered
 from workspaces.containment import contained, said_of, taken_back
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
@@ -91,6 +90,10 @@ def _seen(core: Core, view: Backend, workspace: Workspace, parents: dict[str, Fu
 
 def _judged(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot, base: Snapshot) -> Workspace:
     """Return a workspace with what is remembered of its contents."""
+    if not core.config.checks:
+        return workspace
+    from workspaces.checks import remembered
+
     verdicts = remembered(core, view, snapshot, base)
     return workspace.model_copy(update={"checks": {name: each.verdict for name, each in verdicts.items()}})
 

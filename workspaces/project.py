@@ -1,7 +1,8 @@
 """The verbs that users know, on one open project. Every face calls these and nothing below them.
 
 Verbs block, know no event loop and print nothing. `progress` is told at every safe point how far a call is, and may raise `Interrupted` there.
-What the operating system refuses anywhere below leaves as an error of ours.
+What the operating system refuses anywhere below leaves as an error of ours. Each verb loads its own part, so that one which needs little starts
+at once.
 """
 
 from __future__ import annotations
@@ -12,31 +13,15 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from workspaces import (
-    adoption,
-    checks,
-    cloning,
-    collection,
-    comparison,
-    config,
-    doctor,
-    history,
-    landing,
-    merging,
-    overview,
-    programs,
-    recovery,
-    removal,
-    requests,
-)
 from workspaces import backend as backends
+from workspaces import config, recovery, requests
 from workspaces.access import Access
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours, once_more
 from workspaces.locks import PATIENCE, Locks
-from workspaces.merging import Asked
 from workspaces.model import (
     MAIN,
     Checked,
@@ -64,6 +49,11 @@ from workspaces.naming import project_name
 from workspaces.store import ProjectRow, Store
 from workspaces.trust import Trusted
 from workspaces.wording import plain
+
+if TYPE_CHECKING:
+    from workspaces.checks import CheckDetail, Watch
+    from workspaces.merging import Asked
+    from workspaces.overview import StatusDetail
 
 NO_RULES: Mapping[str, str] = {}
 _ANY = ("creating", "live", "deleting", "restoring", "deleted")
@@ -118,6 +108,8 @@ class Project:
         project._remember_main(store)
         recovery.recover(project._core)
         if lost:
+            from workspaces import adoption
+
             list(adoption.adopt(project._core))
         return project
 
@@ -207,6 +199,8 @@ class Project:
         request_key: str = "",
     ) -> Cloned:
         """Make private snapshots of a workspace. See `cloning.clone`, and `requests.once` for the key."""
+        from workspaces import cloning
+
         asked = [source, count, name, task, labels, include_uncommitted, lease_seconds]
 
         def act(core: Core) -> Cloned:
@@ -227,6 +221,8 @@ class Project:
         progress: Progress = silent,
     ) -> Comparison:
         """Say what each workspace changed and what conflicts with what. See `comparison.compare`."""
+        from workspaces import comparison
+
         return comparison.compare(self._ready("compare", *workspaces, base), workspaces, base, detail, paths, cursor, max_chars, progress)
 
     def merge(
@@ -247,12 +243,15 @@ class Project:
         rules: Mapping[str, str] = NO_RULES,
     ) -> MergeResult:
         """Bring one workspace's changes into another, or those of several, one after the other. See `Project.merge_as`."""
+        from workspaces.merging import Asked
+
         asked = Asked(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, require, rules)
         return self.merge_as(asked, progress, request_key, patience)
 
     @as_ours()
     def merge_as(self, asked: Asked, progress: Progress = silent, request_key: str = "", patience: float | None = None) -> MergeResult:
         """Merge what is asked for. See `merging.merge`, `landing.land`, and `requests.once` for the key."""
+        from workspaces import landing, merging
 
         def act(core: Core) -> MergeResult:
             merge = merging.merge if isinstance(asked.source, str) else landing.land
@@ -271,6 +270,7 @@ class Project:
         request_key: str = "",
     ) -> Deleted:
         """Set workspaces aside, restorable. See `removal.delete`, and `requests.once` for the key."""
+        from workspaces import removal
 
         def act(core: Core) -> Deleted:
             return removal.delete(core, workspaces, discard_unmerged, children, progress)
@@ -283,11 +283,13 @@ class Project:
     def status(
         self,
         workspaces: Sequence[str] = (),
-        detail: overview.StatusDetail = "summary",
+        detail: StatusDetail = "summary",
         include_deleted: bool = False,
         progress: Progress = silent,
     ) -> Status:
         """Return the tree of workspaces. See `overview.status`."""
+        from workspaces import overview
+
         return overview.status(self._ready("status", *workspaces), workspaces, detail, include_deleted, progress)
 
     @as_ours()
@@ -297,24 +299,30 @@ class Project:
         names: Sequence[str] = (),
         wait: bool = True,
         timeout_seconds: float = 600,
-        detail: checks.CheckDetail = "summary",
+        detail: CheckDetail = "summary",
         again: bool = False,
         progress: Progress = silent,
-        watch: checks.Watch | None = None,
+        watch: Watch | None = None,
     ) -> Checked:
         """Run the configured checks on frozen copies of workspaces. See `checks.check`."""
+        from workspaces import checks
+
         core = self._ready("check", *workspaces, strict=True)
         return checks.check(core, workspaces, names, wait, timeout_seconds, detail, again, progress, watch)
 
     @as_ours()
-    def beside(self, workspaces: Sequence[str], command: Sequence[str], watch: checks.Watch | None = None) -> Checked:
+    def beside(self, workspaces: Sequence[str], command: Sequence[str], watch: Watch | None = None) -> Checked:
         """Run a person's command on frozen copies of two workspaces, and say where its outputs differ. See `checks.beside`."""
+        from workspaces import checks
+
         return checks.beside(self._ready("beside", *workspaces, strict=True), workspaces, command, watch)
 
     @as_ours()
     def unasked(self, asked: Asked | None = None) -> Trust | None:
         """Return what of `workspaces.toml` a person has yet to let run, if there is anything: what is shown, and its fingerprint. For a merge,
         only if that would run any of it."""
+        from workspaces import merging, programs
+
         core = self._configured("trust_checks")
         found = programs.unasked(core)
         return found if found and (asked is None or merging.runs_something(core, asked)) else None
@@ -322,6 +330,8 @@ class Project:
     @as_ours()
     def trust_checks(self, fingerprint: str) -> None:
         """Let exactly these checks run. For what a person answered who was shown them."""
+        from workspaces import programs
+
         programs.trust_checks(self._configured("trust_checks"), fingerprint)
 
     def _configured(self, verb: str) -> Core:
@@ -331,42 +341,58 @@ class Project:
     @as_ours()
     def checkpoint(self, workspace: str, label: str = "") -> Checkpointed:
         """Keep a workspace as it is now. See `history.checkpoint`."""
+        from workspaces import history
+
         return history.checkpoint(self._ready("checkpoint", workspace), workspace, label)
 
     @as_ours()
     def restore(self, workspace: str, to: str = "") -> Restored:
         """Bring a workspace back. See `history.restore`."""
+        from workspaces import history
+
         return history.restore(self._ready("restore", workspace), workspace, to)
 
     @as_ours()
     def lease(self, workspace: str, seconds: int) -> Workspace:
         """Take a workspace for so many seconds after each call that names it; 0 for ever. See `cloning.lease`."""
+        from workspaces import cloning
+
         return cloning.lease(self._ready("lease"), workspace, seconds)
 
     @as_ours()
     def undo(self, operation: int = 0) -> Undone:
         """Take back an operation (its number in the log), or the last one that stands. See `history.undo`."""
+        from workspaces import history
+
         return history.undo(self._ready("undo"), operation)
 
     @as_ours()
     def redo(self) -> Undone:
         """Do again what the last undo took back. See `history.redo`."""
+        from workspaces import history
+
         return history.redo(self._ready("redo"))
 
     @as_ours()
     def gc(self, abandoned: bool = False, discard_unmerged: bool = False, dry_run: bool = False, progress: Progress = silent) -> Collected:
         """Remove for good what was deleted and whose term is over. See `collection.gc`."""
+        from workspaces import collection
+
         return collection.gc(self._ready("gc", strict=True), abandoned, discard_unmerged, dry_run, progress)
 
     @as_ours()
     def log(self, limit: int = 50) -> Log:
         """Return what was done, newest first."""
+        from workspaces import history
+
         self._core.access.authorise("log")
         return history.log(self._core, limit)
 
     @as_ours()
     def doctor(self, repair: bool = False, quick: bool = False) -> Diagnosis:
         """Look whether everything is whole, and put right what is not. See `doctor.doctor`."""
+        from workspaces import doctor
+
         return doctor.doctor(self._ready("doctor"), repair, quick)
 
     @classmethod
@@ -379,11 +405,15 @@ class Project:
     @as_ours()
     def programs(self) -> Trust:
         """Return the programs that the project's own configuration names, and whether they may run. See `programs.programs`."""
+        from workspaces import programs
+
         return programs.programs(self._configured("programs"))
 
     @as_ours()
     def trust(self, fingerprint: str) -> Trust:
         """Let exactly these programs run, or with an empty fingerprint none. For a person at a terminal, never for an agent."""
+        from workspaces import programs
+
         return programs.trust(self._configured("trust"), fingerprint)
 
     @as_ours()
@@ -432,7 +462,7 @@ def _named(actor: str) -> str:
 
 def _refuse_second_kind(wanted: Backend, path: Path) -> None:
     """Raise `Exists` when the folder is a project of another backend that has workspaces: the two would share a place for theirs."""
-    for kind in backends.installed().values():
+    for kind in backends.around(path):
         other = None
         with suppress(NotAProject):
             other = kind.find(path) if kind.name != wanted.name else None

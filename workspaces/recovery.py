@@ -11,12 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from workspaces import checks
-from workspaces.aside import record_return, set_aside, take_back
 from workspaces.core import Core, new_uid
 from workspaces.errors import Busy, WorkspacesError
-from workspaces.history import record_restore
-from workspaces.merging import record
 from workspaces.model import Operation, Snapshot, Workspace
 
 logger = logging.getLogger(__name__)
@@ -27,7 +23,10 @@ def recover(core: Core) -> None:
 
     What cannot be ended now is left for later.
     """
-    checks.clear(core)
+    if core.copies.is_dir():
+        from workspaces import checks
+
+        checks.clear(core)
     for operation in _unfinished(core):
         own = replace(core, call=new_uid(), is_named=False, resumes=False)  # what is set aside here is no part of the call that came by
         try:
@@ -64,6 +63,8 @@ def _end(core: Core, operation: Operation, *saved: tuple[Workspace, str], state:
 
 def _clone(core: Core, operation: Operation) -> None:
     """Roll back: nobody was told of these clones. One that may have been found and worked in goes into the trash."""
+    from workspaces.aside import set_aside, take_back
+
     half_made = {workspace.uid for workspace in core.store.workspaces(core.row.name, ("creating",))}
     live = {workspace.uid for workspace in core.live()}
     for workspace in _known(core, operation):
@@ -95,6 +96,8 @@ def _revive(core: Core, operation: Operation) -> None:
     if workspace.state == "deleted":
         _end(core, operation, state="failed")
     else:
+        from workspaces.aside import record_return
+
         core.backend.revive(workspace)
         record_return(core, operation, workspace)
 
@@ -106,6 +109,8 @@ def _move(core: Core, operation: Operation, workspace: Workspace) -> bool:
 
 
 def _merge(core: Core, operation: Operation) -> None:
+    from workspaces.merging import record
+
     bringer, receiver = _known(core, operation)
     if _move(core, operation, receiver):
         record(core, operation, bringer, receiver)
@@ -114,6 +119,8 @@ def _merge(core: Core, operation: Operation) -> None:
 
 
 def _restore(core: Core, operation: Operation) -> None:
+    from workspaces.history import record_restore
+
     (workspace,) = _known(core, operation)
     if _move(core, operation, workspace):
         record_restore(core, operation, workspace)

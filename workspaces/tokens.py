@@ -43,7 +43,7 @@ def caller(name: str) -> str:
 class Token(BaseModel):
     """What is kept of a token."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     digest: str
@@ -68,7 +68,7 @@ class Token(BaseModel):
 class Book(BaseModel):
     """All that the file says. `granted` are uids of workspaces, by who may see and change them."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     tokens: tuple[Token, ...] = ()
     granted: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])

@@ -22,7 +22,6 @@ from workspaces.model import MAIN, Snapshot, Workspace, now
 
 logger = logging.getLogger(__name__)
 
-_FOLDER = "checks"
 LOGS = "logs"
 _STALE = 86400.0
 
@@ -30,7 +29,7 @@ _STALE = 86400.0
 class Note(BaseModel):
     """What is written down of a copy before anything of it is made."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     workspace: Workspace
     uid: str
@@ -58,7 +57,7 @@ class Copy:
 def hold(core: Core, view: Backend, snapshot: Snapshot) -> Copy:
     """Keep a snapshot for a copy, in a `keep_all` block of the view that it is in. Nothing of the copy itself is made yet."""
     note = _note(core, snapshot)
-    folder = place(core) / note.uid
+    folder = core.copies / note.uid
     folder.mkdir(parents=True)
     (folder / "note.json").write_text(note.model_dump_json())
     descriptor = os.open(folder / "lock.new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -113,10 +112,6 @@ def clear(core: Core) -> None:
             _remove(core, note, folder)
 
 
-def place(core: Core) -> Path:
-    return core.backend.home / _FOLDER
-
-
 def _note(core: Core, snapshot: Snapshot) -> Note:
     uid = new_uid()
     name = f"check-{uid}"
@@ -146,7 +141,7 @@ def _whole(note: Note) -> Workspace:
 
 
 def _notes(core: Core) -> Iterator[tuple[Note, Path]]:
-    folders = sorted(place(core).iterdir()) if place(core).is_dir() else []
+    folders = sorted(core.copies.iterdir()) if core.copies.is_dir() else []
     for folder in (each for each in folders if each.name != LOGS):
         with suppress(OSError, ValueError):
             if not (folder / "lock").exists() and time.time() - folder.lstat().st_mtime > _STALE:

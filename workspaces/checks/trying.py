@@ -86,7 +86,7 @@ def forget(core: Core, before: datetime) -> None:
 
 
 def _log(core: Core, key: tuple[str, str]) -> Path:
-    return copies.place(core) / LOGS / f"{hashlib.sha256(''.join(key).encode()).hexdigest()[:24]}.log"
+    return core.copies / LOGS / f"{hashlib.sha256(''.join(key).encode()).hexdigest()[:24]}.log"
 
 
 def confined(core: Core, asked: Question, copy: Copy) -> tuple[str, dict[str, str]]:

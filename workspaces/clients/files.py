@@ -110,7 +110,7 @@ def digest(data: bytes | None) -> str:
 class Record(BaseModel):
     """What a file said before it was installed into, and what after: by this it is put back byte for byte."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     file: str
     before: str | None
