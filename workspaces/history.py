@@ -204,11 +204,11 @@ def _suspected(merges: Sequence[Operation]) -> list[str]:
 
 def log(core: Core, limit: int = 50) -> Log:
     """Return what was done in this project, newest first."""
-    operations = tuple(map(_told, core.store.operations(core.row.name, limit)))
+    operations = tuple(map(told, core.store.operations(core.row.name, limit)))
     return Log(summary=f"{counted(len(operations), 'operation')}, newest first.", operations=operations)
 
 
-def _told(operation: Operation) -> Operation:
+def told(operation: Operation) -> Operation:
     """Return an operation as it is shown: with the snapshots before and after it instead of what recovery needs."""
     sides: dict[str, str] = {}
     for side, key in (("before", "old"), ("after", "new")):
@@ -230,7 +230,7 @@ def undo(core: Core, number: int = 0) -> Undone:
     said = [_undone(replace(core, undoing=last.call), last) for last in together]
     return Undone(
         summary=" ".join(said),
-        operations=tuple(_told(each.model_copy(update={"state": "undone"})) for each in together),
+        operations=tuple(told(each.model_copy(update={"state": "undone"})) for each in together),
         next=("workspaces redo",),
     )
 
@@ -284,7 +284,7 @@ def redo(core: Core) -> Undone:
         core.store.finish(each.model_copy(update={"state": "done"}))
     return Undone(
         summary=" ".join(said),
-        operations=tuple(_told(each.model_copy(update={"state": "done"})) for each in again),
+        operations=tuple(told(each.model_copy(update={"state": "done"})) for each in again),
         next=("workspaces undo",),
     )
 

@@ -52,6 +52,7 @@ from workspaces.wording import plain
 
 if TYPE_CHECKING:
     from workspaces.checks import CheckDetail, Watch
+    from workspaces.looking import Look
     from workspaces.merging import Asked
     from workspaces.overview import StatusDetail
 
@@ -387,6 +388,13 @@ class Project:
 
         self._core.access.authorise("log")
         return history.log(self._core, limit)
+
+    @as_ours()
+    def look(self) -> Look:
+        """Return what shows the workspaces to those who only look, which is not to use them. See `looking.Look`."""
+        from workspaces.looking import Look
+
+        return Look(self._ready("status"))
 
     @as_ours()
     def doctor(self, repair: bool = False, quick: bool = False) -> Diagnosis:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -15,29 +15,29 @@ from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 import anyio
-from mcp.server.context import ServerRequestContext
+from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
 from mcp.server.stdio import stdio_server
+from mcp.server.subscriptions import InMemorySubscriptionBus
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     INVALID_PARAMS,
     CallToolResult,
-    CompleteRequestParams,
-    CompleteResult,
-    Completion,
-    CompletionArgument,
     GetPromptResult,
     InputRequiredResult,
+    ResourceTemplate,
     Tool,
 )
-from pydantic import JsonValue, ValidationError
+from pydantic import AnyUrl, BaseModel, JsonValue, ValidationError
 
 from workspaces import tokens
 from workspaces.access import PERSON, Access
 from workspaces.errors import ErrorBody, InvalidArgument, NoProject, WorkspacesError, likely
 from workspaces.project import Project
-from workspaces.server import transports
+from workspaces.server import prompts, resources, transports
 from workspaces.server.admission import Admission
 from workspaces.server.callers import Who, bearer, nobody
 from workspaces.server.calls import fitted, refused
@@ -45,8 +45,9 @@ from workspaces.server.desk import Desk
 from workspaces.server.doors import Guard
 from workspaces.server.ending import Ending
 from workspaces.server.hosting import AGENTCORE_HELP, ALONE, Hosting, hosting, told_elsewhere
+from workspaces.server.icons import BRANCH, icon
 from workspaces.server.keys import sealing
-from workspaces.server.prompts import Prompts
+from workspaces.server.shelf import Shelf
 from workspaces.server.tools import Tools
 from workspaces.server.wire import Mending, holds_half
 from workspaces.trust import place
@@ -73,6 +74,10 @@ last one. A file that is dirty in main and that a merge would change is refused 
 Workspaces are named by id (project/name), name or path, stay until deleted, and can be cloned again. Every result has `summary` and `next`; \
 every error says what to do. A worktree isolates work, not hostile programs.
 """
+
+
+P = TypeVar("P", bound=BaseModel)
+Request = ServerRequestContext[object, object]
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class Server(MCPServer[object]):
     admission = Admission(None)
     """Says how much at once."""
     hosting = ALONE
+    shelf: Shelf | None = None
 
     @cached_property
     def ending(self) -> Ending:
@@ -123,24 +129,51 @@ class Server(MCPServer[object]):
         async with stdio_server() as (reading, writing):
             await self._lowlevel_server.run(Mending(reading), writing, self._lowlevel_server.create_initialization_options())
 
-    def complete_by(self, completed: Callable[[Context[object, object], CompletionArgument], Awaitable[Completion]]) -> None:
-        """Let arguments be completed."""
+    def answer(self, method: str, params: type[P], handler: Callable[[Request, P], Awaitable[HandlerResult]], lasts: bool = False) -> None:
+        """Let requests be answered, as far as a caller's are not too much; one that lasts counts only when it comes."""
 
-        async def complete(context: ServerRequestContext[object], params: CompleteRequestParams) -> CompleteResult:
-            asked = Context[object, object](request_context=context, mcp_server=self)
-            return CompleteResult(completion=await completed(asked, params.argument))
+        async def answered(ctx: Request, asked: P) -> HandlerResult:
+            try:
+                with self.admission.admitted(self.who(Context(request_context=ctx)), len(asked.model_dump_json())):
+                    if not lasts:
+                        return await handler(ctx, asked)
+                return await handler(ctx, asked)
+            except WorkspacesError as error:
+                raise resources.failed(error) from None
 
-        self._lowlevel_server.add_request_handler("completion/complete", CompleteRequestParams, complete)
+        self._lowlevel_server.add_request_handler(method, params, answered)
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        return [*resources.templates(), *await super().list_resource_templates()]
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[object, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """Read a resource: one of ours, or one that was registered. What is not there is said in the words of the client's protocol."""
+        asked = context or Context()
+        try:
+            if self.shelf is None or resources.matched(str(uri)) is None:
+                return await super().read_resource(uri, context)
+            with self.admission.admitted(self.who(asked), len(str(uri))):
+                return await self.shelf.read(asked, str(uri))
+        except ResourceNotFoundError:
+            raise resources.unknown(str(uri), asked.protocol_version) from None
+        except WorkspacesError as error:
+            raise resources.failed(error) from None
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[object, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        known = {prompt.name: [each.name for each in prompt.arguments or ()] for prompt in await self.list_prompts()}
+        prompts = await self.list_prompts()
+        known = {prompt.name: [each.name for each in prompt.arguments or ()] for prompt in prompts}
+        needed = {prompt.name: [each.name for each in prompt.arguments or () if each.required] for prompt in prompts}
         if name not in known:
             raise MCPError(code=INVALID_PARAMS, message=f"Unknown prompt: {name}.{likely(name, known)}")
         for argument in arguments or {}:
             if argument not in known[name]:
                 raise MCPError(code=INVALID_PARAMS, message=f"{name} has no argument '{argument}'.{likely(argument, known[name])}")
+        if missing := [each for each in needed[name] if not (arguments or {}).get(each)]:
+            raise MCPError(code=INVALID_PARAMS, message=f"{name} needs {', '.join(missing)}.")
         return await super().get_prompt(name, arguments, context)
 
     async def call_tool(
@@ -241,6 +274,13 @@ _PINNED = {
     "restore": _with("workspace"),
 }
 Kind = TypeVar("Kind", bound=Server)
+_SAME = CacheHint(ttl_ms=3_600_000, scope="public")
+_FRESH: Mapping[CacheableMethod, CacheHint] = {
+    **dict.fromkeys(("server/discover", "tools/list", "prompts/list", "resources/templates/list"), _SAME),
+    "resources/list": CacheHint(ttl_ms=2_000, scope="private"),
+    "resources/read": CacheHint(ttl_ms=0, scope="private"),
+}
+"""How long clients may keep an answer: what is the same for everybody an hour, a list of what is there until it may have changed."""
 
 
 def create(settings: Settings) -> Server:
@@ -254,22 +294,26 @@ def create(settings: Settings) -> Server:
 
 def built(settings: Settings, kind: type[Kind]) -> Kind:
     """Return a server of a kind, with the tools."""
+    bus = InMemorySubscriptionBus()
     server = kind(
         name="workspaces",
         title="Workspaces",
         description="Private snapshots of one repository or folder for parallel agents: clone, compare, merge, delete",
         instructions=INSTRUCTIONS,
         version=version("mcp-workspaces"),
+        icons=[icon(BRANCH)],
         log_level="WARNING",
+        cache_hints=_FRESH,
+        subscriptions=bus,
         request_state_security=sealing(settings.trust.parent if settings.trust else None),
     )
     server.who, server.admission, server.hosting = _who(settings), Admission(settings.project), settings.hosting
     desk = Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)
     tools = Tools(desk, server.who, server.ending)
     tools.register(server)
-    prompts = Prompts(tools.at)
     prompts.register(server)
-    server.complete_by(prompts.completed)
+    server.shelf = Shelf(desk, server.who, server.ending, bus)
+    server.shelf.register(server, server, not settings.hosting.stateless)
     return server
 
 

@@ -96,6 +96,17 @@ class Desk:
             )
         return holders[0] if holders else default
 
+    def projects(self, access: Access) -> dict[str, Project]:
+        """Return the projects that there are for a caller, as it sees them, by name in small letters; of two with one name, the first."""
+        try:
+            known = self._open_to(access)
+        except NoProject:
+            return {}
+        named: dict[str, Project] = {}
+        for project in known:
+            named.setdefault(project.name.lower(), project)
+        return named
+
     def _open_to(self, access: Access) -> list[Project]:
         """Return the projects that a caller may open, the default one first, as it sees them: its own, or those of the server."""
         if access.projects:
