@@ -491,11 +491,18 @@ def _print_undone(result: Undone, json: bool) -> None:
 
 @app.command()
 @_told
-def log(limit: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 30, json: Json = False) -> None:
+def log(
+    limit: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 30,
+    calls: Annotated[bool, typer.Option("--calls", help="Every call on a server instead: who, what, and what came of it.")] = False,
+    json: Json = False,
+) -> None:
     """Show what was done, newest first."""
-    result = _project().log(limit)
-    if not _answer(result, json):
+    project = _project()
+    if calls:
+        return None if _answer(asked := project.calls(limit), json) else drawing.calls(asked)
+    if not _answer(result := project.log(limit), json):
         drawing.log(result)
+    return None
 
 
 @app.command()

@@ -42,7 +42,7 @@ def served(repo: Repo, *options: str, address: str = "127.0.0.1:0") -> Generator
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr and process.stdout
         line = process.stderr.readline()
-        found = re.search(r"http://\S+", line)
+        found = re.search(r"http://\S+/mcp", line)
         try:
             assert found, line + process.stderr.read()
             yield Served(found[0], process)

@@ -29,7 +29,7 @@ HOMES = {
 FLOORS = [
     {"model", "errors", "private"},
     {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
-    {"store", "tokens"},
+    {"audit", "store", "tokens"},
     {"core", "syntax"},
     {"containment", "outline", "programs"},
     {"checks"},

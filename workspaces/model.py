@@ -525,6 +525,27 @@ class Log(Noun):
     operations: tuple[Operation, ...] = ()
 
 
+class Call(Noun):
+    """One call that a server answered. What it did to workspaces is in the log of operations, under the same `call`."""
+
+    at: datetime
+    call: str
+    actor: str = Field(default="", description="whose token it was (token:NAME, oauth:SUBJECT@ISSUER), or the person at the machine")
+    role: str = Field(default="", description="of who called; nothing for one whom the server does not know")
+    tool: str = Field(description="the tool, or the method of the protocol")
+    workspaces: tuple[str, ...] = Field(default=(), description="as the call named them; who is bound to one and names none means that")
+    outcome: str = Field(default="ok", description="ok, the status of a merge, the code of an error, or cancelled")
+    cancelled: bool = Field(default=False, description="the client had given it up; with another outcome than cancelled it was carried out")
+    ms: float = 0.0
+    request: str = Field(default="", description="the client's own number of the request")
+    transport: str = ""
+
+
+class Calls(Noun):
+    summary: Summary
+    calls: tuple[Call, ...] = ()
+
+
 class Trust(Noun):
     """The programs that a project's own configuration names, and whether a person said that they may run."""
 

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 from workspaces import backend as backends
 from workspaces import config, recovery, requests
 from workspaces.access import Access
+from workspaces.audit import Audit
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours, once_more
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
     MAIN,
+    Calls,
     Checked,
     Checkpointed,
     Children,
@@ -48,7 +50,7 @@ from workspaces.model import (
 from workspaces.naming import project_name
 from workspaces.store import ProjectRow, Store
 from workspaces.trust import Trusted
-from workspaces.wording import plain
+from workspaces.wording import counted, plain
 
 if TYPE_CHECKING:
     from workspaces.checks import CheckDetail, Watch
@@ -161,9 +163,20 @@ class Project:
         seen._core = replace(self._core, access=access, actor=_named(access.name) or self._core.actor)
         return seen
 
+    def called(self, call: str) -> Project:
+        """Return this project for one call that has that name; what it does is under it in the log."""
+        seen = copy(self)
+        seen._core = replace(self._core, call=call)
+        return seen
+
     @property
     def name(self) -> str:
         return self._core.row.name
+
+    @property
+    def home(self) -> Path:
+        """The folder in which all is that is remembered of it."""
+        return self._core.backend.home
 
     @property
     def root(self) -> Path:
@@ -389,6 +402,20 @@ class Project:
         self._core.access.authorise("log")
         return history.log(self._core, limit)
 
+    @classmethod
+    @as_ours()
+    def home_of(cls, path: Path) -> Path | None:
+        """Return the home of the project that `path` is in, without opening that; None where nobody has initialized it."""
+        home = backends.find(path).home
+        return home if Store(home / "store.sqlite").exists else None
+
+    @as_ours()
+    def calls(self, limit: int = 50) -> Calls:
+        """Return what servers were called for, newest first."""
+        self._core.access.authorise("calls")
+        found = tuple(Audit(self.home).last(limit))
+        return Calls(summary=f"{counted(len(found), 'call')}, newest first.", calls=found)
+
     @as_ours()
     def look(self) -> Look:
         """Return what shows the workspaces to those who only look, which is not to use them. See `looking.Look`."""
@@ -460,7 +487,7 @@ class Project:
         recovery.recover(self._core.whole)
         if self._core.access.holds("work"):
             self._core.use(named)
-        return replace(self._core, call=new_uid(), config=config.load(self.root) if strict else config.known(self.root))
+        return replace(self._core, call=self._core.call or new_uid(), config=config.load(self.root) if strict else config.known(self.root))
 
 
 def _named(actor: str) -> str:

@@ -39,6 +39,7 @@ from workspaces.errors import ErrorBody, InvalidArgument, NoProject, WorkspacesE
 from workspaces.project import Project
 from workspaces.server import prompts, resources, transports
 from workspaces.server.admission import Admission
+from workspaces.server.auditing import Auditing
 from workspaces.server.callers import Who, bearer, nobody
 from workspaces.server.calls import fitted, refused
 from workspaces.server.desk import Desk
@@ -309,6 +310,7 @@ def built(settings: Settings, kind: type[Kind]) -> Kind:
     )
     server.who, server.admission, server.hosting = _who(settings), Admission(settings.project), settings.hosting
     desk = Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)
+    server.middleware.append(Auditing(server.who, desk.home))
     tools = Tools(desk, server.who, server.ending)
     tools.register(server)
     prompts.register(server)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from workspaces.access import Access
 from workspaces.backend import choose
-from workspaces.errors import InvalidArgument, NoProject, NotAllowed, NotFound
+from workspaces.errors import InvalidArgument, NoProject, NotAllowed, NotFound, WorkspacesError
 from workspaces.model import MAIN, Initialized
 from workspaces.naming import project_name
 from workspaces.project import Project
+from workspaces.server.auditing import meant
 
 
 class Desk:
@@ -28,6 +29,7 @@ class Desk:
         self.default, self.actor, self.trust, self.environment = default, actor, trust, environment
         self.allowed = [path.resolve() for path in allowed]
         self._open: dict[Path, Project] = {}
+        self._homes: dict[Path | str, Path] = {}
 
     def initialize(self, access: Access, path: str, backend: str, name: str) -> Initialized:
         """Make a folder a project, or open it. A relative path starts at the default project.
@@ -36,7 +38,7 @@ class Desk:
         """
         access.authorise("describe")
         if known := self._open_already(access, path):
-            return known.described()
+            return meant(known).described()
         access.authorise("initialize")
         folder = self.permitted((self.default or Path()) / path, access)
         self.permitted(choose(folder, backend).root, access)
@@ -47,7 +49,7 @@ class Desk:
         )
         project = Project.initialize(folder, backend, name if free == wanted else free, self.actor, self.trust, self.environment)
         self._open[project.root] = project
-        described = project.seen_by(access).described()
+        described = meant(project.seen_by(access)).described()
         if project.root == self.default or len(self._open) == 1:
             return described
         return described.model_copy(update={"next": (f"clone(source='{project.root}', count=3, task='…')", "status(workspaces=['…'])")})
@@ -82,7 +84,7 @@ class Desk:
         projects = self._open_to(access)
         default, asked = projects[0], [name for name in names if name != MAIN]
         if not asked:
-            return default
+            return meant(default)
         holders = [project for project in projects if all(project.holds(name) for name in asked)]
         if len(holders) > 1:
             places = ", ".join(str(project.root) for project in holders)
@@ -94,7 +96,16 @@ class Desk:
             raise InvalidArgument(
                 "These workspaces belong to different projects. Nothing was done.", "Name workspaces of one project in a call."
             )
-        return holders[0] if holders else default
+        return meant(holders[0] if holders else default)
+
+    def home(self, access: Access | None) -> Path | None:
+        """Return where is what is remembered of the project that a call which names none means, if there is one. Opens nothing."""
+        named = access.projects[0] if access and access.projects else self.default
+        if named is None:
+            return next((each.home for each in self._open.values()), None)
+        if named not in self._homes and (home := _home_of(Path(named), self._open)):
+            self._homes[named] = home
+        return self._homes.get(named)
 
     def projects(self, access: Access) -> dict[str, Project]:
         """Return the projects that there are for a caller, as it sees them, by name in small letters; of two with one name, the first."""
@@ -135,3 +146,10 @@ class Desk:
             known = Project.initialize(place, actor=self.actor, trust=self.trust, environment=self.environment)
             self._open[folder] = known
         return known
+
+
+def _home_of(folder: Path, opened: Mapping[Path, Project]) -> Path | None:
+    try:
+        return opened[folder].home if folder in opened else Project.home_of(folder)
+    except WorkspacesError:
+        return None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from workspaces.terminal import screen
 
 if TYPE_CHECKING:
-    from workspaces.model import Collected, Conflict, Landing, Log, MergeResult, Status, Trust, Workspace
+    from workspaces.model import Calls, Collected, Conflict, Landing, Log, MergeResult, Status, Trust, Workspace
 
+_GOOD = ("ok", "merged", "would_merge", "up_to_date")
 _STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "abandoned": "yellow", "deleted": "dim"}
 
 
@@ -154,3 +155,21 @@ def log(result: Log) -> None:
         for each in result.operations
     ]
     screen.table(("No", "Age", "Who", "What", "Workspaces", "Snapshots", ""), rows)
+
+
+def calls(result: Calls) -> None:
+    rows = [
+        [
+            (f"{each.at:%Y-%m-%d %H:%M:%S}", "dim"),
+            (each.actor or "-", ""),
+            (each.role, "dim"),
+            (each.tool, "bold"),
+            (", ".join(name.split("/")[-1] for name in each.workspaces), ""),
+            (each.outcome, "" if each.outcome in _GOOD else "yellow"),
+            (f"{each.ms:,.0f}", "dim"),
+            (each.transport, "dim"),
+            (each.call, "dim"),
+        ]
+        for each in result.calls
+    ]
+    screen.table(("Time (UTC)", "Who", "Role", "What", "Workspaces", "Outcome", "ms", "By", "Call"), rows)
