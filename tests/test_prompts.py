@@ -108,7 +108,7 @@ async def test_prompts_name_only_tools_and_arguments_that_there_are(repo: Repo) 
                 assert len(calls) > 4
                 for tool, inside in calls:
                     assert tool in tools, f"{prompt}: {tool}"
-                    assert {name for name in re.findall(r"(\w+)=", re.sub(r'"[^"]*"', "", inside))} <= set(tools[tool]), f"{prompt}: {tool}({inside})"
+                    assert set(re.findall(r"(\w+)=", re.sub(r'"[^"]*"', "", inside))) <= set(tools[tool]), f"{prompt}: {tool}({inside})"
 
 
 @in_both_eras

@@ -129,9 +129,11 @@ class Look:
         return [each for each in known if _uids(each) <= seen]
 
     def _shown(self, operation: Operation) -> Operation:
-        """Return an operation as it is shown. What was asked for may name what a caller does not see."""
-        shown = told(operation)
-        return shown.model_copy(update={"arguments": {}}) if self.core.access.is_limited else shown
+        """Return an operation as it is shown. Who did it and what was asked for may name what a caller does not see."""
+        shown, own = told(operation), self.core.actor
+        if not self.core.access.is_limited:
+            return shown
+        return shown.model_copy(update={"arguments": {}, "actor": own if shown.actor == own else ""})
 
 
 def _uids(operation: Operation) -> set[str]:
