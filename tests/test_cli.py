@@ -272,7 +272,9 @@ def test_mcp_is_imported_by_serve_only(shop: Repo) -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=shop.path, capture_output=True, check=False).returncode == 0
 
 
-LOADED = "import sys\nfrom workspaces.terminal.start import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+LOADED = (
+    "import sys\nfrom workspaces.terminal.start import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+)
 
 
 def loaded(folder: Path, *args: str) -> set[str]:

@@ -39,7 +39,7 @@ FLOORS = [
     {"replaying"},
     {"merging"},
     {"collection", "history", "landing", "overview", "requests"},
-    {"doctor", "recovery"},
+    {"doctor", "looking", "recovery"},
     {"project"},
     {"clients"},
     {"server", "terminal"},
