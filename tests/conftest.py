@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support import Repo
+from support import Golden, Repo
 
 from workspaces import Project
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="the published suite whole, where the default is its short form")
+    parser.addoption(
+        "--renew-golden", action="store_true", help="write the files of tests/golden anew, to be looked at before they are committed"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +28,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     return folder
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(Path(__file__).parent / "golden", bool(request.config.getoption("--renew-golden")))
 
 
 @pytest.fixture

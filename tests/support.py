@@ -53,6 +53,19 @@ class Repo:
         return self.git("rev-parse", "HEAD")
 
 
+@dataclass(frozen=True)
+class Golden:
+    """What a test is to find word for word, in files that are written anew only when somebody asks for it."""
+
+    folder: Path
+    renews: bool
+
+    def __call__(self, name: str, text: str) -> None:
+        if self.renews:
+            (self.folder / name).write_text(text)
+        assert text == (self.folder / name).read_text(), "meant? pytest --renew-golden, and look at the difference"
+
+
 def at(workspace: Workspace) -> Repo:
     """Return a workspace's folder, to act in."""
     return Repo(Path(workspace.location))

@@ -133,9 +133,9 @@ async def test_attempts_stand_in_the_order_of_what_they_showed(planted: Planted)
         "6 of 10 passed a check that their base does not. 1 workspace stands apart: not all checks were run."
     )
     assert answer["next"] == [
-        "check(workspaces=['late'])",
-        "compare(workspaces=['good', 'words'], detail='diff')",
-        "merge(source='good', require=['basic', 'edge'], delete_source=true)",
+        "check(workspaces=['shop/late'])",
+        "compare(workspaces=['shop/good', 'shop/words'], detail='diff')",
+        "merge(source='shop/good', require=['basic', 'edge'], delete_source=true)",
     ]
     assert not {"workspaces", "pairs", "groups"} & answer.keys()
 
@@ -305,4 +305,4 @@ def test_attempts_of_several_beginnings_stand_beside_their_own(shop: Shop, repo:
     alone = project.compare(["late"], detail="ranking")
     assert order(alone) == ["control", "1 late"]
     assert "None passed a check that its base does not." in alone.summary
-    assert alone.next == ("compare(workspaces=['late'], detail='diff')",)
+    assert alone.next == ("compare(workspaces=['shop/late'], detail='diff')",)

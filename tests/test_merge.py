@@ -499,9 +499,9 @@ def test_the_commit_that_took_work_back_is_named(project: Project, repo: Repo) -
     repo.commit("later")
     told = project.merge("fix")
     assert (told.status, f"by commit {reverted[:9]} ('Revert" in told.summary) == ("up_to_date", True)
-    assert f"git revert {reverted[:9]}" in told.next[1]
+    assert f"git revert {reverted[:9]}" in told.warnings[0]
     kept = project.merge("fix", delete_source=True)
-    assert f"by commit {reverted[:9]}" in kept.summary and "was not deleted" in kept.warnings[0]
+    assert f"by commit {reverted[:9]}" in kept.summary and "was not deleted" in kept.warnings[-1]
     repo.git("revert", "--no-edit", reverted)
     assert "fixed" in repo.read("cart.py")
     assert "taken" not in project.merge("fix").summary

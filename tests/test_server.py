@@ -14,6 +14,7 @@ from typing import Any, Literal
 import anyio
 import jsonschema
 import pytest
+from dialogue import calls_in
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 from serving import sent, served
@@ -22,6 +23,7 @@ from support import Repo, fingerprint
 from workspaces import Project
 from workspaces.server.app import INSTRUCTIONS, Settings, create
 
+TOOLS = ["initialize", "clone", "compare", "merge", "delete", "status", "check", "checkpoint", "restore"]
 WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 pytestmark = pytest.mark.anyio
 Era = Literal["auto", "legacy"]
@@ -49,6 +51,8 @@ async def data(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     assert isinstance(block, TextContent)
     found: Any = result.structured_content
     assert found == json.loads(block.text)
+    assert len(found.get("next", [])) <= 3
+    assert all(len([*calls_in(said, TOOLS)]) == 1 and said.endswith(")") for said in found.get("next", []))
     return dict[str, Any](found)
 
 
@@ -92,14 +96,13 @@ async def test_results_say_first_what_happened_and_leave_out_what_is_absent(repo
             assert next(iter(result)) == "summary"
             assert "null" not in json.dumps(result)
             assert "uid" not in json.dumps(result)
-            assert len(result.get("next", [])) <= 3
 
 
 @in_both_eras
 async def test_the_tools_are_described_and_annotated(repo: Repo, era: Era) -> None:
     async with connected(repo, era) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert list(tools) == ["initialize", "clone", "compare", "merge", "delete", "status", "check", "checkpoint", "restore"]
+    assert list(tools) == TOOLS
     for tool in tools.values():
         assert tool.description and "\n" not in tool.description
         assert tool.output_schema

@@ -13,7 +13,7 @@ from workspaces.backend import Backend
 from workspaces.core import Core
 from workspaces.errors import HasChildren, NotFound, WorkspacesError
 from workspaces.model import Operation, Restored, Snapshot, Workspace, now, path_shown, path_text
-from workspaces.wording import counted
+from workspaces.wording import call, counted
 
 _FRESH = timedelta(minutes=1)
 """How long after it was begun nobody can have found an unfinished clone, but by looking at it."""
@@ -97,7 +97,7 @@ def revive(core: Core, workspace: Workspace) -> Restored:
         summary=f"Restored {workspace.name}, as it was when it was deleted{': a link, not a folder' if link else ''}.",
         workspace=back,
         warnings=(f"{link}, as when it was deleted. Put the folder itself in its place to work with {workspace.name}.",) if link else (),
-        next=(f"compare(workspaces=['{workspace.name}'])",),
+        next=(call("compare", workspaces=[workspace.id]),),
     )
 
 

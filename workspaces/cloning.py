@@ -12,7 +12,7 @@ from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
 from workspaces.model import MAIN, MAX_LEASE, Cloned, Operation, Snapshot, Workspace, now
-from workspaces.wording import counted, flaws, listed, plain
+from workspaces.wording import call, counted, flaws, listed, plain
 
 FOLDER = ".workspaces"
 MAX_COUNT = 256
@@ -255,6 +255,5 @@ def _summary(core: Core, origin: Workspace, snapshot: Snapshot, made: list[Works
 def _next(made: list[Workspace]) -> tuple[str, ...]:
     if not made:
         return ()
-    names = [workspace.name for workspace in made[:8]]
-    edit = f"work in {made[0].location}" if len(made) == 1 else "give each agent one location; edit only there"
-    return (edit, f"compare(workspaces={names})", f"merge(source='{made[0].name}')")
+    where = f"after work in {made[0].location}" if len(made) == 1 else "after each agent's work, only in its own location"
+    return (call("compare", where, workspaces=[workspace.id for workspace in made[:8]]),)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 from pydantic import JsonValue
 
 from workspaces.aside import revive
 from workspaces.backend import Backend
 from workspaces.core import Core
-from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError
+from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError, likely
 from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Undone, Workspace
 from workspaces.removal import delete, take_over
-from workspaces.wording import counted, flaws, listed, plain
+from workspaces.wording import call, counted, flaws, listed, plain
 
 _UNDOABLE = ("merge", "delete", "clone", "restore", "revive")
 MAX_LABEL = 200
@@ -34,7 +35,7 @@ def checkpoint(core: Core, name: str, label: str = "") -> Checkpointed:
         summary=f"Kept {workspace.name} as {point.name}.",
         restore_point=point.name,
         warnings=flaws(workspace.name, snapshot),
-        next=(f"undo: restore(workspace='{workspace.name}', to='{point.name}')",),
+        next=(call("restore", "to come back to it", workspace=workspace.id, to=point.name),),
     )
 
 
@@ -43,7 +44,12 @@ def restore(core: Core, name: str, to: str = "", revert: bool = False) -> Restor
     checkpoint, whichever came later. A deleted one comes back from the trash. With `revert`, what came after the point's operation stays."""
     if not to and not core.holds(name, ("live", "deleting", "restoring")) and (deleted := core.find_deleted(name)):
         return revive(core, deleted)
-    workspace = core.find(name)
+    try:
+        workspace = core.find(name)
+    except NotFound as error:
+        if to:
+            raise
+        _nowhere(core, name, error)
     with core.changing(workspace):
         if under_way := core.backend.occupied(workspace):
             raise Busy(f"{workspace.name} cannot be restored: {under_way}. Nothing was changed.", "Finish or abort that first.")
@@ -58,8 +64,16 @@ def restore(core: Core, name: str, to: str = "", revert: bool = False) -> Restor
         summary=f"Restored {workspace.name} to {point.name}{f' ({point.label})' if _is_told(core, point) else ''}.",
         workspace=workspace,
         restore_point=kept.name,
-        next=(f"undo: restore(workspace='{workspace.name}', to='{kept.name}')",),
+        next=(call("restore", "undo", workspace=workspace.id, to=kept.name),),
     )
+
+
+def _nowhere(core: Core, name: str, error: NotFound) -> NoReturn:
+    """Raise for a name that neither an open workspace nor a deleted one has, with the one of both kinds that was likely meant."""
+    names = [each.name for each in (*core.seen(), *core.seen(("deleted",)))]
+    said = error.message.partition(" Did you mean")[0]
+    hint = f"{call('status', include_deleted=True)} lists what can be brought back, too."
+    raise NotFound(f"{said}{likely(name.removeprefix(f'{core.row.name}/'), names)}", hint, **error.details) from error
 
 
 def _is_told(core: Core, point: RestorePoint) -> bool:

@@ -12,7 +12,7 @@ from workspaces.core import Core, Progress, silent
 from workspaces.errors import Interrupted, InvalidArgument, WorkspacesError
 from workspaces.merging import Asked, merge, required
 from workspaces.model import Landing, MergeResult, MergeStatus, Workspace
-from workspaces.wording import counted, listed
+from workspaces.wording import call, counted, listed
 
 _ORDER: tuple[MergeStatus, ...] = ("conflicts", "check_failed", "refused", "merged", "would_merge")
 
@@ -65,7 +65,7 @@ def _landed(core: Core, asked: Asked, receiver: str, progress: Progress, patienc
         raise
     except WorkspacesError as error:
         return MergeResult(
-            summary=error.message, status="refused", source=source, target=receiver, next=(error.hint,) if error.hint else ()
+            summary=error.message, status="refused", source=source, target=receiver, warnings=(error.hint,) if error.hint else ()
         )
 
 
@@ -86,5 +86,5 @@ def _together(results: Sequence[Landing], receiver: str, dry_run: bool) -> Merge
         target=receiver,
         snapshot=next((each.snapshot for each in reversed(results) if each.snapshot), ""),
         results=tuple(results),
-        next=("undo all: workspaces undo",) if by_status["merged"] else (),
+        next=(call("restore", "undo the last of them, and again the one before", workspace=receiver),) if by_status["merged"] else (),
     )

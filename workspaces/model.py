@@ -310,7 +310,7 @@ def path_shown(text: str) -> str:
 
 Summary = Annotated[str, Field(description="one sentence, true alone")]
 Warnings = Annotated[tuple[str, ...], Field(description="what to know besides")]
-Next = Annotated[tuple[str, ...], Field(description="at most three calls that make sense now")]
+Next = Annotated[tuple[str, ...], Field(description="at most three calls that make sense now; before the colon: when, or what for")]
 
 
 class Capabilities(Noun):

@@ -12,7 +12,7 @@ from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
 from workspaces.model import Diff, Snapshot, Status, Workspace
 from workspaces.naming import age_then_name
-from workspaces.wording import counted
+from workspaces.wording import begin, call, counted
 
 StatusDetail = Literal["names", "summary"]
 _AT_ONCE = 2
@@ -40,7 +40,7 @@ def status(
         workspaces=tuple(rows),
         revision=revision,
         warnings=tuple(warnings),
-        next=_next(wanted),
+        next=_next(core.main().id, wanted),
     )
 
 
@@ -111,6 +111,6 @@ def _as_tree(workspaces: Sequence[Workspace]) -> Iterator[Workspace]:
         waiting += reversed(below.get(here.id, []))
 
 
-def _next(workspaces: Sequence[Workspace]) -> tuple[str, ...]:
-    clones = [workspace.name for workspace in workspaces if not workspace.is_main]
-    return (f"compare(workspaces={clones[:8]})",) if clones else ("clone(count=3, task='…')",)
+def _next(main: str, workspaces: Sequence[Workspace]) -> tuple[str, ...]:
+    clones = [workspace.id for workspace in workspaces if not workspace.is_main]
+    return (call("compare", workspaces=clones[:8]) if clones else begin(main),)

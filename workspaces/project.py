@@ -50,7 +50,7 @@ from workspaces.model import (
 from workspaces.naming import project_name
 from workspaces.store import ProjectRow, Store
 from workspaces.trust import Trusted
-from workspaces.wording import counted, plain
+from workspaces.wording import begin, counted, plain
 
 if TYPE_CHECKING:
     from workspaces.checks import CheckDetail, Watch
@@ -194,7 +194,7 @@ class Project:
             backend=core.row.backend,
             capabilities=core.backend.capabilities,
             checks=tuple(config.known(self.root).checks),
-            next=("clone(count=3, task='…')", "status()"),
+            next=(begin(core.main().id),),
         )
 
     # -- the verbs

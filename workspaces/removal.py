@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from workspaces.containment import committed, contained, left, said_of, taken_ba
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
 from workspaces.model import Children, Deleted, Snapshot, Workspace, now
-from workspaces.wording import counted, listed, sized
+from workspaces.wording import call, counted, listed, sized
 
 _AT_ONCE = 2
 
@@ -53,8 +53,18 @@ def delete(
         kept={name: error.message for name, error in refused.items()},
         restorable_until=until,
         warnings=tuple(f"{said}: that link went into the trash." for name, said in links.items() if name in deleted),
-        next=tuple(f"undo: restore(workspace='{name.split('/')[-1]}')" for name in deleted[:1]),
+        next=_next(deleted, _unmerged(refused)),
     )
+
+
+def _next(deleted: Sequence[str], unmerged: Sequence[str]) -> tuple[str, ...]:
+    look = [call("compare", "look at what is unmerged", workspaces=unmerged)] if unmerged else []
+    drop = [call("delete", "if that is not wanted", workspaces=unmerged, discard_unmerged=True)] if unmerged else []
+    return (*look, *drop, *(call("restore", "undo", workspace=name) for name in deleted))[:3]
+
+
+def _unmerged(refused: Mapping[str, WorkspacesError]) -> list[str]:
+    return [name for name, error in refused.items() if isinstance(error, UnmergedChanges)]
 
 
 def _resolved(core: Core, names: Sequence[str], deleted: Sequence[str]) -> tuple[list[Workspace], list[str]]:
@@ -185,8 +195,8 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
     own = f"repositories of its own: {listed([*snapshot.left_out, *snapshot.ahead])}"
     raise UnmergedChanges(
         f"{workspace.name} has unmerged work: {sized(changes) if changes else own}. Nothing was deleted.",
-        f"Review it with compare(workspaces=['{workspace.name}']), merge it, or delete again with discard_unmerged=true "
-        f"(restorable for {term(core).days} days).",
+        f"Review it with {call('compare', workspaces=[workspace.id])}, merge it, or delete it all the same: "
+        f"{call('delete', workspaces=[workspace.id], discard_unmerged=True)} (restorable for {term(core).days} days).",
         files=[change.path for change in changes[:50]],
     )
 
@@ -235,7 +245,8 @@ def _summary(deleted: Sequence[str], refused: dict[str, WorkspacesError], gone: 
     if deleted and until:
         said.append(f"Deleted {counted(len(deleted), 'workspace')} (restorable until {until:%d %b %Y}).")
     if refused:
-        said.append(f"Kept {counted(len(refused), 'workspace')}: see why in kept.")
+        names, is_work = listed(name.rpartition("/")[2] for name in refused), len(_unmerged(refused)) == len(refused)
+        said.append(f"Kept {names}: {'unmerged work' if is_work else 'see why in kept'}.")
     if gone:
         said.append(f"{counted(len(gone), 'workspace')} had been deleted before.")
     return " ".join(said) or "Nothing to delete."

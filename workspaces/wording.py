@@ -22,6 +22,24 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def call(tool: str, why: str = "", /, **arguments: str | int | Sequence[str]) -> str:
+    """Return a call of a tool just as it can be made, without the arguments that say nothing; before it, when or what for."""
+    said = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items() if value)
+    return f"{why}: {tool}({said})" if why else f"{tool}({said})"
+
+
+def begin(main: str) -> str:
+    """Return the call with which work on a project begins."""
+    return call("clone", "with a task", source=main, count=3)
+
+
+def _literal(value: str | int | Sequence[str]) -> str:
+    """Return a value as models write it: with single quotes, which JSON does not escape."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value if isinstance(value, str | int) else [*value])
+
+
 def whole(text: str) -> str:
     """Return text that can be stored and sent: half characters become question marks."""
     return text.encode(errors="replace").decode()

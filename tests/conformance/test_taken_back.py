@@ -22,7 +22,7 @@ def test_work_that_main_took_back_is_not_deleted_unasked(project: Project, main:
     with pytest.raises(UnmergedChanges, match=r"main has taken its work back since in cart.py, new.txt"):
         project.delete(["fix"])
     kept = project.merge("fix", delete_source=True)
-    assert (kept.status, "taken its work back" in kept.warnings[0], fix.path.exists()) == ("up_to_date", True, True)
+    assert (kept.status, "taken its work back" in kept.warnings[-1], fix.path.exists()) == ("up_to_date", True, True)
     seen, compared = project.status(["fix"]), project.compare(["fix"])
     assert [(each.workspaces[0].state, "taken its work back" in each.warnings[0]) for each in (seen, compared)] == [("ready", True)] * 2
     assert project.gc(abandoned=True).deleted == ()
@@ -106,7 +106,7 @@ def test_a_merge_of_work_that_was_taken_back_says_so_and_brings_it_again_by_name
     assert (told.status, main.contents(times=True)) == ("up_to_date", before)
     assert "taken its work back since in cart.py, new.txt" in told.summary
     assert ("by commit" in told.summary) == capabilities.commits
-    assert "merge(source='fix', paths=['cart.py', 'new.txt'])" in told.next[0]
+    assert "merge(source='shop/fix', paths=['cart.py', 'new.txt'])" in told.next[0]
     part = project.merge("fix", paths=["cart.py"])
     assert (part.status, [change.path for change in part.files]) == ("merged", ["cart.py"])
     assert "mine\n" in main.read("cart.py") and not main.has("new.txt") and main.read("notes.md") == "later\n"

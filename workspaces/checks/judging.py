@@ -16,6 +16,7 @@ from workspaces.config import Check
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import InvalidArgument
 from workspaces.model import Checked, Verdict, Workspace
+from workspaces.wording import call
 
 CheckDetail = Literal["summary", "diff"]
 Watch = Callable[[Sequence[Verdict]], None]
@@ -52,9 +53,7 @@ def check(
     """
     chosen = named(core, names)
     if detail == "diff" and (len(workspaces) != 2 or len(chosen) != 1):
-        raise InvalidArgument(
-            "detail 'diff' takes two workspaces and one check. Nothing was run.", "check(workspaces=[A, B], checks=['…'])"
-        )
+        raise InvalidArgument("detail 'diff' takes two workspaces and one check. Nothing was run.", "Name two workspaces and one check.")
     refuse_untrusted(core)
     with core.backend.aside() as view:
         rows = list(dict.fromkeys(row for name in workspaces for row in _rows(core, view, core.find(name), chosen)))
@@ -106,14 +105,22 @@ def _verdict(row: Row, known: Verdict | None, job: Job | None) -> Verdict:
 
 
 def _answer(core: Core, results: Sequence[Verdict], diff: str) -> Checked:
-    waiting = any(each.verdict == "running" for each in results)
     return Checked(
         summary=" ".join(_said(results)),
         results=tuple(_brief(results)),
         diff=diff,
         warnings=tuple(_warnings(results)),
-        next=("status(wait_seconds=50) returns when a verdict comes; then check again, which costs nothing",) if waiting else (),
+        next=_next(results),
     )
+
+
+def _next(results: Sequence[Verdict]) -> tuple[str, ...]:
+    """Return how to wait for what is still running: the same checks again cost nothing."""
+    asked = [each for each in results if not each.control]
+    if not any(each.verdict == "running" for each in results):
+        return ()
+    names, checks = ([*dict.fromkeys(said)] for said in ([each.workspace for each in asked], [each.check for each in asked]))
+    return call("status", "to wait for a change", wait_seconds=50), call("check", "then", workspaces=names, checks=checks)
 
 
 def _said(results: Sequence[Verdict]) -> Iterable[str]:

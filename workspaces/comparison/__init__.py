@@ -81,7 +81,7 @@ def _told(core: Core, view: Backend, attempts: Sequence[Attempt], scene: Scene, 
     """Return all that pages are cut from."""
     known = [judged(core, view, attempt) for attempt in attempts]
     across_them = len(attempts) > 1 and not base and detail != "ranking"
-    result = _compared_all(core, view, attempts, scene, known, base, across_them, progress)
+    result = _compared_all(core, view, attempts, scene, known, base, detail, across_them, progress)
     return kept.Told(attempts, ranking.ranked(core, view, attempts, known, result) if detail == "ranking" else result)
 
 
@@ -92,6 +92,7 @@ def _compared_all(
     scene: Scene,
     known: Sequence[Judged],
     base: str,
+    detail: Detail,
     across_them: bool,
     progress: Progress,
 ) -> Comparison:
@@ -113,7 +114,9 @@ def _compared_all(
         compatible=across.compatible(core, view, attempts, pairs, progress) if across_them else (),
         warnings=(*telling.warnings(attempts), *telling.ruled(attempts, rules), *seen.edited(core, view, attempts, scene.main)),
     )
-    return result.model_copy(update={"summary": telling.summary(result), "next": telling.calls(attempts, result.compatible, base)})
+    return result.model_copy(
+        update={"summary": telling.summary(result), "next": telling.calls(core, attempts, result.compatible, base, detail)}
+    )
 
 
 def _group(attempt: Attempt, groups: Sequence[tuple[str, tuple[str, ...]]]) -> int:

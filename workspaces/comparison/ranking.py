@@ -35,7 +35,7 @@ def ranked(core: Core, view: Backend, attempts: Sequence[Attempt], known: Sequen
             "ranking": places,
             "summary": summary(standing, len(attempts), [*counting]),
             "warnings": (*warnings(core, counting, standing), *result.warnings),
-            "next": calls(standing, [*counting]),
+            "next": calls(core, standing, [*counting]),
         }
     )
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workspaces.comparison.evidence import Evidence, Outcomes
+from workspaces.comparison.telling import to_resolve
 from workspaces.config import Check
 from workspaces.core import Core
-from workspaces.model import Outcome
-from workspaces.wording import counted, listed, sized
+from workspaces.model import Compared, Outcome
+from workspaces.wording import call, counted, listed, sized
 
 _NAMES = 16
 """Workspaces in one call that is proposed."""
@@ -129,21 +130,20 @@ def warnings(core: Core, counting: Mapping[str, Check], standing: Sequence[Stand
         yield "A pass is not counted where an attempt changed what it is judged by: protect those paths in workspaces.toml, and check again."
 
 
-def calls(standing: Sequence[Standing], counting: Sequence[str]) -> tuple[str, ...]:
+def calls(core: Core, standing: Sequence[Standing], counting: Sequence[str]) -> tuple[str, ...]:
     """Return the calls that make sense now: check what was not, look at the first, merge what has shown more than its base."""
     attempts = [each for each in standing if not each.control]
-    apart = [name for each in attempts if not each.place for name in each.names]
+    apart = [row.id for each in attempts if not each.place for row in each.evidence.seen]
     first = [each for each in attempts if each.place]
-    said = [f"check(workspaces={apart[:_NAMES]})"] if apart and counting else []
+    said = [call("check", workspaces=apart[:_NAMES])] if apart and counting else []
     if first:
-        said.append(f"compare(workspaces={[each.names[0] for each in first[:2]]}, detail='diff')")
+        said.append(call("compare", workspaces=[each.evidence.row.id for each in first[:2]], detail="diff"))
     if first and first[0].evidence.gained:
-        said.append(_merge(first[0], counting))
+        said.append(_merge(core, first[0].evidence.row, counting))
     return tuple(said)
 
 
-def _merge(winner: Standing, counting: Sequence[str]) -> str:
-    row = winner.evidence.row
-    if row.merge == "conflicts":
-        return f"merge(source='{row.parent.rpartition('/')[2]}', target='{row.name}', on_conflict='markers')"
-    return f"merge(source='{row.name}', require={[*counting]}, delete_source=true)"
+def _merge(core: Core, winner: Compared, counting: Sequence[str]) -> str:
+    if winner.merge == "conflicts":
+        return to_resolve(core, winner)
+    return call("merge", source=winner.id, require=[*counting], delete_source=True)

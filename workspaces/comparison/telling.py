@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from workspaces.comparison.attempts import Attempt
 from workspaces.comparison.ruled import Deciding
-from workspaces.model import Compared, Comparison, Decided, Detail, Place
-from workspaces.wording import bounded, counted, flaws, listed
+from workspaces.core import Core
+from workspaces.model import Compared, Comparison, Decided, Detail, Place, Workspace
+from workspaces.wording import bounded, call, counted, flaws, listed
 
 ROWS = 16
 """Attempts that are told one by one; more of them are a table."""
@@ -159,19 +160,23 @@ def ruled(attempts: Sequence[Attempt], rules: Deciding) -> tuple[str, ...]:
     return (*said, *([untried] if rules.untried else []))
 
 
-def calls(attempts: Sequence[Attempt], compatible: Sequence[str], base: str) -> tuple[str, ...]:
+def calls(core: Core, attempts: Sequence[Attempt], compatible: Sequence[str], base: str, detail: Detail) -> tuple[str, ...]:
     """Return the calls that make sense now."""
     if base:
         return ()
-    names = {attempt.workspace.id: attempt.workspace.name for attempt in attempts}
-    best = next((names[name] for name in compatible), next((each.workspace.name for each in attempts if each.verdict == "clean"), ""))
+    best = next(iter(compatible), next((each.workspace.id for each in attempts if each.verdict == "clean"), ""))
     stuck = next((attempt for attempt in attempts if attempt.merge.conflicts), None)
     said: list[str] = []
     if best:
-        said.append(f"merge(source='{best}', delete_source=true)")
+        said.append(call("merge", source=best, delete_source=True))
     if stuck:
-        parent = stuck.workspace.parent.split("/")[-1]
-        said.append(f"merge(source='{parent}', target='{stuck.workspace.name}', on_conflict='markers')")
-    detail = "outline" if len(attempts) > 1 else "diff"
-    said.append(f"compare(workspaces={[a.workspace.name for a in attempts[:3]]}, detail='{detail}')")
+        said.append(to_resolve(core, stuck.workspace))
+    if detail != "diff" and any(attempt.diff.changes for attempt in attempts):
+        closer = "outline" if detail == "summary" and len(attempts) > 1 else "diff"
+        said.append(call("compare", "to look closer", workspaces=[attempt.workspace.id for attempt in attempts[:3]], detail=closer))
     return tuple(said)
+
+
+def to_resolve(core: Core, stuck: Workspace) -> str:
+    """Return the call that writes what conflicts with its parent into a workspace."""
+    return call("merge", f"to resolve in {stuck.name}", source=core.parent(stuck).id, target=stuck.id, on_conflict="markers")

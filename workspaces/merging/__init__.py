@@ -23,7 +23,7 @@ from workspaces.merging.planning import Plan, frozen, lost_since, refuse, worked
 from workspaces.model import MergeResult, Operation, Workspace
 from workspaces.removal import last_look
 from workspaces.resolving import Sides
-from workspaces.wording import plain
+from workspaces.wording import call, plain
 
 __all__ = ["Asked", "merge", "record", "required", "runs_something"]
 
@@ -91,7 +91,7 @@ def _tried(
                 return sides
             refuse(core, view, sides, asked, plan)
             if plan.merge.conflicts and (asked.on_conflict != "markers" or asked.dry_run):
-                return telling.conflicting(sides, plan)
+                return telling.conflicting(core, sides, plan)
             if plan.is_idle:
                 return _nothing_to_do(core, view, sides, plan, bool(removing))
             verdicts = trial.begun(view, plan.result, plan.ours)
@@ -100,7 +100,7 @@ def _tried(
             if any(each.verdict != "pass" for each in verdicts):
                 return telling.failed(sides, verdicts)
             if asked.dry_run:
-                return telling.promised(sides, plan, verdicts)
+                return telling.promised(sides, plan, asked, verdicts)
             progress(1, 3, f"merging {bringer.name} into {receiver.name}")
             with view.keep_all():
                 done = carry_out(core, view, sides, plan, asked, verdicts)
@@ -121,11 +121,11 @@ def _again(core: Core, done: Operation, delete_source: bool) -> MergeResult:
 def _nothing_to_do(core: Core, view: Backend, sides: Sides, plan: Plan, deletes: bool) -> MergeResult:
     result = telling.up_to_date(sides, plan, deletes)
     if lost := lost_since(core, view, sides):
-        result = telling.taken_back(sides, plan, lost, *undone_by(view, lost[-1], sides.ours))
+        result = telling.taken_back(core, sides, plan, lost, *undone_by(view, lost[-1], sides.ours))
     if not deletes:
         return result
     done = _with_source_deleted(core, sides.bringer, result)
-    return done if done.warnings else done.model_copy(update={"next": (f"undo: restore(workspace='{sides.bringer.name}')",)})
+    return done if done.warnings else done.model_copy(update={"next": (call("restore", "undo", workspace=sides.bringer.id),)})
 
 
 def _with_source_deleted(core: Core, bringer: Workspace, result: MergeResult) -> MergeResult:

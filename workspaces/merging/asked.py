@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument, Unsupported
 from workspaces.model import History, OnConflict, Workspace
+from workspaces.wording import call
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def parties(core: Core, asked: Asked) -> tuple[Workspace, Workspace]:
     if not asked.target and bringer.is_main:
         raise InvalidArgument(
             "main has no parent to merge into. Nothing was merged.",
-            "Name a target: merge(source='main', target='…') brings a clone up to date.",
+            "Name a target: merging main into a clone brings that up to date.",
         )
     receiver = core.find(asked.target) if asked.target else core.parent(bringer)
     _refuse_pair(bringer, receiver, asked)
@@ -73,7 +74,8 @@ def _refuse_pair(bringer: Workspace, receiver: Workspace, asked: Asked) -> None:
     if receiver.is_main and asked.on_conflict == "markers":
         raise InvalidArgument(
             "Conflict markers are never written into main. Nothing was merged.",
-            f"Resolve in the clone: merge(source='main', target='{bringer.name}', on_conflict='markers'), edit the files, then merge(source='{bringer.name}').",
+            f"Resolve in the clone: {call('merge', source=receiver.id, target=bringer.id, on_conflict='markers')}, edit the files there, then "
+            f"{call('merge', source=bringer.id, target=receiver.id)}.",
         )
     if asked.delete_source and bringer.is_main:
         raise InvalidArgument("main cannot be deleted. Nothing was merged.", "Leave delete_source out.")

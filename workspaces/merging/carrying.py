@@ -24,7 +24,7 @@ def carry_out(core: Core, view: Backend, sides: Sides, plan: Plan, asked: Asked,
     label, moved = f"before merging {bringer.name}", plan.result.head != plan.ours.head
     point = core.point(view, receiver, plan.ours, "merge", label, plan.result.head, committed=receiver.is_main and moved)
     reason = f"workspaces: merge {bringer.name}"
-    answer = telling.merged(sides, plan, point.name, verdicts)
+    answer = telling.merged(core, sides, plan, point.name, verdicts)
     notes = _notes(plan, point, reason, bool(asked.paths))
     if core.is_named:
         notes["answer"] = answer.model_dump(mode="json")

@@ -16,7 +16,7 @@ from workspaces.merging.asked import Asked
 from workspaces.model import Decided, Merge, Snapshot, Workspace
 from workspaces.replaying import replay
 from workspaces.resolving import Sides, settled
-from workspaces.wording import listed
+from workspaces.wording import call, listed
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def frozen(core: Core, view: Backend, bringer: Workspace, receiver: Workspace, i
     if if_target and if_target not in (ours.id, ours.contents):
         raise TargetMoved(
             f"{receiver.name} is at {ours.id[:12]} now, not at {if_target[:12]}. Nothing was changed.",
-            f"Look at it again with compare(workspaces=['{bringer.name}']), then repeat the call with if_target='{ours.id}'.",
+            f"Look at it again with {call('compare', workspaces=[bringer.id])}, then repeat the call with if_target='{ours.id}'.",
             snapshot=ours.id,
         )
     theirs = view.snapshot(bringer, [*core.lineage(bringer), *core.contained(bringer, receiver)])

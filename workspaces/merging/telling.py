@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workspaces.containment import Loss
+from workspaces.core import Core
+from workspaces.merging.asked import Asked
 from workspaces.merging.planning import Plan
 from workspaces.model import Conflict, Decided, MergeResult, Verdict, Workspace, path_shown
 from workspaces.resolving import Sides
-from workspaces.wording import MOST_FILES, bounded, counted, listed, sized
+from workspaces.wording import MOST_FILES, bounded, call, counted, listed, sized
 
 _NAMED = 20
 """Paths that a call to make next names, at most."""
 
 
-def merged(sides: Sides, plan: Plan, point: str, verdicts: Sequence[Verdict]) -> MergeResult:
+def merged(core: Core, sides: Sides, plan: Plan, point: str, verdicts: Sequence[Verdict]) -> MergeResult:
     bringer, receiver = sides.bringer, sides.receiver
     committed = plan.result.head if plan.result.head != plan.ours.head else ""
     how = f", commit {committed[:9]}" if committed else ", left uncommitted" if plan.ours.head else ""
@@ -32,11 +34,11 @@ def merged(sides: Sides, plan: Plan, point: str, verdicts: Sequence[Verdict]) ->
         restore_point=point,
         decided=plan.decided,
         warnings=(*warnings, *_overruled(plan.decided)),
-        next=(f"merge(source='{receiver.name}')",) if conflicts else (f"undo: restore(workspace='{receiver.name}')",),
+        next=(_back(core, sides),) if conflicts else (call("restore", "undo", workspace=receiver.id),),
     )
 
 
-def promised(sides: Sides, plan: Plan, verdicts: Sequence[Verdict]) -> MergeResult:
+def promised(sides: Sides, plan: Plan, asked: Asked, verdicts: Sequence[Verdict]) -> MergeResult:
     bringer, receiver = sides.bringer, sides.receiver
     return MergeResult(
         summary=f"{bringer.name} would merge into {receiver.name}: {sized(plan.merge.changes)}. Nothing was changed.",
@@ -48,15 +50,14 @@ def promised(sides: Sides, plan: Plan, verdicts: Sequence[Verdict]) -> MergeResu
         checks=tuple(verdicts),
         decided=plan.decided,
         warnings=_overruled(plan.decided),
-        next=(f"merge(source='{bringer.name}', target='{receiver.name}', if_target='{plan.ours.id}')",),
+        next=(_as_promised(sides, plan, asked),),
     )
 
 
-def conflicting(sides: Sides, plan: Plan) -> MergeResult:
+def conflicting(core: Core, sides: Sides, plan: Plan) -> MergeResult:
     bringer, receiver = sides.bringer, sides.receiver
     conflicts, warnings = bounded(plan.merge.conflicts)
     where = f" at {plan.stopped_at}" if plan.stopped_at else ""
-    resolve = f"merge(source='{receiver.name}', target='{bringer.name}', on_conflict='markers')"
     return MergeResult(
         summary=f"Not merged: {counted(len(plan.merge.conflicts), 'conflicting path')}{where}. {receiver.name} is unchanged.",
         status="conflicts",
@@ -66,7 +67,7 @@ def conflicting(sides: Sides, plan: Plan) -> MergeResult:
         stopped_at=plan.stopped_at,
         decided=plan.decided,
         warnings=warnings,
-        next=() if bringer.is_main else (f"{resolve}, edit the files in {bringer.location}, then merge(source='{bringer.name}')",),
+        next=_resolving(core, sides),
     )
 
 
@@ -83,7 +84,7 @@ def failed(sides: Sides, verdicts: Sequence[Verdict]) -> MergeResult:
         source=bringer.id,
         target=receiver.id,
         checks=tuple(verdicts),
-        next=() if bringer.is_main else (f"merge(source='{receiver.name}', target='{bringer.name}') shows there what both give together",),
+        next=() if bringer.is_main else (call("merge", "to see there what both give together", source=receiver.id, target=bringer.id),),
     )
 
 
@@ -98,12 +99,11 @@ def up_to_date(sides: Sides, plan: Plan, deletes: bool) -> MergeResult:
     )
 
 
-def taken_back(sides: Sides, plan: Plan, lost: Sequence[Loss], commit: str, subject: str) -> MergeResult:
+def taken_back(core: Core, sides: Sides, plan: Plan, lost: Sequence[Loss], commit: str, subject: str) -> MergeResult:
     """Tell that there is nothing to merge because the receiver got it all, and has some of it no longer."""
     bringer, receiver = sides.bringer, sides.receiver
     paths = list(dict.fromkeys(path for each in lost for path in each.paths))
     by = f", by commit {commit[:9]} ({path_shown(subject[:60])})" if commit else ""
-    again = f"merge(source='{bringer.name}', paths={paths[:_NAMED]})"
     return MergeResult(
         summary=f"{receiver.name} has {bringer.name} in its history already, and has taken its work back since in {listed(paths)}{by}. "
         "Nothing was changed.",
@@ -111,8 +111,46 @@ def taken_back(sides: Sides, plan: Plan, lost: Sequence[Loss], commit: str, subj
         source=bringer.id,
         target=receiver.id,
         snapshot=plan.ours.id,
-        next=(f"{again} brings it again", *((f"or take that commit back: git revert {commit[:9]}",) if commit else ())),
+        warnings=(f"To have it again, take that commit back (git revert {commit[:9]}) or bring the paths anew.",) if commit else (),
+        next=(call("merge", "to bring it again", **_from_to(core, bringer, receiver), paths=paths[:_NAMED]),),
     )
+
+
+def _from_to(core: Core, bringer: Workspace, receiver: Workspace) -> dict[str, str]:
+    """Return the arguments for a merge of one into the other: the parent need not be named."""
+    into_parent = not bringer.is_main and core.parent(bringer).id == receiver.id
+    return {"source": bringer.id} if into_parent else {"source": bringer.id, "target": receiver.id}
+
+
+def _is_above(core: Core, one: Workspace, other: Workspace) -> bool:
+    return one.is_main or (not other.is_main and core.parent(other).id == one.id)
+
+
+def _resolving(core: Core, sides: Sides) -> tuple[str, ...]:
+    """Return the call that writes the conflicts where they are resolved: into the clone, of a parent and its clone; else into the target."""
+    there, here = sides.receiver, sides.bringer
+    if _is_above(core, there, here):
+        there, here = here, there
+    return (call("merge", f"to resolve in {there.name}", **_from_to(core, here, there), on_conflict="markers"),)
+
+
+def _back(core: Core, sides: Sides) -> str:
+    """Return the call that brings on what was resolved: to where it came from if that is above, else to the parent."""
+    there, above = sides.receiver, sides.bringer if _is_above(core, sides.bringer, sides.receiver) else core.parent(sides.receiver)
+    return call("merge", "when they are resolved", **_from_to(core, there, above))
+
+
+def _as_promised(sides: Sides, plan: Plan, asked: Asked) -> str:
+    """Return the call that does just what a preview promised, or nothing where the target moved."""
+    kept: dict[str, str | bool | Sequence[str]] = {
+        "on_conflict": asked.on_conflict if asked.on_conflict != "abort" else "",
+        "history": asked.history if asked.history != "squash" else "",
+        "message": asked.message,
+        "paths": asked.paths,
+        "delete_source": asked.delete_source,
+        "require": asked.require,
+    }
+    return call("merge", source=sides.bringer.id, target=sides.receiver.id, if_target=plan.ours.id, **kept)
 
 
 def unmarked(receiver: Workspace, conflicts: Sequence[Conflict]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from workspaces.model import MAIN, Initialized
 from workspaces.naming import project_name
 from workspaces.project import Project
 from workspaces.server.auditing import meant
+from workspaces.wording import begin
 
 
 class Desk:
@@ -52,7 +53,7 @@ class Desk:
         described = meant(project.seen_by(access)).described()
         if project.root == self.default or len(self._open) == 1:
             return described
-        return described.model_copy(update={"next": (f"clone(source='{project.root}', count=3, task='…')", "status(workspaces=['…'])")})
+        return described.model_copy(update={"next": (begin(str(project.root)),)})
 
     def _open_already(self, access: Access, path: str) -> Project | None:
         """Return the project of a caller's own that a path names; of who may make others, none: that takes the path apart."""
@@ -135,7 +136,7 @@ class Desk:
         if self.default is None:
             if found := next((project for root, project in self._open.items() if self._is_allowed(root)), None):
                 return found
-            raise NoProject("No project is open.", "Call initialize(path='/absolute/path/of/a/repository/or/folder') first.")
+            raise NoProject("No project is open.", "Call initialize first, with the absolute path of a repository or another folder.")
         return self._opened(self.default)
 
     def _opened(self, folder: Path, access: Access | None = None) -> Project:
