@@ -352,6 +352,28 @@ def test_a_token_is_made_listed_and_revoked(world: World) -> None:
     assert post(world.url, "status", {}, secret)[0] == 401
 
 
+def test_a_token_counts_until_its_time_is_over(world: World) -> None:
+    """In a session that was begun in time, too."""
+    tokens = Tokens(world.home / ".config/mcp-workspaces/tokens.json")
+    secret = tokens.create("brief", "read", [str(world.repo.path)], 8 / 86_400)[1]
+    bearing = {"Authorization": f"Bearer {secret}"}
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    status, session, _ = handshaken(world.url, "initialize", hello, bearing)
+    assert status == 200
+    within = bearing | {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-06-18"}
+    deadline = time.monotonic() + 60
+    while (status := handshaken(world.url, "tools/call", {"name": "status", "arguments": {"detail": "names"}}, within)[0]) == 200:
+        assert time.monotonic() < deadline
+    assert (status, post(world.url, "status", {}, secret)[0]) == (401, 401)
+
+
+def test_a_name_that_somebody_else_has_is_taken_and_no_more_is_said(world: World) -> None:
+    world.call("eve", "clone", name="eves-own")
+    own, foreign = (world.call("eve", "clone", name=name)["error"] for name in ("eves-own", "zebra"))
+    assert own["code"] == "exists" and own["details"] == foreign["details"]
+    assert json.dumps(own).replace("eves-own", "zebra") == json.dumps(foreign)
+
+
 def test_a_session_is_its_makers_alone(world: World) -> None:
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
     status, session, _ = handshaken(world.url, "initialize", hello, {"Authorization": f"Bearer {world.secrets['other']}"})

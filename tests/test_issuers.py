@@ -10,9 +10,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event
 
 import jwt
 import pytest
@@ -35,6 +38,9 @@ class Issuer:
 
     url: str = ""
     keys: dict[str, Key] = field(default_factory=dict[str, Key])
+    hangs: Event = field(default_factory=Event)
+    """While it is set, who asks gets no answer."""
+    goes_on: Event = field(default_factory=Event)
 
     def answer(self, path: str) -> Mapping[str, object] | None:
         if path == "/.well-known/oauth-authorization-server":
@@ -75,8 +81,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
     (home / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.com\n")
     issuer = Issuer(keys={"rsa": rsa.generate_private_key(65537, 2048), "ec": ec.generate_private_key(ec.SECP256R1())})
 
+    with publishing(issuer), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        repo = Repo.create(home / "shop")
+        repo.write("cart.py", "line\n")
+        repo.commit("start")
+        Project.initialize(repo.path)
+        with serving(home, repo.path, "--issuer", issuer.url, "--public-url", PUBLIC) as url:
+            yield World(url, issuer)
+
+
+@contextmanager
+def publishing(issuer: Issuer) -> Generator[None]:
+    """Have an issuer answer until the block ends, where it did before if it did."""
+
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if issuer.hangs.is_set():
+                issuer.goes_on.wait(60)
+                return
             page = issuer.answer(self.path)
             self.send_response(404 if page is None else 200)
             self.end_headers()
@@ -85,17 +108,34 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as pages, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(home))
+    port = int(issuer.url.rpartition(":")[2]) if issuer.url else 0
+    with ThreadingHTTPServer(("127.0.0.1", port), Pages) as pages:
         threading.Thread(target=pages.serve_forever, daemon=True).start()
         issuer.url = f"http://127.0.0.1:{pages.server_address[1]}"
-        repo = Repo.create(home / "shop")
-        repo.write("cart.py", "line\n")
-        repo.commit("start")
-        Project.initialize(repo.path)
-        with serving(home, repo.path, "--issuer", issuer.url, "--public-url", PUBLIC) as url:
-            yield World(url, issuer)
-        pages.shutdown()
+        try:
+            yield
+        finally:
+            issuer.goes_on.set()
+            pages.shutdown()
+
+
+@contextmanager
+def asking(tmp_path: Path, repo: Repo, issuer: Issuer) -> Generator[World]:
+    """Run a server of its own for an issuer."""
+    with serving(tmp_path / "home", repo.path, "--issuer", issuer.url, "--public-url", PUBLIC) as url:
+        yield World(url, issuer)
+
+
+def until(world: World, token: str, status: int) -> str:
+    """Call until the answer has a status, and return what is said."""
+    deadline = time.monotonic() + 60
+    while (told := world.call(token))[0] != status:
+        assert time.monotonic() < deadline, told
+    return told[1]
+
+
+def fresh() -> Key:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def test_tokens_of_both_kinds_of_key_count(world: World) -> None:
@@ -171,3 +211,57 @@ def test_who_has_no_token_is_told_where_to_get_one(world: World) -> None:
 def test_an_issuer_that_anybody_could_answer_for_is_refused(tmp_path: Path, repo: Repo) -> None:
     done = run(tmp_path, repo.path, "serve", "--http", "127.0.0.1:0", "--issuer", "http://issuer.example")
     assert done.returncode == 2 and "https://" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_keys_that_change_count_without_a_restart(tmp_path: Path, repo: Repo) -> None:
+    """A new key signs: its tokens count at once, and those of the key that went do not any more."""
+    issuer = Issuer(keys={"old": fresh()})
+    with publishing(issuer), asking(tmp_path, repo, issuer) as world:
+        old = issuer.token(issuer.keys["old"], "old", "ES256")
+        assert world.call(old)[0] == 200
+        issuer.keys = {"new": fresh()}
+        until(world, issuer.token(issuer.keys["new"], "new", "ES256"), 200)
+        assert world.call(old)[0] == 401
+
+
+def test_a_token_counts_until_its_time_is_over(world: World) -> None:
+    key = world.issuer.keys["rsa"]
+    token = world.issuer.token(key, exp=int(time.time()) + 8)
+    assert world.call(token)[0] == 200
+    assert "invalid_token" in until(world, token, 401)
+    assert world.call(world.issuer.token(key))[0] == 200
+
+
+def test_an_issuer_that_is_down_is_said_to_be_and_asked_again(tmp_path: Path, repo: Repo) -> None:
+    """At the start, and later: whose key is known is let in, whose is not is told to come again, and nobody that a token is bad."""
+    issuer = Issuer(keys={"one": fresh()})
+    with publishing(issuer):
+        pass
+    with asking(tmp_path, repo, issuer) as world:
+        token = issuer.token(issuer.keys["one"], "one", "ES256")
+        status, told = world.call(token)
+        assert (status, "issuer" in told, "Nothing was done" in told) == (503, True, True)
+        assert world.call("nonsense")[0] == 401
+        with publishing(issuer):
+            until(world, token, 200)
+        issuer.keys["two"] = fresh()
+        other = issuer.token(issuer.keys["two"], "two", "ES256")
+        assert world.call(token)[0] == 200
+        until(world, other, 503)
+        with publishing(issuer):
+            until(world, other, 200)
+
+
+def test_nobody_whose_key_is_known_waits_for_an_issuer_that_hangs(tmp_path: Path, repo: Repo) -> None:
+    issuer = Issuer(keys={"one": fresh()})
+    with publishing(issuer), asking(tmp_path, repo, issuer) as world:
+        token, stranger = issuer.token(issuer.keys["one"], "one", "ES256"), issuer.token(fresh(), "two", "ES256")
+        assert world.call(token)[0] == 200
+        until(world, stranger, 401)
+        issuer.hangs.set()
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(until, world, stranger, 503) for _ in range(8)]
+            answered = [world.call(token)[0] for _ in range(3)]
+            assert not all(each.done() for each in waiting), "none had to wait"
+            assert answered == [200] * 3
+            assert all("issuer" in each.result() for each in waiting)

@@ -15,12 +15,13 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workspaces.errors import InvalidArgument, NotAllowed
 from workspaces.server.callers import SCOPES, Verifier
-from workspaces.server.issuers import Issuer, is_loopback
+from workspaces.server.issuers import Issuer, Unreachable, is_loopback
 from workspaces.tokens import Tokens
 
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
@@ -103,4 +104,18 @@ class Door:
             return await refusal(scope, receive, send)
         if scope["path"] == self._place:
             return await self._metadata(scope, receive, send)
-        return await (self._asking if self._guard.asks else self._app)(scope, receive, send)
+        if not self._guard.asks:
+            return await self._app(scope, receive, send)
+        try:
+            return await self._asking(scope, receive, send)
+        except Unreachable:
+            return await _unknowable()(scope, receive, send)
+
+
+def _unknowable() -> JSONResponse:
+    """Return the answer where nobody can say now whether a token counts: it may, so it is not refused."""
+    error = {
+        "code": -32000,
+        "message": "The issuer of the token does not answer, so it cannot be checked now. Nothing was done; call again.",
+    }
+    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, 503, {"Retry-After": "3"})

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from threading import Lock
 from urllib.parse import urlsplit
 
 import anyio
@@ -27,9 +28,11 @@ logger = logging.getLogger(__name__)
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """By public keys only."""
 _LEEWAY = 10
-_TIMEOUT = 5
-_PAUSE = 5.0
+_TIMEOUT = 3
+_PAUSE = 2.0
 """Seconds before an issuer that did not answer is asked again."""
+_COOLDOWN = 1.0
+"""Seconds before its keys are read again for a token that names none of them."""
 _LARGEST = 1 << 20
 _LONGEST = 16 << 10
 _PLAIN = re.compile(r"[\x21-\x7e]{1,100}")
@@ -62,19 +65,33 @@ class _Metadata(BaseModel):
     jwks_uri: str
 
 
+class Unreachable(Exception):
+    """The issuer does not answer, so nobody can say whether a token counts."""
+
+
 class _Keys(jwt.PyJWKClient):
-    """The keys of an issuer. One that does not answer is not asked again at once: whoever sends tokens would decide how often."""
+    """The keys of an issuer, read anew after five minutes, and when a token names one that is not known. One that does not answer is not asked
+    again at once: whoever sends tokens would decide how often."""
 
     _failed = -_PAUSE
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place, timeout=_TIMEOUT, cooldown_duration=_COOLDOWN)
+
+    def known(self, name: str) -> jwt.PyJWK | None:
+        """Return a key that was read a short time ago; asks nobody, and waits for nobody who does."""
+        read = self.jwk_set_cache.get() if self.jwk_set_cache else None
+        return self.match_kid([key for key in read.keys if key.public_key_use in ("sig", None)], name) if read else None
 
     def fetch_data(self) -> object:
         if time.monotonic() - self._failed < _PAUSE:
             raise jwt.PyJWKClientConnectionError("it did not answer a moment ago")
         try:
             return super().fetch_data()
-        except jwt.PyJWKClientError:
+        except (jwt.PyJWTError, OSError, ValueError) as error:
             self._failed = time.monotonic()
-            raise
+            logger.warning("no keys can be read at %s: %s", self.uri, type(error).__name__)
+            raise jwt.PyJWKClientConnectionError(type(error).__name__) from error
 
 
 @dataclass
@@ -86,47 +103,57 @@ class Issuer:
     _keys: _Keys | None = None
     _failed: float = -_PAUSE
     _turns: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(4))
+    _finding: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         _refuse_unsafe(self.url)
 
     async def claims(self, token: str) -> Claims | None:
-        """Return what a token says, or None where it does not count here."""
+        """Return what a token says, or None where it does not count here. Raises `Unreachable` when the issuer would have to be asked and does not
+        answer; who brings a token whose key is known does not wait for that."""
         if len(token) > _LONGEST or token.count(".") != 2:
             return None
-        return await anyio.to_thread.run_sync(self._claims, token, limiter=self._turns)
-
-    def _claims(self, token: str) -> Claims | None:
         try:
-            key = self._published().get_signing_key_from_jwt(token)
-            read: object = jwt.decode(
-                token,
-                key,
-                algorithms=_ALGORITHMS,
-                audience=self.audience,
-                issuer=self.url,
-                leeway=_LEEWAY,
-                options={"require": ["exp", "iss", "aud", "sub"]},
-            )
-            return Claims.model_validate(read)
-        except (jwt.PyJWKClientConnectionError, OSError) as error:
-            logger.warning("the issuer %s cannot be asked for its keys: %s", self.url, type(error).__name__)
+            name = str(jwt.get_unverified_header(token).get("kid", ""))
+            known = self._keys.known(name) if self._keys else None
+            if known is None:
+                known = await anyio.to_thread.run_sync(self._asked_for, name, limiter=self._turns)
+            return self._read(token, known)
         except (jwt.PyJWTError, ValueError):
-            pass
-        return None
+            return None
+
+    def _read(self, token: str, key: jwt.PyJWK) -> Claims:
+        read: object = jwt.decode(
+            token,
+            key,
+            algorithms=_ALGORITHMS,
+            audience=self.audience,
+            issuer=self.url,
+            leeway=_LEEWAY,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
+        return Claims.model_validate(read)
+
+    def _asked_for(self, name: str) -> jwt.PyJWK:
+        try:
+            return self._published().get_signing_key(name)
+        except (jwt.PyJWKClientConnectionError, OSError):
+            raise Unreachable from None
 
     def _published(self) -> _Keys:
         """Return the issuer's keys, by what it says of itself. Looked for once; the keys themselves are asked for anew when they change."""
-        if self._keys is None:
-            if time.monotonic() - self._failed < _PAUSE:
-                raise ConnectionError(self.url)
-            self._failed = time.monotonic()
-            found = next((read for place in _places(self.url) if (read := _read(place)) is not None and read.issuer == self.url), None)
-            if found is None:
-                raise ConnectionError(f"{self.url} publishes no metadata of its own")
-            _refuse_unsafe(found.jwks_uri)
-            self._keys = _Keys(found.jwks_uri, timeout=_TIMEOUT)
-        return self._keys
+        with self._finding:
+            if self._keys is None:
+                if time.monotonic() - self._failed < _PAUSE:
+                    raise ConnectionError(self.url)
+                found = next((read for place in _places(self.url) if (read := _read(place)) is not None and read.issuer == self.url), None)
+                if found is None:
+                    self._failed = time.monotonic()
+                    logger.warning("the issuer %s publishes no metadata of its own", self.url)
+                    raise ConnectionError(self.url)
+                _refuse_unsafe(found.jwks_uri)
+                self._keys = _Keys(found.jwks_uri)
+            return self._keys
 
 
 def _places(url: str) -> list[str]:
