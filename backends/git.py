@@ -88,6 +88,7 @@ _MOVES_REFS = {"update-ref", "fast-import"}
 _LOCKED = re.compile(r"'([^'\n]+\.lock)': File exists")
 _FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.([^.]+)$", re.DOTALL)
+_ENDINGS = re.compile(rb"core\.(autocrlf|eol)$")
 _LOCAL = (b"local", b"worktree")
 _COMMANDS = ("clean", "smudge", "process")
 """The settings of a filter that name a program."""
@@ -142,6 +143,8 @@ class Git:
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     filters: Mapping[str, str] = field(default_factory=dict[str, str])
     """The filters that run, by their key in the configuration."""
+    endings: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The settings that say how lines of text end in checked out files, by their key."""
     patience: float = bounds.PATIENCE
     """Seconds of processor that a command may use which only reads."""
     clock: bounds.Clock | None = None
@@ -313,7 +316,8 @@ class Git:
         From git 2.54 on hooks can come from the configuration, where `core.hooksPath` does not reach them: these are off in any case.
         Trusted commands are given to git as they were looked at, so that a change that comes after the look does not count.
         """
-        rows = self._drivers()
+        told = self._told()
+        rows = _drivers(told)
         off: dict[str, str] = {}
         for _, kind, name, _, _ in (row for row in rows if row[1] == "hook" or row[0] in _LOCAL):
             off |= _off(kind, f"{kind}.{name}")
@@ -326,22 +330,20 @@ class Git:
             # LFS keeps what it cleans in there, and may not make the folder itself.
             (self.common_dir / "lfs").mkdir(exist_ok=True)
         filters = {key: off.get(key, line) for key, line in commands.items()}
-        return replace(self, settings=off, filters={key: line for key, line in filters.items() if line})
+        shared = [(key, value) for scope, key, value in told if scope != b"worktree"]  # a clone has nothing of its own
+        endings = {key.decode(): os.fsdecode(value or b"true") for key, value in shared if _ENDINGS.match(key)}
+        return replace(self, settings=off, filters={key: line for key, line in filters.items() if line}, endings=endings)
 
     def programs(self) -> tuple[Program, ...]:
         """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""
-        return _programs([row for row in self._drivers() if row[0] in _LOCAL and row[1] != "hook"])
+        return _programs([row for row in _drivers(self._told()) if row[0] in _LOCAL and row[1] != "hook"])
 
-    def _drivers(self) -> list[tuple[bytes, str, str, str, str]]:
-        """Return scope, kind, name, setting and value of all that defines a driver or a hook, in git's order: of equals the last one counts."""
-        words = self.told("config", "--null", "--show-scope", "--get-regexp", r"^(filter|merge|hook)\.").out.split(b"\0")
-        found: list[tuple[bytes, str, str, str, str]] = []
-        for scope, line in zip(words[::2], words[1::2], strict=False):
-            key, _, value = line.partition(b"\n")
-            if driver := _DRIVER.match(key):
-                kind, name, setting = map(os.fsdecode, driver.groups())
-                found.append((scope, kind, name, setting, os.fsdecode(value)))
-        return found
+    def _told(self) -> list[tuple[bytes, bytes, bytes]]:
+        """Return scope, key and value of all settings that matter to what is checked out, in git's order: of equals the last one counts."""
+        pattern = r"^((filter|merge|hook)\.|core\.(autocrlf|eol)$)"
+        words = self.told("config", "--null", "--show-scope", "--get-regexp", pattern).out.split(b"\0")
+        lines = zip(words[::2], (line.partition(b"\n") for line in words[1::2]), strict=False)
+        return [(scope, key, value) for scope, (key, _, value) in lines]
 
     # -- objects
 
@@ -382,6 +384,16 @@ class Git:
         there = b"".join(f"{mode} {name}\t".encode() + path + b"\0" for mode, name, path in entries if mode != "0")
         self.run("update-index", "--replace", "-z", "--index-info", stdin=there)
         return self.line("write-tree")
+
+
+def _drivers(told: Iterable[tuple[bytes, bytes, bytes]]) -> list[tuple[bytes, str, str, str, str]]:
+    """Return scope, kind, name, setting and value of all that defines a driver or a hook."""
+    found: list[tuple[bytes, str, str, str, str]] = []
+    for scope, key, value in told:
+        if driver := _DRIVER.match(key):
+            kind, name, setting = map(os.fsdecode, driver.groups())
+            found.append((scope, kind, name, setting, os.fsdecode(value)))
+    return found
 
 
 def _off(kind: str, driver: str) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
-from support import Golden, Repo
+from support import Golden, Instead, Repo
 
 from workspaces import Project
 
@@ -50,3 +52,17 @@ def repo(tmp_path: Path) -> Repo:
 @pytest.fixture
 def project(repo: Repo) -> Project:
     return Project.initialize(repo.path)
+
+
+@pytest.fixture
+def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instead:
+    """Return what lets a script see git's arguments first; `real` is git itself there."""
+
+    def put(script: str) -> None:
+        program = tmp_path / "bin" / "git"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nreal={shutil.which("git")}\ncase "$*" in\n{script} ;;\nesac\nexec $real "$@"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    return put

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from workspaces import Project
 from workspaces.model import Workspace
+
+Instead = Callable[[str], None]
+"""Lets a script see git's arguments first."""
 
 
 @dataclass(frozen=True)

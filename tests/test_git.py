@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Repo, clone, fingerprint
+from support import Instead, Repo, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import BackendFailed, Busy, TargetMoved
 
-Instead = Callable[[str], None]
 WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
-
-
-@pytest.fixture
-def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instead:
-    """Return what lets a script see git's arguments first; `real` is git itself there."""
-
-    def put(script: str) -> None:
-        program = tmp_path / "bin" / "git"
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nreal={shutil.which("git")}\ncase "$*" in\n{script} ;;\nesac\nexec $real "$@"\n')
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-
-    return put
 
 
 def locks(repo: Repo) -> list[Path]:
@@ -39,8 +22,10 @@ def locks(repo: Repo) -> list[Path]:
 
 
 def test_a_killed_git_leaves_no_lock_in_a_clone(project: Project, repo: Repo, instead: Instead) -> None:
-    instead('*update-index*) touch "$GIT_DIR/index.lock"; kill -9 $$')
-    clone(project, "fix").write("cart.py", "mine\n")
+    instead('*update-index*) touch "$GIT_DIR/index.lock"; touch "$GIT_DIR/killed"; kill -9 $$')
+    project.clone(name="fix", include_uncommitted=False)
+    (admin,) = (repo.path / ".git/worktrees").iterdir()
+    assert (admin / "killed").exists()
     assert locks(repo) == []
 
 

@@ -46,6 +46,7 @@ def clone(
         taken = core.store.names(core.row.name)
         free = [draft for draft in drafts if draft.name.lower() not in taken]
         made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)
+        warnings += _untrusted(view, origin)
     if lease_seconds:
         made = [_leased(core, each, lease_seconds) for each in made]
     failed |= {draft.name: _taken(draft) for draft in drafts if draft not in free}
@@ -55,7 +56,7 @@ def clone(
         summary=_summary(core, origin, snapshot, made, failed),
         workspaces=tuple(made),
         failed={wanted: error.message for wanted, error in failed.items()},
-        warnings=tuple(dict.fromkeys([*warnings, *flaws(origin.name, snapshot), *_untrusted(core, origin)])),
+        warnings=tuple(dict.fromkeys([*warnings, *flaws(origin.name, snapshot)])),
         next=_next(made),
     )
 
@@ -155,8 +156,8 @@ def _taken(draft: Workspace) -> WorkspacesError:
     return Exists(f"'{draft.name}' is taken in {draft.project}. Nothing was made.", "Choose another name, or leave it out.")
 
 
-def _untrusted(core: Core, origin: Workspace) -> tuple[str, ...]:
-    paths = core.backend.untrusted(origin, ())
+def _untrusted(view: Backend, origin: Workspace) -> tuple[str, ...]:
+    paths = view.untrusted(origin, ())
     said = "are in the clone as git stores them: the repository's own configuration names a filter for them, which is not run"
     return (f"{listed(paths)} {said}.",) if paths else ()
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -34,13 +34,14 @@ from workspaces.model import (
 )
 
 from .. import area, combine, confinement, matrix, tree, views
+from ..crew import Crew
 from ..diff import contents_of, patch, steps
 from ..git import OFF, Git
 from ..matrix import Three
 from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
-from . import care, checkout, packs, registration, remains, replaying, repository, snapshot, trash
+from . import care, checkout, filling, packs, registration, remains, replaying, repository, snapshot, trash
 from .descent import common
 from .seen import Seen
 
@@ -50,8 +51,9 @@ class WorktreeBackend:
 
     name: ClassVar[str] = "worktree"
 
-    def __init__(self, found: repository.Repository, view: Path | None = None, trusted: str = "") -> None:
-        self._repository, self._view, self.trusted = found, view, trusted
+    def __init__(self, found: repository.Repository, view: Path | None = None, trusted: str = "", crew: Crew | None = None) -> None:
+        self._repository, self._view, self.trusted, self._crew = found, view, trusted, crew
+        self._found: dict[str, snapshot.Found] = {}
         self._doors: dict[Path, Git] = {}
         self._seen = Seen(remembers=view is not None)
         self.root, self.home = found.root, found.home
@@ -78,7 +80,7 @@ class WorktreeBackend:
         views.clear(scratch)
         packs.forget_stale(self._shelf.packs)
         with suppress(WorkspacesError, OSError):  # nothing depends on it
-            packs.tidy(self._repository.git(), self._shelf, scratch)
+            packs.tidy(self._repository.git, self._shelf, scratch)
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -123,9 +125,9 @@ class WorktreeBackend:
 
     @contextmanager
     def aside(self) -> Generator[WorktreeBackend]:
-        with views.view(self._repository.scratch) as folder:
+        with views.view(self._repository.scratch) as folder, Crew() as crew:
             (folder / "objects").mkdir()
-            yield WorktreeBackend(self._repository, folder, self.trusted)
+            yield WorktreeBackend(self._repository, folder, self.trusted, crew)
 
     @contextmanager
     def keep_all(self) -> Generator[None]:
@@ -157,14 +159,23 @@ class WorktreeBackend:
     # -- freezing and looking
 
     def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
-        return snapshot.freeze(self._at(workspace), lineage, committed, self._scratch)
+        # What the index of a clone says was found, whoever works there may have made up.
+        kept = self._view if workspace.is_main else None
+        made, found = snapshot.freeze(self._at(workspace), lineage, committed, self._scratch, kept)
+        if found:
+            self._found[made.contents] = found
+        return made
 
     def load(self, snapshot_id: str) -> Snapshot:
         return self._seen.snapshot(self._git, snapshot_id)
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         with as_ours():
-            return registration.fork(self._repository, snapshot, clone, self._at(source), self._repository.git(trusted=self.trusted))
+            found, door = self._found.get(snapshot.contents), self._lasting(self._git)
+            if found is None:  # what was found has been there
+                registration.refuse_bombs(door, snapshot)
+            fill = partial(filling.fill, contents=snapshot.contents, found=found, crew=self._crew)
+            return registration.fork(self._repository, snapshot, clone, self._at(source), door, fill)
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         found = self._seen.bases(self._git, self._linked(ours, lineage), theirs.id)

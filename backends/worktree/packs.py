@@ -6,7 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,7 +90,7 @@ def _bring_all(folder: Path, shelf: Shelf) -> list[Path]:
     return keeps
 
 
-def tidy(git: Git, shelf: Shelf, scratch: Path) -> None:
+def tidy(door: Callable[[], Git], shelf: Shelf, scratch: Path) -> None:
     """Make one pack of those that we brought, when they are many and nobody is at work on packs. What is in them stays, referred to or not.
 
     The new pack is durable before the old ones go. A git that reads one of those meanwhile looks again and finds the new one, as beside
@@ -99,11 +99,11 @@ def tidy(git: Git, shelf: Shelf, scratch: Path) -> None:
     if not shelf.marks.is_dir() or sum(1 for _ in shelf.marks.iterdir()) < MANY:
         return
     with shelf.held(alone=True) as alone:
-        if not alone or (git.common_dir / "gc.pid").exists() or any(shelf.packs.glob("multi-pack-index*")):
+        if not alone or (shelf.packs.parent.parent / "gc.pid").exists() or any(shelf.packs.glob("multi-pack-index*")):
             return
         old = shelf.small()
         if len(old) >= MANY:
-            _make_one(git, shelf, old, scratch)
+            _make_one(door(), shelf, old, scratch)
 
 
 def _make_one(git: Git, shelf: Shelf, old: list[Path], scratch: Path) -> None:

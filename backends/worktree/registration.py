@@ -7,7 +7,7 @@ The tree and its git directory are prepared aside and each appears by one rename
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +25,13 @@ from .snapshot import commit_of, head_of
 
 INCLUDE = ".worktreeinclude"
 _LONGEST = 4096
-_AGE = 5.0
-"""Seconds by which a clone's files are older than its index. git takes files of the same second as racy, and would read them all at each look."""
 REASON = "in use as a workspace; remove it with: workspaces delete"
 
 
-def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: Git, door: Git) -> tuple[str, ...]:
-    """Make the clone's worktree with the snapshot's files, by a door to the repository.
+def fork(
+    repository: Repository, snapshot: Snapshot, clone: Workspace, source: Git, door: Git, fill: Callable[[Git], None]
+) -> tuple[str, ...]:
+    """Make the clone's worktree, by a door to the repository; `fill` gives an empty tree and its index the snapshot's files.
 
     Its head is the snapshot's; what that lacks is uncommitted, or staged as it was.
     """
@@ -40,18 +40,14 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     prepare_folder(location.parent)
     if os.path.lexists(location):
         raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
-    _refuse_bombs(door, snapshot)
     git = _prepare_admin(door, staged_admin, location, snapshot.head).at(work_tree=staged_tree)
     staged_tree.mkdir()
     (staged_tree / ".git").write_text(f"gitdir: {admin}\n")
-    git.run("read-tree", "-u", "--reset", snapshot.contents)
-    tree.age(staged_tree, _AGE)
-    git.ask("update-index", "-q", "--refresh")
+    fill(git)
     own = snapshot.staged or commit_of(git, snapshot.head).tree
     if own != snapshot.contents:
         git.run("read-tree", "-m", own)
         _note_submodules(git, own, snapshot.contents)
-        git.ask("update-index", "-q", "--refresh")
     warnings = _carry(source, staged_tree)
     tree.sync_all(staged_tree)  # git syncs what it keeps, and never the files of a checkout
     _register(staged_admin, admin)
@@ -60,7 +56,7 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     return warnings
 
 
-def _refuse_bombs(door: Git, snapshot: Snapshot) -> None:
+def refuse_bombs(door: Git, snapshot: Snapshot) -> None:
     """Raise `Limit` for a snapshot with more than can be checked out; what the project's own checkout has, it has."""
     known = head_of(door).tree
     if known != snapshot.contents:

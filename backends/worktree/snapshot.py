@@ -35,13 +35,26 @@ class View:
     """A checkout under a copy of its index that holds all files that are there but the ignored ones.
 
     `staged` is the tree that was staged, empty while the index is unmerged, which no tree can express; `unmerged` are then the paths.
-    `left_out` are repositories of their own in there, of which a tree could hold no more than a commit's name.
+    `left_out` are repositories of their own in there, of which a tree could hold no more than a commit's name. `begun` is how the index was
+    found before anything was looked at.
     """
 
     git: Git
     staged: str
     unmerged: tuple[str, ...]
     left_out: tuple[str, ...]
+    begun: os.stat_result
+
+
+@dataclass(frozen=True)
+class Found:
+    """How the files of a checkout were found when it was frozen: an index that holds all of the snapshot, and when looking began, by the clock of
+    its file system."""
+
+    index: Path
+    root: Path
+    device: int
+    since: int
 
 
 def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, author: str, committer: str) -> str:
@@ -99,16 +112,25 @@ def head_of(git: Git) -> Commit:
     return commit_of(git, reply.out.decode().strip())
 
 
-def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path) -> Snapshot:
-    """Freeze the checkout that `git` is at. See `Backend.snapshot`."""
+def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kept: Path | None = None) -> tuple[Snapshot, Found | None]:
+    """Freeze the checkout that `git` is at. See `Backend.snapshot`. How it was found is kept in a folder, if one is named and it was looked at."""
     head = head_of(git)
     if committed:
-        return Snapshot(id=head.id, contents=head.tree, head=head.id)
+        return Snapshot(id=head.id, contents=head.tree, head=head.id), None
     with everything(git, scratch) as view:
         contents = view.git.line("write-tree")
+        found = _kept(view, kept) if kept else None
     staged = "" if view.staged == head.tree else view.staged
     made = Snapshot(id="", contents=contents, head=head.id, staged=staged, unmerged=view.unmerged, left_out=view.left_out)
-    return linked(git, made, head.tree, lineage, head.date)
+    return linked(git, made, head.tree, lineage, head.date), found
+
+
+def _kept(view: View, folder: Path) -> Found | None:
+    index, kept = view.git.index, folder / f"found-{os.urandom(6).hex()}"
+    if index is None:
+        return None
+    index.rename(kept)
+    return Found(kept, view.git.work_tree or Path(), view.begun.st_dev, view.begun.st_ctime_ns)
 
 
 def linked(git: Git, made: Snapshot, head_tree: str, lineage: Sequence[str], date: str) -> Snapshot:
@@ -173,6 +195,7 @@ def _copy_index(own: Path, index: Path) -> None:
 def everything(git: Git, scratch: Path) -> Generator[View]:
     """Open a view on all that is there: modified, deleted and untracked files, hidden ones too, but not what is ignored."""
     with copied(git, scratch) as view:
+        begun = (view.index or scratch).stat()
         reply = view.ask("write-tree")
         unmerged = _unmerged(view) if reply.status != 0 else ()
         if reply.status != 0 and not unmerged:
@@ -182,7 +205,7 @@ def everything(git: Git, scratch: Path) -> Generator[View]:
         if modules:
             # Adding a submodule by name reads its head; `add -A` would start git inside of it, with whatever is configured there.
             view.run("update-index", "--remove", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in modules))
-        yield View(view, reply.out.decode().strip() if reply.status == 0 else "", unmerged, left_out)
+        yield View(view, reply.out.decode().strip() if reply.status == 0 else "", unmerged, left_out, begun)
 
 
 def _unmerged(view: Git) -> tuple[str, ...]:

@@ -1,0 +1,71 @@
+"""How the tree of a clone gets its files: copied from the workspace that was frozen where they are still as they were found then, which is several
+times faster than having git unpack them; the others, and those that git converts, are checked out by git.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from .. import copying, tree
+from ..crew import Crew
+from ..git import Git
+from .conversions import converted
+from .index import Entry, Index, Strange
+from .snapshot import Found
+
+_AGE = 5.0
+"""Seconds by which a clone's files are older than its index. git takes files of the same second as racy, and would read them all at each look."""
+_FOLDERS = (0o040000, 0o160000)
+"""Modes of what is no file: folders that stand for all in them, and submodules."""
+
+
+def fill(git: Git, contents: str, found: Found | None, crew: Crew | None) -> None:
+    """Fill an empty tree, and the index of it, with the contents of a snapshot. `git` is at both."""
+    index = _index(found, len(contents) // 2) if found and crew and tree.KERNEL_COPIES else None
+    if found and crew and index:
+        _fill_by_copies(git, index, found, crew)
+    else:
+        git.run("read-tree", "-u", "--reset", contents)
+        tree.age(git.work_tree or Path(), _AGE)
+        git.ask("update-index", "-q", "--refresh")
+
+
+def _index(found: Found, width: int) -> Index | None:
+    try:
+        return Index(found.index.read_bytes(), width)
+    except Strange:
+        return None
+
+
+def _fill_by_copies(git: Git, index: Index, found: Found, crew: Crew) -> None:
+    dated = time.time_ns() - int(_AGE * 10**9)
+    left = converted(git.at(index=found.index), index)
+    wanted = [entry for entry in index.entries if entry.path not in left and entry.mode not in _FOLDERS]
+    ends = os.fsencode(found.root), os.fsencode(git.work_tree or "")
+    copies = crew.copy(copying.Job(*ends, found.device, found.since, dated, [(entry.path, entry.found) for entry in wanted]))
+    made = {entry.at: copy for entry, copy in zip(wanted, copies, strict=True)}
+    for entry in index.entries:
+        index.note(entry, made.get(entry.at, b""))
+    _write(git, index)
+    if rest := [entry for entry in index.entries if not made.get(entry.at)]:
+        _check_out(git, index, rest, dated)
+        _write(git, index)
+
+
+def _check_out(git: Git, index: Index, entries: Iterable[Entry], dated: int) -> None:
+    """Let git make files, and note how they are found then."""
+    git.run("checkout-index", "-f", "-q", "-z", "--stdin", stdin=b"".join(entry.path + b"\0" for entry in entries))
+    with tree.Folders(git.work_tree or Path()) as folders:
+        for entry in entries:
+            if entry.mode not in _FOLDERS:
+                folder, _, name = os.fsdecode(entry.path).rpartition("/")
+                os.utime(name, ns=(dated, dated), dir_fd=folders.at(folder), follow_symlinks=False)
+                seen = os.stat(name, dir_fd=folders.at(folder), follow_symlinks=False)
+                index.note(entry, copying.packed(seen, entry.mode))
+
+
+def _write(git: Git, index: Index) -> None:
+    (git.git_dir / "index").write_bytes(index.written())

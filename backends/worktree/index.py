@@ -1,0 +1,119 @@
+"""What an index of git says of each file, read and written as bytes (gitformat-index(5)): how a file was found is told in fields of fixed width,
+which can be exchanged where they are."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import NamedTuple
+
+_HEAD, _EXTENSION = struct.Struct(">4sII"), struct.Struct(">4sI")
+_FOUND = 40
+"""Bytes that say how a file was found."""
+_DEVICE, _MODE, _SIZE = slice(16, 20), slice(24, 28), slice(36, 40)
+_NONE = bytes(4)
+_VALID, _EXTENDED, _STAGE, _LENGTH = 0x80, 0x40, 0x30, 0x0FFF
+"""Of the flags, the first three in their first byte."""
+_SKIPPED, _INTENDED = 0x40, 0x20
+"""In the first byte of the extended flags."""
+
+
+class Strange(Exception):
+    """An index holds what the index of a clone cannot: an unmerged file, a folder in the place of its files, or what is not known here."""
+
+
+class Entry(NamedTuple):
+    """A file in an index: where its fields begin there, and how it was found (`copying.packed`)."""
+
+    at: int
+    path: bytes
+    found: bytes
+
+    @property
+    def mode(self) -> int:
+        return int.from_bytes(self.found[_MODE])
+
+    @property
+    def size(self) -> int:
+        """Return the size of the file, but for what is beyond 32 bits."""
+        return int.from_bytes(self.found[_SIZE])
+
+
+class Index:
+    """An index in memory, without the flags that hide files and without what only holds for the checkout that it was made in."""
+
+    def __init__(self, raw: bytes, width: int) -> None:
+        """Read an index whose object ids have so many bytes. Raises `Strange`."""
+        magic, self._version, count = _HEAD.unpack_from(raw)
+        if magic != b"DIRC" or self._version not in (2, 3, 4):
+            raise Strange
+        self._width, self._raw = width, bytearray(raw)
+        self.entries = self._read(raw, count)
+        self._rest = self._extensions(raw)
+
+    def _read(self, raw: bytes, count: int) -> list[Entry]:
+        found: list[Entry] = []
+        at, path = _HEAD.size, b""
+        for _ in range(count):
+            name = at + _FOUND + self._width + 2
+            flags = raw[name - 2]
+            if flags & (_VALID | _EXTENDED | _STAGE):
+                name = self._shown(name, flags)
+            if self._version == 4:
+                cut, name = _number(raw, name)
+                end = raw.index(0, name)
+                path, after = path[: len(path) - cut] + raw[name:end], end + 1
+            else:
+                length = (flags << 8 | raw[name - 1]) & _LENGTH if not flags & _EXTENDED else _LENGTH
+                end = name + length if length < _LENGTH else raw.index(0, name)
+                path, after = raw[name:end], at + (end - at + 8 & ~7)
+            found.append(Entry(at, path, raw[at : at + _DEVICE.start] + _NONE + raw[at + _DEVICE.stop : at + _FOUND]))
+            at = after
+        self._end = at
+        return found
+
+    def _shown(self, name: int, flags: int) -> int:
+        """Take the flags off an entry that hide its file, and return where its name begins."""
+        self._raw[name - 2] &= ~_VALID
+        if flags & _STAGE:
+            raise Strange
+        if flags & _EXTENDED:
+            if self._raw[name] & _INTENDED:
+                raise Strange
+            self._raw[name] &= ~_SKIPPED
+            return name + 2
+        return name
+
+    def _extensions(self, raw: bytes) -> bytes:
+        """Return what holds for the contents alone: which trees they make."""
+        at, kept = self._end, b""
+        while at < len(raw) - self._width:
+            name, size = _EXTENSION.unpack_from(raw, at)
+            after = at + _EXTENSION.size + size
+            if name == b"TREE":
+                kept += raw[at:after]
+            elif name[:1].islower():  # what nobody may pass over
+                raise Strange
+            at = after
+        return kept
+
+    def id(self, entry: Entry) -> str:
+        return self._raw[entry.at + _FOUND : entry.at + _FOUND + self._width].hex()
+
+    def note(self, entry: Entry, found: bytes) -> None:
+        """Say how the file of an entry is found now; with nothing, that nobody looked at it."""
+        self._raw[entry.at : entry.at + _FOUND] = found or bytes(_MODE.start) + entry.found[_MODE] + bytes(_FOUND - _MODE.stop)
+
+    def written(self) -> bytes:
+        """Return the index as it is stored."""
+        body = self._raw[: self._end] + self._rest
+        return bytes(body) + hashlib.new("sha1" if self._width == 20 else "sha256", body, usedforsecurity=False).digest()
+
+
+def _number(raw: bytes, at: int) -> tuple[int, int]:
+    """Return a number of variable width, as packs have them for offsets, and where it ends."""
+    value = raw[at] & 0x7F
+    while raw[at] & 0x80:
+        at += 1
+        value = (value + 1 << 7) + (raw[at] & 0x7F)
+    return value, at + 1
