@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
 
 import typer
+from typer.models import CommandInfo
 
 from workspaces.terminal import choosing, comparing, drawing, screen, sides, start, verdicts
 
@@ -337,7 +338,7 @@ def merge(
     json: Json = False,
 ) -> None:
     """Bring a workspace's changes into its parent, or from the parent into it: all of them, or nothing."""
-    from workspaces.merging import Asked
+    from workspaces.asked import Asked
 
     project = _project()
     sources = [source, *also] if also else source
@@ -599,6 +600,7 @@ def serve(
     from workspaces.server.hosting import hosting
 
     where = hosting(http, stateless, agentcore)
+    start.settled()
     guard = server.guarded(where, issuer, public_url)
     server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor(), workspace, guard, where, conformance))
 
@@ -840,5 +842,17 @@ def hook() -> None:
     screen.say(told)
 
 
+def main(words: Sequence[str]) -> None:
+    """Run what the words after the program's name ask for. When the first of them names a command, only that one is made ready, which takes long."""
+    meant = [each for each in app.registered_commands if _called(each) in words[:1]]
+    if meant:
+        app.registered_commands, app.registered_groups = meant, []
+    app([*words])
+
+
+def _called(command: CommandInfo) -> str:
+    return command.name or (command.callback.__name__ if command.callback else "")
+
+
 if __name__ == "__main__":
-    start.running(app)
+    start.running(lambda: main(sys.argv[1:]))

@@ -31,7 +31,7 @@ FLOORS = [
     {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
     {"audit", "store", "tokens"},
     {"core", "syntax"},
-    {"containment", "outline", "programs"},
+    {"asked", "containment", "outline", "programs"},
     {"checks"},
     {"resolving"},
     {"adoption", "aside", "cloning", "comparison"},

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from workspaces.asked import Asked
 from workspaces.checks import Trial
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import Interrupted, InvalidArgument, WorkspacesError
-from workspaces.merging import Asked, merge, required
+from workspaces.merging import merge, required
 from workspaces.model import Landing, MergeResult, MergeStatus, Workspace
 from workspaces.wording import call, counted, listed
 

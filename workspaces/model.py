@@ -25,6 +25,7 @@ MAX_LEASE = 366 * 86400
 
 State = Literal["ready", "conflicted", "merged", "abandoned", "deleted"]
 Detail = Literal["summary", "outline", "files", "conflicts", "diff", "ranking"]
+CheckDetail = Literal["summary", "diff"]
 Alike = Literal["identical", "same_patch", "same_syntax"]
 MergeVerdict = Literal["clean", "conflicts", "up_to_date"]
 OnConflict = Literal["abort", "source", "target", "union", "markers"]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from workspaces import backend as backends
 from workspaces import config, recovery, requests
 from workspaces.access import Access
+from workspaces.asked import Asked
 from workspaces.audit import Audit
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
@@ -26,6 +27,7 @@ from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
     MAIN,
     Calls,
+    CheckDetail,
     Checked,
     Checkpointed,
     Children,
@@ -53,9 +55,8 @@ from workspaces.trust import Trusted
 from workspaces.wording import begin, counted, plain
 
 if TYPE_CHECKING:
-    from workspaces.checks import CheckDetail, Watch
+    from workspaces.checks import Watch
     from workspaces.looking import Look
-    from workspaces.merging import Asked
     from workspaces.overview import StatusDetail
 
 NO_RULES: Mapping[str, str] = {}
@@ -257,8 +258,6 @@ class Project:
         rules: Mapping[str, str] = NO_RULES,
     ) -> MergeResult:
         """Bring one workspace's changes into another, or those of several, one after the other. See `Project.merge_as`."""
-        from workspaces.merging import Asked
-
         asked = Asked(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, require, rules)
         return self.merge_as(asked, progress, request_key, patience)
 

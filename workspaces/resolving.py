@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-from pathspec import PathSpec
+from typing import TYPE_CHECKING
 
 from workspaces import parsing
 from workspaces.backend import Backend
@@ -19,6 +18,10 @@ from workspaces.config import DRIVER, PathRule, Regenerated
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument
 from workspaces.model import By, Choice, Conflict, Decided, Merge, OnConflict, Rest, Snapshot, Workspace, path_bytes
+
+if TYPE_CHECKING:
+    from pathspec import PathSpec
+    from pathspec.pattern import Pattern
 
 _TASK = 200
 _CHOICES: Mapping[str, Choice] = {"union": "union", "source": "source", "target": "target"}
@@ -44,16 +47,22 @@ class Rules:
 
     def __init__(self, rules: Mapping[str, PathRule]) -> None:
         self._rules, self._patterns = rules, [*rules]
-        try:
-            self._spec = PathSpec.from_lines("gitignore", rules)
-        except ValueError as error:
-            raise InvalidArgument(f"merge.paths: {error}. Nothing was merged.", "Patterns are as in .gitignore.") from None
+        self._spec = _spec_of(rules) if rules else None
 
     def of(self, path: str) -> tuple[str, PathRule | None]:
         """Return the pattern that counts for a path, and its rule."""
-        at = self._spec.check_file(os.fsdecode(path_bytes(path))).index
+        at = self._spec.check_file(os.fsdecode(path_bytes(path))).index if self._spec else None
         pattern = self._patterns[at] if at is not None else ""
         return pattern, None if pattern.startswith("!") else self._rules.get(pattern)
+
+
+def _spec_of(rules: Mapping[str, PathRule]) -> PathSpec[Pattern]:
+    from pathspec import PathSpec
+
+    try:
+        return PathSpec.from_lines("gitignore", rules)
+    except ValueError as error:
+        raise InvalidArgument(f"merge.paths: {error}. Nothing was merged.", "Patterns are as in .gitignore.") from None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from workspaces.checks.asking import named as named
 from workspaces.checks.asking import refuse_untrusted as refuse_untrusted
 from workspaces.checks.copies import clear as clear
 from workspaces.checks.copies import known as in_use
-from workspaces.checks.judging import CheckDetail as CheckDetail
 from workspaces.checks.judging import Watch as Watch
 from workspaces.checks.judging import beside as beside
 from workspaces.checks.judging import check as check
@@ -16,7 +15,6 @@ from workspaces.checks.trying import forget as forget
 from workspaces.checks.verdicts import remembered as remembered
 
 __all__ = [
-    "CheckDetail",
     "Trial",
     "Watch",
     "beside",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from workspaces.backend import Backend
 from workspaces.checks import jobs
@@ -15,10 +14,9 @@ from workspaces.checks.verdicts import Question, questions, recalled
 from workspaces.config import Check
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import InvalidArgument
-from workspaces.model import Checked, Verdict, Workspace
+from workspaces.model import CheckDetail, Checked, Verdict, Workspace
 from workspaces.wording import call
 
-CheckDetail = Literal["summary", "diff"]
 Watch = Callable[[Sequence[Verdict]], None]
 """Told the rows as they are now, every now and then."""
 _TAILS = 20_000

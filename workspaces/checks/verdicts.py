@@ -7,14 +7,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from workspaces.backend import Backend
 from workspaces.config import Check
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument
 from workspaces.model import Snapshot, Verdict, path_bytes
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def _protected(view: Backend, snapshot: Snapshot, base: Snapshot, patterns: Sequ
 
 def spec_of(patterns: Sequence[str]) -> GitIgnoreSpec:
     """Return what tells which paths the patterns mean."""
+    from pathspec import GitIgnoreSpec
+
     try:
         return GitIgnoreSpec.from_lines(patterns)
     except ValueError as error:

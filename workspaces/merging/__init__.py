@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from workspaces import config, resolving
 from workspaces.aside import set_aside
+from workspaces.asked import Asked, parties
 from workspaces.backend import Backend
 from workspaces.checks import Trial
 from workspaces.checks.making import Making
@@ -15,8 +16,6 @@ from workspaces.containment import undone_by
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import TargetMoved, WorkspacesError
 from workspaces.merging import telling
-from workspaces.merging.asked import Asked as Asked
-from workspaces.merging.asked import parties
 from workspaces.merging.carrying import carry_out
 from workspaces.merging.carrying import record as record
 from workspaces.merging.planning import Plan, frozen, lost_since, refuse, worked_out

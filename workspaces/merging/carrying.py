@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from workspaces.asked import Asked
 from workspaces.backend import Backend
 from workspaces.core import Core
 from workspaces.errors import WorkspacesError
 from workspaces.merging import telling
-from workspaces.merging.asked import Asked
 from workspaces.merging.planning import Plan
 from workspaces.model import MergeResult, Operation, RestorePoint, Snapshot, Verdict, Workspace
 from workspaces.resolving import Sides

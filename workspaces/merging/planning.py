@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
+from workspaces.asked import Asked
 from workspaces.backend import Backend
 from workspaces.checks.making import Making
 from workspaces.containment import Loss, losses
 from workspaces.core import Core
 from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, UntrustedConfig
-from workspaces.merging.asked import Asked
 from workspaces.model import Decided, Merge, Snapshot, Workspace
 from workspaces.replaying import replay
 from workspaces.resolving import Sides, settled

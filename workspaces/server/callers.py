@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -13,8 +14,10 @@ from starlette.requests import HTTPConnection
 from workspaces.access import ROLES, Access
 from workspaces.errors import NotAllowed, WorkspacesError
 from workspaces.model import Role
-from workspaces.server.issuers import Issuer
 from workspaces.tokens import PREFIX, Tokens
+
+if TYPE_CHECKING:
+    from workspaces.server.issuers import Issuer
 
 Who = Callable[[Context[object, object]], Access]
 _SCOPE = "workspaces:"
@@ -25,6 +28,10 @@ class Held(AccessToken):
     """A verified token, with what who has it may."""
 
     access: Access
+
+
+class Unreachable(Exception):
+    """The issuer does not answer, so nobody can say whether a token counts."""
 
 
 def nobody(ctx: Context[object, object]) -> Access:

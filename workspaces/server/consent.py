@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, MCPServer, Resolve
 from pydantic import BaseModel, Field
 
+from workspaces.asked import Asked
 from workspaces.errors import WorkspacesError
-from workspaces.merging import Asked
 from workspaces.model import Trust
 from workspaces.project import Project
 from workspaces.server.calls import in_thread

@@ -20,14 +20,14 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workspaces.errors import InvalidArgument, NotAllowed
-from workspaces.server.callers import SCOPES, Verifier
-from workspaces.server.issuers import Issuer, Unreachable, is_loopback
+from workspaces.server.callers import SCOPES, Unreachable, Verifier
+from workspaces.server.hosting import is_loopback
 from workspaces.tokens import Tokens
 
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
 
 
-_URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
+_URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True, defer_build=True))
 """An issuer is compared letter by letter: no slash may be added to it."""
 
 
@@ -80,7 +80,11 @@ class Guard:
     def verifier(self, resource: str) -> TokenVerifier:
         """Return what tells whose a token is."""
         tokens = Tokens(self.tokens or Path(os.devnull))
-        return Verifier(tokens, Issuer(self.issuer, resource) if self.issuer else None)
+        if not self.issuer:
+            return Verifier(tokens)
+        from workspaces.server.issuers import Issuer
+
+        return Verifier(tokens, Issuer(self.issuer, resource))
 
 
 class Door:

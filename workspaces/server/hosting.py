@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, InputRequiredResult
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -40,7 +41,9 @@ UNNAMED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
 class _Failed(BaseModel):
-    error: ErrorBody = ErrorBody(code="", message="")
+    model_config = ConfigDict(defer_build=True)
+
+    error: ErrorBody = Field(default_factory=lambda: ErrorBody(code="", message=""))
 
 
 def hosting(http: str, stateless: bool, agentcore: str) -> Hosting:
@@ -83,3 +86,11 @@ class NoBrowsers:
             await PlainTextResponse("Invalid Origin header", 403)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine and cannot be reached from others."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

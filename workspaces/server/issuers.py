@@ -13,7 +13,6 @@ import re
 import time
 import urllib.request
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from threading import Lock
 from urllib.parse import urlsplit
 
@@ -23,6 +22,8 @@ import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workspaces.errors import InvalidArgument
+from workspaces.server.callers import Unreachable
+from workspaces.server.hosting import is_loopback
 
 logger = logging.getLogger(__name__)
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -63,10 +64,6 @@ class Claims(BaseModel):
 class _Metadata(BaseModel):
     issuer: str
     jwks_uri: str
-
-
-class Unreachable(Exception):
-    """The issuer does not answer, so nobody can say whether a token counts."""
 
 
 class _Keys(jwt.PyJWKClient):
@@ -184,11 +181,3 @@ def _refuse_unsafe(url: str) -> None:
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         return
     raise InvalidArgument(f"{url!r} cannot be trusted to be the issuer's.", "Name an https:// address; http:// only on this machine.")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine and cannot be reached from others."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -11,11 +11,11 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from workspaces.checks import CheckDetail
-from workspaces.merging import Asked
+from workspaces.asked import Asked
 from workspaces.model import (
     MAIN,
     MAX_LEASE,
+    CheckDetail,
     Checked,
     Checkpointed,
     Children,

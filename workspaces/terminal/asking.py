@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from workspaces.asked import Asked
 from workspaces.errors import TargetDirty
-from workspaces.merging import Asked
 from workspaces.model import MergeResult
 from workspaces.project import Project
 from workspaces.terminal import drawing, screen
