@@ -295,7 +295,7 @@ class WorktreeBackend:
             return Snapshot(id="", contents=merge.contents, head=ours.head)
         committed = snapshot.commit_of(self._git, ours.head).tree
         uncommitted = {step.path for step in steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
-        moved = [step for step in steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
+        moved = [step for step in self._seen.steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
         put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
         contents = git.tree(committed, put, self._scratch) if uncommitted else merge.contents
         if contents == committed and history == "squash":
@@ -303,9 +303,8 @@ class WorktreeBackend:
         if like:
             made = replaying.remade(git, like, contents, ours.head, self._identity("COMMITTER"))
             return Snapshot(id="", contents=merge.contents, head=made)
-        author = self._identity("AUTHOR")
-        side = [self._side(theirs, lineage, author)] if history == "merge" else []
-        made = snapshot.write_commit(git, contents, [ours.head, *side], message, author, self._identity("COMMITTER"))
+        side = [self._side(theirs, lineage, self._identity("AUTHOR"))] if history == "merge" else []
+        made = snapshot.write_own(git, contents, [ours.head, *side], message)
         return Snapshot(id="", contents=merge.contents, head=made)
 
     def contains(self, workspace: Workspace, commit: str) -> bool:
@@ -339,13 +338,13 @@ class WorktreeBackend:
         reply = self._git.ask("var", f"GIT_{role}_IDENT")
         if reply.status == 0:
             return reply.out.decode(errors="surrogateescape").strip()
-        reply = replace(
-            self._git, settings={**self._git.settings, "user.name": "mcp-workspaces", "user.email": "mcp-workspaces@localhost"}
-        ).ask("var", f"GIT_{role}_IDENT")
+        reply = replace(self._git, settings={**self._git.settings, **snapshot.NOBODY_KNOWN}).ask("var", f"GIT_{role}_IDENT")
         return reply.out.decode(errors="surrogateescape").strip()
 
     def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
-        return tuple(map(path_text, checkout.obstacles(self._at(workspace), old, new, self._scratch)))
+        git = self._at(workspace)
+        moved = self._seen.steps(git, old.contents, new.contents)
+        return tuple(map(path_text, checkout.obstacles(git, moved, old, self._scratch)))
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
         lasting = self._lasting(self._at(workspace))

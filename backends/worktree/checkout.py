@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,9 +41,8 @@ def is_committed(git: Git, snapshot: Snapshot) -> bool:
 # -- what is in the way -------------------------------------------------------------------------------------------------------------------
 
 
-def obstacles(git: Git, old: Snapshot, new: Snapshot, scratch: Path) -> list[bytes]:
-    """Return paths that would move and hold work which neither snapshot has. `git` is at the checkout."""
-    moved = steps(git, old.contents, new.contents)
+def obstacles(git: Git, moved: Sequence[Step], old: Snapshot, scratch: Path) -> list[bytes]:
+    """Return paths that would move, from `old`, and hold work which is in neither snapshot. `git` is at the checkout."""
     refuse_hollow(git, moved)
     found: set[bytes] = set()
     if is_committed(git, old):

@@ -101,7 +101,8 @@ def _fit(found: Repository) -> Repository:
     except UnicodeEncodeError:
         raise NotAProject("The path of the repository is not UTF-8. Nothing was changed.", "Rename the folder.") from None
     git = Git(found.git_dir, found.common_dir)
-    if found.git_dir == found.common_dir and _is_bare(found.common_dir):
+    places = _places(git)
+    if found.git_dir == found.common_dir and b"core.bare" in places and _is_bare(found.common_dir):
         raise NotAProject(
             f"{found.root} is a bare repository, which has no files to work on. Nothing was changed.",
             "Make a checkout: git worktree add ../checkout",
@@ -111,8 +112,8 @@ def _fit(found: Repository) -> Repository:
             f"{found.root} has no commit yet, so there is nothing to clone. Nothing was changed.",
             "Make a first commit (git commit --allow-empty -m start), then call again.",
         )
-    elsewhere = git.told("config", "--type=path", "core.worktree")
-    if elsewhere.status == 0 and (found.git_dir / os.fsdecode(elsewhere.out.strip())).resolve() != found.root:
+    elsewhere = git.told("config", "--type=path", "core.worktree") if b"core.worktree" in places else None
+    if elsewhere and elsewhere.status == 0 and (found.git_dir / os.fsdecode(elsewhere.out.strip())).resolve() != found.root:
         raise NotAProject(
             f"The files of {found.root} are elsewhere, by core.worktree. Nothing was changed.", "Unset core.worktree, or use git worktree."
         )
@@ -143,6 +144,12 @@ def under_way(repository: Repository, git_dir: Path) -> str:
         if other != git_dir and branch in _claimed(other):
             return f"{branch.removeprefix('refs/heads/')} is also in use by {_where(other)}"
     return ""
+
+
+def _places(git: Git) -> set[bytes]:
+    """Return which of the settings there are that say where files are, if not in the usual place."""
+    said = git.told("config", "--null", "--get-regexp", r"^core\.(bare|worktree)$").out.split(b"\0")
+    return {key for key, _, value in (word.partition(b"\n") for word in said) if (key, value) != (b"core.bare", b"false")}
 
 
 def _is_bare(git_dir: Path) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from workspaces.model import Change, Snapshot
 
-from ..diff import changes
+from ..diff import Step, changes, steps
 from ..git import Git
 from . import snapshot
 
@@ -18,6 +18,7 @@ class Seen:
     remembers: bool
     _snapshots: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
     _changes: dict[tuple[str, str], tuple[Change, ...]] = field(default_factory=dict[tuple[str, str], tuple[Change, ...]])
+    _steps: dict[tuple[str, str], list[Step]] = field(default_factory=dict[tuple[str, str], list[Step]])
     _bases: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict[tuple[str, str], tuple[str, ...]])
     _linked: dict[tuple[str, ...], str] = field(default_factory=dict[tuple[str, ...], str])
 
@@ -36,6 +37,13 @@ class Seen:
             found = changes(git, old, new)
         if self.remembers:
             self._changes[old, new] = found
+        return found
+
+    def steps(self, git: Git, old: str, new: str) -> list[Step]:
+        """Return what differs between two trees, renames not told apart."""
+        found = self._steps.get((old, new)) or steps(git, old, new)
+        if self.remembers:
+            self._steps[old, new] = found
         return found
 
     def bases(self, git: Git, ours: str, theirs: str) -> tuple[str, ...]:

@@ -11,14 +11,14 @@ import re
 import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workspaces.errors import BackendFailed, Limit, translated
 from workspaces.model import Snapshot, path_text
 
 from .. import bounds, tree
-from ..git import Git, refusal
+from ..git import Git, Reply, refusal
 from ..place import WORKSPACES
 from . import packs
 
@@ -26,6 +26,8 @@ IDENTITY = "mcp-workspaces snapshot <snapshot@workspaces.invalid>"
 _MESSAGE = re.compile(r"snapshot\n\nhead (?P<head>[0-9a-f]+)(?:\nstaged (?P<staged>[0-9a-f]+))?\n")
 _NO_COMMIT = re.compile(r"^error: '.+' does not have a commit checked out$", re.MULTILINE)
 _VANISHED = re.compile(r"unable to (?:stat|index file)|No such file or directory|file changed|unexpected end|short read|failed to insert")
+NOBODY_KNOWN = {"user.name": "mcp-workspaces", "user.email": "mcp-workspaces@localhost"}
+"""Who commits where git knows no user."""
 _TRIES = 5
 _OURS = f":(top,exclude,literal){WORKSPACES}"
 
@@ -60,23 +62,39 @@ class Found:
 def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, author: str, committer: str) -> str:
     """Write a commit; identities come with their date, as git stores them (`name <mail> seconds zone`)."""
     header = [f"tree {tree}", *(f"parent {parent}" for parent in dict.fromkeys(parents)), f"author {author}", f"committer {committer}"]
-    text = message.replace("\0", "").strip() + "\n"
-    raw = "\n".join(header).encode(errors="surrogateescape") + b"\n\n" + text.encode(errors="replace")
+    raw = "\n".join(header).encode(errors="surrogateescape") + b"\n\n" + _text(message)
     return write_raw(git, raw, tree, parents[0] if parents else "")
 
 
 def write_raw(git: Git, raw: bytes, tree: str, parent: str) -> str:
     """Write a commit as git stores it."""
     made = git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
-    if git.objects and parent:
-        _note(git.objects.parent, f"{made} {tree} {commit_of(git, parent).tree}\n")
+    if parent:
+        _note(git, made, tree, parent)
     return made
 
 
-def _note(view: Path, line: str) -> None:
+def write_own(git: Git, tree: str, parents: Sequence[str], message: str) -> str:
+    """Write a commit of the user as git knows him, or of a name of ours where git knows none."""
+    words = ["commit-tree", tree, *(word for parent in dict.fromkeys(parents) for word in ("-p", parent))]
+    door = replace(git, settings={**git.settings, "i18n.commitEncoding": "UTF-8"})
+    reply = door.ask(*words, stdin=_text(message))
+    if reply.status != 0:
+        reply = Reply(0, replace(door, settings={**door.settings, **NOBODY_KNOWN}).run(*words, stdin=_text(message)), "")
+    made = reply.out.decode().strip()
+    _note(git, made, tree, parents[0])
+    return made
+
+
+def _text(message: str) -> bytes:
+    return (message.replace("\0", "").strip() + "\n").encode(errors="replace")
+
+
+def _note(git: Git, made: str, tree: str, parent: str) -> None:
     """Note what was made in a view: git writes no object that the repository has, even where nothing refers to it."""
-    with (view / packs.MADE).open("a") as file:
-        file.write(line)
+    if git.objects:
+        with (git.objects.parent / packs.MADE).open("a") as file:
+            file.write(f"{made} {tree} {commit_of(git, parent).tree}\n")
 
 
 @dataclass(frozen=True)
@@ -90,26 +108,31 @@ class Commit:
 
 _commits: dict[str, Commit] = {}
 _REMEMBERED = 10_000
+_ABOUT = "--format=%H %T %ct"
 
 
 def commit_of(git: Git, name: str) -> Commit:
     """Return the tree and date of a commit, by its full id. Ids name contents, so what was read once holds for ever."""
-    if name not in _commits:
-        if len(_commits) > _REMEMBERED:
-            _commits.clear()
-        _commits[name] = Commit(*git.line("log", "-1", "--format=%H %T %ct", name, "--").split())
-    return _commits[name]
+    return _commits.get(name) or _remembered(Commit(*git.line("log", "-1", _ABOUT, name, "--").split()))
+
+
+def _remembered(commit: Commit) -> Commit:
+    if len(_commits) > _REMEMBERED:
+        _commits.clear()
+    _commits[commit.id] = commit
+    return commit
 
 
 def head_of(git: Git) -> Commit:
     """Return the head commit."""
-    reply = git.ask("rev-parse", "--verify", "-q", "HEAD^{commit}")
-    if reply.status != 0:
+    reply = git.ask("log", "-1", _ABOUT, "HEAD", "--")
+    said = reply.out.decode().split()
+    if reply.status != 0 or len(said) != 3:
         raise BackendFailed(
             f"{git.work_tree} is on a branch without a commit, or its HEAD is broken. Nothing was changed.",
             "Check out a commit there, or delete the workspace with discard_unmerged=true.",
         )
-    return commit_of(git, reply.out.decode().strip())
+    return _remembered(Commit(*said))
 
 
 def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kept: Path | None = None) -> tuple[Snapshot, Found | None]:
