@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from workspaces.asked import Asked
 from workspaces.containment import Loss
 from workspaces.core import Core
-from workspaces.merging.asked import Asked
 from workspaces.merging.planning import Plan
 from workspaces.model import Conflict, Decided, MergeResult, Verdict, Workspace, path_shown
 from workspaces.resolving import Sides
