@@ -66,3 +66,9 @@ def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instead:
         monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
     return put
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that servers and clients run on."""
+    return "asyncio"

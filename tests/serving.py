@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from support import Repo
+from support import WORKSPACES, Repo
 
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 VERSION = "2025-06-18"
 
 

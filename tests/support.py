@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from workspaces.model import Workspace
 
 Instead = Callable[[str], None]
 """Lets a script see git's arguments first."""
+
+WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
+"""The program, as it is installed."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +20,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from support import Repo, at
+from support import WORKSPACES, Repo, at
 
 from workspaces import Project
 from workspaces.access import Access
@@ -29,17 +28,11 @@ from workspaces.errors import Exists, NotAllowed
 from workspaces.server.app import Settings, create
 from workspaces.tokens import Tokens, caller
 
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 DOCS = Path(__file__).parents[1] / "docs" / "security.md"
 pytestmark = pytest.mark.anyio
 COLUMNS = ("read", "work", "merge", "administer", "bound")
 _META = "io.modelcontextprotocol/"
 VERSION = "2026-07-28"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @dataclass(frozen=True)

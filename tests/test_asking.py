@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support import Repo, clone, fingerprint
+from support import WORKSPACES, Repo, clone, fingerprint
 
 from workspaces import Project
-
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 import anyio
 import pytest
 from mcp import Client, MCPError
-from serving import WORKSPACES, sent, served
-from support import Repo, fingerprint
+from serving import sent, served
+from support import WORKSPACES, Repo, fingerprint
 
 from workspaces import Project
 from workspaces.access import Access
@@ -24,11 +24,6 @@ from workspaces.tokens import Tokens, caller
 
 pytestmark = pytest.mark.anyio
 in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def server(repo: Repo) -> Server:

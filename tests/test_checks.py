@@ -17,7 +17,7 @@ import pytest
 from mcp import Client
 from mcp.client import ClientRequestContext
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
-from support import Repo, clone
+from support import WORKSPACES, Repo, clone
 
 from workspaces import Project
 from workspaces.checks import guard
@@ -25,15 +25,9 @@ from workspaces.errors import InvalidArgument
 from workspaces.server.app import Settings, create
 from workspaces.trust import place
 
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 Era = Literal["auto", "legacy"]
 in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
 CHECK = "[checks.test]\nrun = 'grep -q good cart.py'\n"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Literal
 import pytest
 from mcp import Client, MCPError
 from mcp.types import CallToolResult, PromptReference, TextContent
-from support import Repo, clone
+from support import WORKSPACES, Repo, clone
 
 from workspaces import Project
 from workspaces.errors import InvalidArgument
@@ -23,15 +22,9 @@ from workspaces.model import Comparison
 from workspaces.server.app import Settings, create
 from workspaces.trust import place
 
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 Era = Literal["auto", "legacy"]
 in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
 LONG = "def total(a, b):\n    found = a + b\n    if found < 0:\n        return max(0, found)\n    return found\n"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Repo, fingerprint
+from support import WORKSPACES, Repo, fingerprint
 
 from workspaces import Project
 from workspaces.backend import find
 from workspaces.model import now
 from workspaces.store import Store
 
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 COMMANDS = "init clone list status compare diff merge delete restore checkpoint undo log path run serve doctor"
 
 

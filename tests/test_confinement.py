@@ -16,13 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support import Repo, clone
+from support import WORKSPACES, Repo, clone
 
 from workspaces import Project
 from workspaces.backend import Backend, installed
 from workspaces.errors import BackendFailed, NotAllowed, Unsupported
 
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 LISTENER = "import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
 TALKER = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {port}))"
 

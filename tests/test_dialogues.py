@@ -23,11 +23,6 @@ Era = Literal["auto", "legacy"]
 in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def reading(repo: Repo, era: Era) -> AsyncGenerator[Reader]:
     with served(repo) as server:

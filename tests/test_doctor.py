@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support import Repo, at, clone, fingerprint
+from support import WORKSPACES, Repo, at, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import InvalidArgument, NotFound
@@ -137,7 +137,7 @@ def test_repair_by_the_command_line(project: Project, repo: Repo) -> None:
     clone(project, "fix")
     store = repo.path / ".git" / "workspaces" / "store.sqlite"
     store.write_bytes(b"\0" * store.stat().st_size)
-    program = [str(Path(sys.executable).with_name("workspaces")), "doctor"]
+    program = [WORKSPACES, "doctor"]
     told = subprocess.run(program, cwd=repo.path, capture_output=True, text=True, check=False)
     assert (told.returncode, "damaged" in told.stderr, "--repair" in told.stderr) == (1, True, True)
     assert "Traceback" not in told.stderr
@@ -214,7 +214,7 @@ def test_gc_on_the_command_line_asks_before_it_removes(project: Project, repo: R
     clone(project, "old")
     project.delete(["old"])
     deleted_at(repo, "old", 15)
-    program = [str(Path(sys.executable).with_name("workspaces")), "gc"]
+    program = [WORKSPACES, "gc"]
     asked = subprocess.run(program, cwd=repo.path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert (asked.returncode, "--yes" in asked.stderr, "old" in asked.stdout) == (2, True, True)
     assert [each.name for each in project.status(include_deleted=True).workspaces] == ["main", "old"]

@@ -9,12 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from support import Instead, Repo, clone, fingerprint
+from support import WORKSPACES, Instead, Repo, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import BackendFailed, Busy, TargetMoved
-
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 
 
 def locks(repo: Repo) -> list[Path]:

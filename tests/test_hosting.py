@@ -14,16 +14,11 @@ import anyio
 import pytest
 from mcp import Client
 from mcp.types import CallToolResult
-from serving import WORKSPACES, Raw, calling, hello, sent, served
-from support import Repo
+from serving import Raw, calling, hello, sent, served
+from support import WORKSPACES, Repo
 
 pytestmark = pytest.mark.anyio
 in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def at_once(*jobs: Callable[[], None]) -> None:

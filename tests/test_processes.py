@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 from mcp import Client, StdioServerParameters
-from support import Repo, clone
+from support import WORKSPACES, Repo, clone
 
 from workspaces import Project
 
@@ -20,9 +20,7 @@ AGENTS = 16
 
 async def agent(number: int, repo: Repo, cloned: anyio.Semaphore, merged: list[str]) -> None:
     """Start a server of its own, clone, edit when all have cloned, merge."""
-    command = StdioServerParameters(
-        command=str(Path(sys.executable).with_name("workspaces")), args=["serve"], cwd=repo.path, env=dict(os.environ)
-    )
+    command = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd=repo.path, env=dict(os.environ))
     async with Client(command) as client:
         made = await client.call_tool("clone", {"name": f"agent-{number}"})
         assert not made.is_error, made.content

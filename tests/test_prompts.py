@@ -56,11 +56,6 @@ STEPS = {
 }
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def connected(repo: Repo, era: Era) -> AsyncGenerator[Client]:
     async with Client(create(Settings(repo.path, (repo.path,))), mode=era) as client:

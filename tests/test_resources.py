@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import BlobResourceContents, ResourceTemplateReference, TextResourceContents
-from serving import WORKSPACES, served
-from support import Repo, at, clone
+from serving import served
+from support import WORKSPACES, Repo, at, clone
 
 from workspaces import Project
 from workspaces.server.app import Settings, create
@@ -32,11 +32,6 @@ TEMPLATES = [
     "workspace://{project}/{name}/checks/{check}",
     "workspace://{project}/{name}/files/{+path}",
 ]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @asynccontextmanager

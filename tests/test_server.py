@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,22 +17,16 @@ from dialogue import calls_in
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 from serving import sent, served
-from support import Repo, fingerprint
+from support import WORKSPACES, Repo, fingerprint
 
 from workspaces import Project
 from workspaces.server.app import INSTRUCTIONS, Settings, create
 
 TOOLS = ["initialize", "clone", "compare", "merge", "delete", "status", "check", "checkpoint", "restore"]
-WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 pytestmark = pytest.mark.anyio
 Era = Literal["auto", "legacy"]
 in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
 """The 2026-07-28 protocol, and the one with a handshake."""
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @asynccontextmanager

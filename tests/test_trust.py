@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support import Repo, clone
+from support import WORKSPACES, Repo, clone
 
 from workspaces import Project
 from workspaces.errors import NotAllowed, TargetMoved, UntrustedConfig
@@ -152,5 +151,5 @@ def test_a_person_looks_and_decides_at_the_terminal(crypt: Repo, ledger: Path) -
 
 
 def run(repo: Repo, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("workspaces")), "-C", str(repo.path), *args]
+    command = [WORKSPACES, "-C", str(repo.path), *args]
     return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=dict(os.environ))

@@ -27,8 +27,8 @@ from mcp.types import (
     UnsubscribeRequest,
     UnsubscribeRequestParams,
 )
-from serving import WORKSPACES, served
-from support import Repo, clone
+from serving import served
+from support import WORKSPACES, Repo, clone
 
 from workspaces import Project
 from workspaces.access import Access
@@ -41,11 +41,6 @@ in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
 everywhere = pytest.mark.parametrize("where", ["stdio", "http"])
 Next = Callable[[], Awaitable[ServerEvent]]
 _PATIENCE = 60
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def run(repo: Repo, *command: str) -> None:

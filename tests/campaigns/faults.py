@@ -19,15 +19,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from traceback import format_exc
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel
 
+import workspaces
 from workspaces import Project, WorkspacesError
 from workspaces.backend import installed
 from workspaces.errors import NoProject, NotAProject
+from workspaces.model import Noun
 
 from .invariants import broken
 from .tripwire import KINDS, Fault, Kind, Outcome, apart, is_kind, missing, watched
@@ -347,6 +351,7 @@ def _say(text: str) -> None:
 
 def run(plan: Plan, folder: Path, say: Callable[[str], None] = _say) -> Report:
     """Try the points of a plan, and say each that breaks as soon as it does."""
+    load()
     campaigns = {
         (name, backend): Campaign(name, PRIMITIVES[name], World(folder, backend, PRIMITIVES[name].blank), plan.seed)
         for backend in plan.backends
@@ -387,13 +392,23 @@ def _points(plan: Plan, campaigns: Mapping[tuple[str, str], Campaign], report: R
     return iter(points)
 
 
+def load() -> None:
+    """Load what calls load when they first need it: what is read once is read before the first fork, so that no point lies in that."""
+    installed()
+    import_module("git")
+    for found in iter_modules(workspaces.__path__, "workspaces."):
+        if found.name not in ("workspaces.server", "workspaces.terminal", "workspaces.clients"):
+            import_module(found.name)
+    for noun in Noun.__subclasses__():
+        noun.model_rebuild()
+
+
 def main() -> int:
     logging.disable()
     plan = _plan()
     if reason := missing():
         print(f"Nothing was tried: {reason}.")
         return 2
-    installed()  # what is read once is read before the first fork
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         os.environ |= {"HOME": folder, "GIT_CONFIG_NOSYSTEM": "1"}
         Path(folder, ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.com\n[init]\n\tdefaultBranch = trunk\n")

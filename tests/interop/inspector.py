@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from outside import INSPECTOR, NODE, need_node
-from serving import WORKSPACES, served
-from support import Repo
+from serving import served
+from support import WORKSPACES, Repo
 
 _REFUSED = 5
 """Its exit status for a result that is an error."""

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 from outside import OLDER, need_older
-from serving import WORKSPACES, served
-from support import Repo
+from serving import served
+from support import WORKSPACES, Repo
 
 CLIENT = """
 import asyncio, json, pathlib, sys
