@@ -20,6 +20,7 @@ from workspaces.errors import NotFound, WorkspacesError
 from workspaces.looking import Look
 from workspaces.model import Comparison, Noun, Workspace
 from workspaces.project import Project
+from workspaces.server.auditing import meant
 from workspaces.server.calls import in_thread, wrapped
 from workspaces.server.guide import GUIDE
 from workspaces.server.icons import CHECK, DIFF, FILE, LOG, TREE, icon
@@ -102,7 +103,7 @@ def shown(projects: Projects, uri: str) -> Shown:
     if found is None or project is None:
         raise NotFound(f"Unknown resource: {uri[:500]}", "resources/list names them.")
     kind, variables = found
-    return kind.show(project.look(), variables)
+    return kind.show(meant(project).look(), variables)
 
 
 async def read(projects: Callable[[], Projects], uri: str, version: str | None) -> list[ReadResourceContents]:
