@@ -82,6 +82,24 @@ def hello(version: str = VERSION) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
 
 
+ROUTED = {"clone": "source", "merge": "target", "checkpoint": "workspace", "restore": "workspace"}
+"""Of each tool the argument that a header repeats, since 2026-07-28."""
+
+
+def routing(tool: str, arguments: Mapping[str, object]) -> dict[str, str]:
+    """Return the headers that 2026-07-28 asks for beside a call."""
+    value = arguments.get(ROUTED.get(tool, ""))
+    return {"Mcp-Method": "tools/call", "Mcp-Name": tool, **({"Mcp-Param-Workspace": value} if isinstance(value, str) else {})}
+
+
+def modern(tool: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    """Return a call as 2026-07-28 has it, without a handshake."""
+    prefix = "io.modelcontextprotocol/"
+    who: dict[str, object] = {f"{prefix}clientInfo": {"name": "raw", "version": "1"}, f"{prefix}clientCapabilities": {}}
+    meta: dict[str, object] = {f"{prefix}protocolVersion": "2026-07-28", **who}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments, "_meta": meta}}
+
+
 def calling(tool: str, arguments: Mapping[str, object], number: int = 2) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
 

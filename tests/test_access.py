@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
+from serving import routing
 from support import WORKSPACES, Repo, at
 
 from workspaces import Project
@@ -64,8 +65,7 @@ def post(
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": VERSION,
-        "Mcp-Method": "tools/call",
-        "Mcp-Name": tool,
+        **routing(tool, arguments),
         **({"Authorization": f"Bearer {secret}"} if secret else {}),
         **(headers or {}),
     }

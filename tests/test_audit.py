@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 from mcp import Client, MCPError
-from serving import sent, served
+from serving import modern, routing, sent, served
 from support import WORKSPACES, Repo, fingerprint
 
 from workspaces import Project
@@ -117,8 +117,8 @@ def test_who_called_over_http_is_told_and_no_secret(repo: Repo, home: Path) -> N
     ]
     with served(repo) as it:
         for who, tool, arguments in made:
-            assert sent(it.url, _modern(tool, arguments), _headers(tool, secrets[who])).status == 200
-        assert sent(it.url, _modern("status", {}), _headers("status", "wsp_wrong")).status == 401
+            assert sent(it.url, modern(tool, arguments), _headers(tool, arguments, secrets[who])).status == 200
+        assert sent(it.url, modern("status", {}), _headers("status", {}, "wsp_wrong")).status == 401
     told = [(each.actor, each.role, each.tool, each.workspaces, each.outcome, each.transport) for each in calls(repo)]
     assert told == [
         ("token:anna", "work", "compare", ("his",), "not_found", "http"),
@@ -131,20 +131,8 @@ def test_who_called_over_http_is_told_and_no_secret(repo: Repo, home: Path) -> N
     assert not any(secret in text for secret in secrets.values())
 
 
-_META = "io.modelcontextprotocol/"
-
-
-def _modern(tool: str, arguments: dict[str, object]) -> dict[str, object]:
-    meta = {
-        f"{_META}protocolVersion": "2026-07-28",
-        f"{_META}clientInfo": {"name": "raw", "version": "1"},
-        f"{_META}clientCapabilities": {},
-    }
-    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments, "_meta": meta}}
-
-
-def _headers(tool: str, secret: str) -> dict[str, str]:
-    return {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": tool, "Authorization": f"Bearer {secret}"}
+def _headers(tool: str, arguments: dict[str, object], secret: str) -> dict[str, str]:
+    return {"MCP-Protocol-Version": "2026-07-28", **routing(tool, arguments), "Authorization": f"Bearer {secret}"}
 
 
 @in_both_eras

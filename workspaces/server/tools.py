@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from workspaces.asked import Asked
 from workspaces.model import (
@@ -39,6 +39,10 @@ from workspaces.server.ending import Ending
 
 Ctx = Context[object, object]
 Name = Annotated[str, Field(description="id, bare name or absolute path of a workspace", max_length=4096)]
+_ROUTED: dict[str, JsonValue] = {"x-mcp-header": "Workspace"}
+"""Since 2026-07-28 clients repeat such an argument in the header `Mcp-Param-Workspace`, by which a gateway can find the node of a workspace, and
+the SDK refuses a request in which the two differ. Only for arguments that are one text: merge's source may be several, so there it is the target."""
+One = Annotated[str, Field(description="id, bare name or absolute path of a workspace", max_length=4096, json_schema_extra=_ROUTED)]
 Names = Annotated[list[Name], Field(description="ids or names", min_length=1, max_length=256)]
 Paths = Annotated[
     list[Annotated[str, Field(max_length=4096)]], Field(description="files or folders, relative to the workspace", max_length=1000)
@@ -98,7 +102,7 @@ class Tools:
     async def clone(
         self,
         ctx: Ctx,
-        source: Annotated[Name, Field(description="workspace to copy: main, or any other")] = MAIN,
+        source: Annotated[Name, Field(description="workspace to copy: main, or any other", json_schema_extra=_ROUTED)] = MAIN,
         count: Annotated[int, Field(description="how many", ge=1, le=256)] = 1,
         name: Annotated[str, Field(description="name; with count > 1 name-1 … name-N; default: made from the task", max_length=100)] = "",
         task: Annotated[str, Field(description="what the work is for; becomes the commit's subject when merged", max_length=2000)] = "",
@@ -142,7 +146,9 @@ class Tools:
             Name | Names,
             Field(description="workspace whose changes are brought; of several, each on top of the ones before, with a result each"),
         ],
-        target: Annotated[Name, Field(description="workspace that receives them; default: the source's parent")] = "",
+        target: Annotated[
+            Name, Field(description="workspace that receives them; default: the source's parent", json_schema_extra=_ROUTED)
+        ] = "",
         on_conflict: Annotated[
             OnConflict,
             Field(
@@ -223,7 +229,7 @@ class Tools:
         return await self._run(ctx, run, *workspaces)
 
     async def checkpoint(
-        self, ctx: Ctx, workspace: Name, label: Annotated[str, Field(description="what to call it", max_length=200)] = ""
+        self, ctx: Ctx, workspace: One, label: Annotated[str, Field(description="what to call it", max_length=200)] = ""
     ) -> Annotated[CallToolResult, Checkpointed]:
         """Keep a workspace as it is now as a restore point, named workspace@N."""
         return await self._run(ctx, lambda at, report: at.checkpoint(workspace, label), workspace)
@@ -231,7 +237,7 @@ class Tools:
     async def restore(
         self,
         ctx: Ctx,
-        workspace: Name,
+        workspace: One,
         to: Annotated[str, Field(description="restore point name@N; default: the last one", max_length=300)] = "",
     ) -> Annotated[CallToolResult, Restored]:
         """Undo the last merge into a workspace, bring it back to a restore point, or bring a deleted workspace back. What is replaced
