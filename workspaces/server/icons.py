@@ -24,5 +24,6 @@ BROOM = "M12 3L7 8M4 13l2-6 4 4z"
 
 def icon(shape: str) -> Icon:
     """Return a picture of 16 by 16 made of one stroke, in a grey that can be seen on dark and on light."""
+    # Everything is quoted: by RFC 3986, which some clients check, a URI has no spaces.
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="{shape}" fill="none" stroke="#888"/></svg>'
-    return Icon(src="data:image/svg+xml," + quote(svg, safe=" ='/:"), mime_type="image/svg+xml", sizes=["any"])
+    return Icon(src="data:image/svg+xml," + quote(svg, safe="=/:"), mime_type="image/svg+xml", sizes=["any"])
