@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from workspaces.errors import BackendFailed, Details, NoSpace, Vanished, as_ours, readable
 from workspaces.model import Program, fingerprint, path_text
+from workspaces.telemetry import span
 
 from . import bounds, confinement, landlock, tree
 from .gitlocks import in_the_way
@@ -194,7 +195,13 @@ class Git:
                 file.seek(0)
             given = file if isinstance(stdin, bytes) else stdin
             seconds = self.patience if bounds.may_be_killed(os.fsdecode(args[0])) else 0.0
-            heard = confinement.confined(self._rules(args), lambda: self._attended(runner, command, given, environment, seconds, output))
+            with span(f"git {os.fsdecode(args[0])}", calls_out=True, process__executable__name="git") as told:
+                heard = confinement.confined(
+                    self._rules(args), lambda: self._attended(runner, command, given, environment, seconds, output)
+                )
+                told.note(process__exit__code=heard.status)
+                if heard.excess or heard.status not in (0, 1):  # exit 1 is an answer: no
+                    told.fail(heard.excess or str(heard.status))
         if self.clock:
             self.clock.spend(heard.seconds)
         return heard

@@ -8,7 +8,6 @@ so (renames, a file against a folder, links, submodules, paths with a merge driv
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from workspaces.errors import Limit
 from workspaces.model import Conflict, Meeting, Merge, Side, Snapshot, path_text
+from workspaces.threads import Threads
 
 from . import combine, mergetree
 from .attributes import attribute_tree
@@ -126,7 +126,7 @@ class Merges(Protocol):
 def settled(backend: Merges, meetings: Sequence[Meeting], found: Mapping[int, tuple[Conflict, ...] | None]) -> list[tuple[Conflict, ...]]:
     """Return the conflicts of all meetings: those found, by number, and for the rest what a merge of each says."""
     left = [number for number in range(len(meetings)) if found.get(number) is None]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with Threads(_AT_ONCE) as pool:
         merged = dict(zip(left, pool.map(partial(_bare, backend), (meetings[number] for number in left)), strict=True))
     return [merged[number] if number in merged else found[number] or () for number in range(len(meetings))]
 
@@ -145,7 +145,7 @@ def _decided(git: Git, triples: Sequence[_Triple], scratch: Path) -> dict[_Tripl
     nowhere.mkdir(exist_ok=True)
     kinds = [[triple for triple in triples if triple.is_gone == gone] for gone in (True, False)]
     chunks = [kind[at : at + _IN_ONE] for kind in kinds for at in range(0, len(kind), _IN_ONE)]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with Threads(_AT_ONCE) as pool:
         return {triple: clash for found in pool.map(partial(_merged, git.at(work_tree=nowhere)), chunks) for triple, clash in found.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
 from workspaces.model import MAIN, MAX_LEASE, Cloned, Operation, Snapshot, Workspace, now
+from workspaces.threads import Threads
 from workspaces.wording import call, counted, flaws, listed, plain
 
 FOLDER = ".workspaces"
@@ -202,7 +203,7 @@ def _make_all(
     made: dict[str, Workspace] = {}
     failed: dict[str, WorkspacesError] = {}
     warnings: list[str] = []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with Threads(_AT_ONCE) as pool:
         work = {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
         try:
             for number, future in enumerate(as_completed(work)):

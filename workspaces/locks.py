@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from workspaces.errors import Busy
+from workspaces.telemetry import span
 
 PATIENCE = 30.0
 """Seconds that a call waits for its turn before it answers `busy`."""
@@ -37,9 +38,10 @@ class Locks:
         wanted = dict.fromkeys(freeze, fcntl.LOCK_SH) | dict.fromkeys(names, fcntl.LOCK_EX)
         deadline = time.monotonic() + (self.patience if patience is None else patience)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as held:
+        with span("workspaces lock", workspaces__lock__names=sorted(wanted)) as told, ExitStack() as held:
             for name in sorted(wanted):
                 held.enter_context(self._hold(name, wanted[name], deadline))
+            told.event("locked")
             yield
 
     @contextmanager

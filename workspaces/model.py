@@ -540,6 +540,7 @@ class Call(Noun):
     ms: float = 0.0
     request: str = Field(default="", description="the client's own number of the request")
     transport: str = ""
+    trace: str = Field(default="", description="id of the trace that the call is part of, where traces are kept")
 
 
 class Calls(Noun):

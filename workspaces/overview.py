@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Literal
 
 from workspaces.backend import Backend
@@ -12,6 +12,7 @@ from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
 from workspaces.model import Diff, Snapshot, Status, Workspace
 from workspaces.naming import age_then_name
+from workspaces.threads import Threads
 from workspaces.wording import begin, call, counted
 
 StatusDetail = Literal["names", "summary"]
@@ -46,7 +47,7 @@ def status(
 
 def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], progress: Progress) -> list[Workspace]:
     found: list[Workspace] = []
-    with core.backend.aside() as view, ThreadPoolExecutor(_AT_ONCE) as pool:
+    with core.backend.aside() as view, Threads(_AT_ONCE) as pool:
         parents = {parent.id: parent for each in workspaces if not each.is_main for parent in [core.parent(each)]}
         frozen = {name: pool.submit(_committed, core, view, parent) for name, parent in parents.items()}
         work = [(workspace, pool.submit(_seen, core, view, workspace, frozen, warnings)) for workspace in workspaces]

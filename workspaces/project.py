@@ -51,6 +51,7 @@ from workspaces.model import (
 )
 from workspaces.naming import project_name
 from workspaces.store import ProjectRow, Store
+from workspaces.telemetry import spanned
 from workspaces.trust import Trusted
 from workspaces.wording import begin, counted, plain
 
@@ -86,6 +87,7 @@ class Project:
         )
 
     @classmethod
+    @spanned
     @as_ours()
     def initialize(
         cls,
@@ -118,6 +120,7 @@ class Project:
         return project
 
     @classmethod
+    @spanned
     @as_ours()
     def open(
         cls,
@@ -200,6 +203,7 @@ class Project:
 
     # -- the verbs
 
+    @spanned
     @as_ours()
     def clone(
         self,
@@ -224,6 +228,7 @@ class Project:
 
         return requests.once(self._ready("clone", source, strict=True), request_key, "clone", asked, Cloned, act)
 
+    @spanned
     @as_ours()
     def compare(
         self,
@@ -261,6 +266,7 @@ class Project:
         asked = Asked(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, require, rules)
         return self.merge_as(asked, progress, request_key, patience)
 
+    @spanned
     @as_ours()
     def merge_as(self, asked: Asked, progress: Progress = silent, request_key: str = "", patience: float | None = None) -> MergeResult:
         """Merge what is asked for. See `merging.merge`, `landing.land`, and `requests.once` for the key."""
@@ -273,6 +279,7 @@ class Project:
         ready = self._ready("merge", *asked.sources, asked.target, strict=True)
         return requests.once(ready, request_key, "merge", asked.words, MergeResult, act)
 
+    @spanned
     @as_ours()
     def delete(
         self,
@@ -292,6 +299,7 @@ class Project:
             self._ready("delete", strict=True), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act
         )
 
+    @spanned
     @as_ours()
     def status(
         self,
@@ -305,6 +313,7 @@ class Project:
 
         return overview.status(self._ready("status", *workspaces), workspaces, detail, include_deleted, progress)
 
+    @spanned
     @as_ours()
     def check(
         self,
@@ -323,6 +332,7 @@ class Project:
         core = self._ready("check", *workspaces, strict=True)
         return checks.check(core, workspaces, names, wait, timeout_seconds, detail, again, progress, watch)
 
+    @spanned
     @as_ours()
     def beside(self, workspaces: Sequence[str], command: Sequence[str], watch: Watch | None = None) -> Checked:
         """Run a person's command on frozen copies of two workspaces, and say where its outputs differ. See `checks.beside`."""
@@ -351,6 +361,7 @@ class Project:
         self._core.access.authorise(verb)
         return replace(self._core, config=config.load(self.root))
 
+    @spanned
     @as_ours()
     def checkpoint(self, workspace: str, label: str = "") -> Checkpointed:
         """Keep a workspace as it is now. See `history.checkpoint`."""
@@ -358,6 +369,7 @@ class Project:
 
         return history.checkpoint(self._ready("checkpoint", workspace), workspace, label)
 
+    @spanned
     @as_ours()
     def restore(self, workspace: str, to: str = "") -> Restored:
         """Bring a workspace back. See `history.restore`."""
@@ -365,6 +377,7 @@ class Project:
 
         return history.restore(self._ready("restore", workspace), workspace, to)
 
+    @spanned
     @as_ours()
     def lease(self, workspace: str, seconds: int) -> Workspace:
         """Take a workspace for so many seconds after each call that names it; 0 for ever. See `cloning.lease`."""
@@ -372,6 +385,7 @@ class Project:
 
         return cloning.lease(self._ready("lease"), workspace, seconds)
 
+    @spanned
     @as_ours()
     def undo(self, operation: int = 0) -> Undone:
         """Take back an operation (its number in the log), or the last one that stands. See `history.undo`."""
@@ -379,6 +393,7 @@ class Project:
 
         return history.undo(self._ready("undo"), operation)
 
+    @spanned
     @as_ours()
     def redo(self) -> Undone:
         """Do again what the last undo took back. See `history.redo`."""
@@ -386,6 +401,7 @@ class Project:
 
         return history.redo(self._ready("redo"))
 
+    @spanned
     @as_ours()
     def gc(self, abandoned: bool = False, discard_unmerged: bool = False, dry_run: bool = False, progress: Progress = silent) -> Collected:
         """Remove for good what was deleted and whose term is over. See `collection.gc`."""
@@ -415,6 +431,7 @@ class Project:
         found = tuple(Audit(self.home).last(limit))
         return Calls(summary=f"{counted(len(found), 'call')}, newest first.", calls=found)
 
+    @spanned
     @as_ours()
     def look(self) -> Look:
         """Return what shows the workspaces to those who only look, which is not to use them. See `looking.Look`."""

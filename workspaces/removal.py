@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +17,7 @@ from workspaces.containment import committed, contained, left, said_of, taken_ba
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
 from workspaces.model import Children, Deleted, Snapshot, Workspace, now
+from workspaces.threads import Threads
 from workspaces.wording import call, counted, listed, sized
 
 _AT_ONCE = 2
@@ -119,7 +119,7 @@ class _Done:
 def _at_once(level: Sequence[Workspace], work: Callable[[Workspace], _Done]) -> Iterator[tuple[Workspace, _Done]]:
     """Do the work for several workspaces at once, none of which is below another, and yield what became of each, in their order. What was not
     begun when the caller stops is not done."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with Threads(_AT_ONCE) as pool:
         doing = {pool.submit(work, workspace): workspace for workspace in level}
         try:
             for future, workspace in doing.items():

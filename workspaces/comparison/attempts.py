@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ from workspaces.core import Agreement, Core, Freeze, Progress
 from workspaces.errors import Limit, NotFound, WorkspacesError
 from workspaces.model import Decided, Diff, Merge, MergeVerdict, Snapshot, Workspace
 from workspaces.resolving import Sides, settled
+from workspaces.threads import Threads
 
 _AT_ONCE = 2
 
@@ -60,7 +61,7 @@ def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str
     others = [core.find(base.partition("@")[0])] if base else [core.parent(each) for each in workspaces if not each.is_main]
     held = {each.id: each for each in (*workspaces, *others)}
     with core.looking(view, *held.values()) as freeze:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with Threads(_AT_ONCE) as pool:
             against = {other.id: pool.submit(_frozen, core, freeze, other, base) for other in {each.id: each for each in others}.values()}
             attempts = [pool.submit(_frozen_attempt, core, freeze, each, others[0] if base else None) for each in workspaces]
             main = next((pool.submit(_whole, freeze, other) for other in others if other.is_main and not base), None)
@@ -71,7 +72,7 @@ def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str
 def worked_out(core: Core, view: Backend, scene: Scene, base: str, progress: Progress) -> list[Attempt]:
     """Work out each attempt for itself."""
     done: list[Attempt] = []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with Threads(_AT_ONCE) as pool:
         pairs = zip(scene.workspaces, scene.snapshots, strict=True)
         work = [pool.submit(_attempt, core, view, workspace, snapshot, scene.against, base) for workspace, snapshot in pairs]
     for workspace, future in zip(scene.workspaces, work, strict=True):

@@ -21,6 +21,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 from pydantic import BaseModel, ValidationError
 
+from workspaces import telemetry
 from workspaces.access import Access
 from workspaces.audit import Audit
 from workspaces.core import new_uid
@@ -124,6 +125,7 @@ def _told(ctx: Request, access: Access | None, noted: Noted, at: datetime, outco
         ms=round(ms, 1),
         request=_cut(str(ctx.request_id)),
         transport="stdio" if ctx.request is None else "http",
+        trace=telemetry.trace(),
     )
 
 

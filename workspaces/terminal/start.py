@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -22,7 +23,15 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         running(version)
     else:
-        running(lambda: import_module(_COMMANDS).main(sys.argv[1:]))
+        running(command)
+
+
+def command() -> None:
+    """Run what was asked for, as a part of the trace that the environment names, where traces are kept."""
+    from workspaces.telemetry import continued
+
+    with continued(os.environ):
+        import_module(_COMMANDS).main(sys.argv[1:])
 
 
 def settled() -> None:
