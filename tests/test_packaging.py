@@ -114,6 +114,7 @@ def test_the_wheel_works_in_a_fresh_environment(tmp_path: Path, repo: Repo) -> N
     assert {name.split("/")[0] for name in names} == {"workspaces", "workspaces_cli", "mcp_workspaces-0.1.0.dist-info"}
     assert {
         "workspaces/py.typed",
+        "workspaces/server/compare.html",
         "workspaces/backends/worktree/backend.py",
         "workspaces/conformance/conftest.py",
         "workspaces_cli/cli.py",

@@ -50,6 +50,7 @@ from workspaces.server.icons import BRANCH, icon
 from workspaces.server.keys import sealing
 from workspaces.server.shelf import Shelf
 from workspaces.server.tools import Tools
+from workspaces.server.views import views
 from workspaces.server.wire import Mending, holds_half
 from workspaces.trust import place
 
@@ -306,6 +307,7 @@ def built(settings: Settings, kind: type[Kind]) -> Kind:
         log_level="WARNING",
         cache_hints=_FRESH,
         subscriptions=bus,
+        extensions=[views()],
         request_state_security=sealing(settings.trust.parent if settings.trust else None),
     )
     server.who, server.admission, server.hosting = _who(settings), Admission(settings.project), settings.hosting

@@ -36,6 +36,7 @@ from workspaces.server.calls import Reporter, answer, in_thread
 from workspaces.server.consent import Answer, AnswerToMerge, Shown, ShownToMerge, ask_for, take
 from workspaces.server.desk import Desk
 from workspaces.server.ending import Ending
+from workspaces.server.views import SHOWN
 
 Ctx = Context[object, object]
 Name = Annotated[str, Field(description="id, bare name or absolute path of a workspace", max_length=4096)]
@@ -83,7 +84,8 @@ class Tools:
             (self.restore, "Restore a workspace", _CHANGES),
         ]
         for tool, title, hints in offered:
-            server.add_tool(tool, title=title, description=" ".join((tool.__doc__ or "").split()), annotations=hints)
+            meta = SHOWN if tool == self.compare else None
+            server.add_tool(tool, title=title, description=" ".join((tool.__doc__ or "").split()), annotations=hints, meta=meta)
 
     async def initialize(
         self,
