@@ -166,6 +166,31 @@ async def test_each_project_has_the_calls_that_meant_it(repo: Repo, tmp_path: Pa
     assert [(each.tool, each.workspaces) for each in calls(other)] == [("initialize", ()), ("clone", ("other/main",))]
 
 
+@in_both_eras
+async def test_what_is_read_is_told_with_its_workspace_and_no_path(repo: Repo, tmp_path: Path, era: str) -> None:
+    other = Repo.create(tmp_path / "other")
+    other.write("a-path-of-mine.txt", "a\n")
+    other.commit("start")
+    async with Client(create(Settings(repo.path, (tmp_path,))), mode=era) as client:
+        await client.call_tool("initialize", {"path": str(other.path)})
+        for uri in ("other/main/files/a-path-of-mine.txt", "other/main/diff", "other/main", "other/tree"):
+            await client.read_resource(f"workspace://{uri}")
+        with pytest.raises(MCPError):
+            await client.read_resource("workspace://shop/nope")
+        await client.get_prompt("tidy_up")
+    read = [(each.tool, each.workspaces, each.outcome) for each in calls(other)[1:]]
+    assert read == [
+        ("resources/read files", ("other/main",), "ok"),
+        ("resources/read diff", ("other/main",), "ok"),
+        ("resources/read", ("other/main",), "ok"),
+        ("resources/read", (), "ok"),
+    ]
+    refused, prompted = calls(repo)
+    assert (refused.workspaces, refused.outcome.startswith("-32")) == (("shop/nope",), True)
+    assert (prompted.tool, prompted.outcome) == ("prompts/get", "ok")
+    assert "of-mine" not in place(other).read_text()
+
+
 async def test_a_refusal_makes_no_project(repo: Repo) -> None:
     before = fingerprint(repo)
     async with Client(server(repo)) as client:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeGuard
+from urllib.parse import unquote
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -37,6 +38,7 @@ _SILENT = frozenset(("initialize", "ping", "server/discover", "tools/list", "pro
 """What is about no project."""
 _NAMING = ("source", "target", "workspaces", "workspace", "base")
 """The arguments that name workspaces."""
+_SCHEME, _PARTS = "workspace://", ("diff", "log", "checks", "files")
 _MOST, _LONGEST = 32, 200
 """Names of one call, and characters of each."""
 
@@ -133,18 +135,23 @@ def _tool(ctx: Request) -> str:
     name = (ctx.params or {}).get("name")
     if ctx.method == "tools/call" and isinstance(name, str):
         return name
-    return ctx.method
+    return " ".join([ctx.method, *(part for part in _resource(ctx)[2:3] if part in _PARTS)])
 
 
 def _named(ctx: Request) -> Iterator[str]:
     """Yield the workspaces that a call names: in its arguments, or in the URI of a resource."""
-    params = ctx.params or {}
-    arguments, uri = params.get("arguments"), params.get("uri")
-    if isinstance(uri, str) and uri.startswith("workspace://"):
-        yield _cut("/".join(uri.removeprefix("workspace://").split("/", 2)[:2]))
+    arguments, named = (ctx.params or {}).get("arguments"), _resource(ctx)[:2]
+    if len(named) == 2 and named[1] != "tree":
+        yield _cut(unquote("/".join(named)))
     if ctx.method == "tools/call":
         found = (name for argument in _NAMING for name in _texts(_at(arguments, argument)))
         yield from map(_cut, islice(found, _MOST))
+
+
+def _resource(ctx: Request) -> list[str]:
+    """Return project, workspace and part of the resource that a request is about, as far as it names them."""
+    uri = (ctx.params or {}).get("uri")
+    return uri.removeprefix(_SCHEME).split("/", 3) if isinstance(uri, str) and uri.startswith(_SCHEME) else []
 
 
 def _texts(value: object) -> Iterator[str]:
