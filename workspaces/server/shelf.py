@@ -17,6 +17,7 @@ from workspaces.server.desk import Desk
 from workspaces.server.ending import Ending
 from workspaces.server.resources import Projects
 from workspaces.server.updates import Answers, Updates
+from workspaces.server.views import SCHEME
 
 Request = ServerRequestContext[object, object]
 
@@ -38,8 +39,8 @@ class Shelf:
         server.middleware.insert(0, self._updates)  # outside of what traces a message: a session lasts
 
     async def listed(self, ctx: Request, params: PaginatedRequestParams) -> ListResourcesResult:
-        """Return what there is for a caller."""
-        projects, before = self._projects(ctx), await self._standing()
+        """Return what there is for a caller, but for views: hosts find these by their tools."""
+        projects, before = self._projects(ctx), [each for each in await self._standing() if not each.uri.startswith(SCHEME)]
         found, uris = await in_thread(lambda: resources.page(before, projects(), params.cursor or ""))
         self._updates.listed(ctx, uris)
         return found

@@ -11,7 +11,8 @@ from importlib.resources import files
 from mcp.server.apps import Apps, ResourceCsp
 from pydantic import JsonValue
 
-COMPARE = "ui://workspaces/compare.html"
+SCHEME = "ui://"
+COMPARE = f"{SCHEME}workspaces/compare.html"
 SHOWN: dict[str, JsonValue] = {"ui": {"resourceUri": COMPARE}}
 """What a tool says whose results it shows; to every client alike, since who cannot show it has the result."""
 _NOWHERE = ResourceCsp(connect_domains=[], resource_domains=[], frame_domains=[], base_uri_domains=[])
