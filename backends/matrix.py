@@ -15,7 +15,7 @@ from typing import Protocol
 
 from workspaces.errors import Limit
 from workspaces.model import Conflict, Meeting, Merge, Side, Snapshot, path_text
-from workspaces.threads import Threads
+from workspaces.threads import several
 
 from . import combine, mergetree
 from .attributes import attribute_tree
@@ -23,7 +23,6 @@ from .diff import Moved, moved_in_each
 from .git import Git
 from .mergetree import Clash, Entry
 
-_AT_ONCE = 2
 _IN_ONE = 1000
 """Triples that one merge decides."""
 _WHO = "matrix <matrix@workspaces.invalid> 0 +0000"
@@ -126,7 +125,7 @@ class Merges(Protocol):
 def settled(backend: Merges, meetings: Sequence[Meeting], found: Mapping[int, tuple[Conflict, ...] | None]) -> list[tuple[Conflict, ...]]:
     """Return the conflicts of all meetings: those found, by number, and for the rest what a merge of each says."""
     left = [number for number in range(len(meetings)) if found.get(number) is None]
-    with Threads(_AT_ONCE) as pool:
+    with several() as pool:
         merged = dict(zip(left, pool.map(partial(_bare, backend), (meetings[number] for number in left)), strict=True))
     return [merged[number] if number in merged else found[number] or () for number in range(len(meetings))]
 
@@ -145,7 +144,7 @@ def _decided(git: Git, triples: Sequence[_Triple], scratch: Path) -> dict[_Tripl
     nowhere.mkdir(exist_ok=True)
     kinds = [[triple for triple in triples if triple.is_gone == gone] for gone in (True, False)]
     chunks = [kind[at : at + _IN_ONE] for kind in kinds for at in range(0, len(kind), _IN_ONE)]
-    with Threads(_AT_ONCE) as pool:
+    with several() as pool:
         return {triple: clash for found in pool.map(partial(_merged, git.at(work_tree=nowhere)), chunks) for triple, clash in found.items()}
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, Tool
-from serving import ROUTED, WORKSPACES, modern, routing, sent, served
-from support import Repo, clone
+from serving import ROUTED, modern, routing, sent, served
+from support import WORKSPACES, Repo, clone
 
 from workspaces import Project
 

@@ -95,6 +95,11 @@ class Access:
                 "compare shows what would be merged; ask somebody who may to merge it.",
             )
 
+    @property
+    def caller(self) -> str:
+        """What tells this caller from others."""
+        return json.dumps([self.is_person, self.name, sorted(self.bound)])
+
     def keyed(self, request_key: str) -> str:
         """Return a key as it is remembered: callers who do not see each other's workspaces do not meet in their keys either."""
         return json.dumps([self.name, sorted(self.bound), request_key]) if request_key and self.is_limited else request_key

@@ -12,13 +12,12 @@ from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
 from workspaces.model import MAIN, MAX_LEASE, Cloned, Operation, Snapshot, Workspace, now
-from workspaces.threads import Threads
+from workspaces.threads import several
 from workspaces.wording import call, counted, flaws, listed, plain
 
 FOLDER = ".workspaces"
 MAX_COUNT = 256
 MAX_TEXT = 2000
-_AT_ONCE = 2
 
 
 def clone(
@@ -203,7 +202,7 @@ def _make_all(
     made: dict[str, Workspace] = {}
     failed: dict[str, WorkspacesError] = {}
     warnings: list[str] = []
-    with Threads(_AT_ONCE) as pool:
+    with several() as pool:
         work = {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
         try:
             for number, future in enumerate(as_completed(work)):

@@ -19,11 +19,12 @@ from pydantic import JsonValue
 from workspaces.access import PERSON, Access
 from workspaces.backend import Backend
 from workspaces.config import Config, Limits
-from workspaces.errors import Busy, NotFound, likely
-from workspaces.locks import Locks
+from workspaces.errors import Busy, Interrupted, NotFound, likely
+from workspaces.locks import Locks, Look, nothing
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
 from workspaces.store import MergeRow, ProjectRow, Store
 from workspaces.trust import Trusted
+from workspaces.wording import listed
 
 Progress = Callable[[int, int, str], None]
 """Told at every safe point how far a call is: steps done, steps in all, what comes. Raises to stop the call there."""
@@ -241,16 +242,19 @@ class Core:
         return f"{self.row.name}.{workspace.name}"
 
     @contextmanager
-    def changing(self, *workspaces: Workspace, reading: Iterable[Workspace] = (), patience: float | None = None) -> Generator[None]:
+    def changing(
+        self, *workspaces: Workspace, reading: Iterable[Workspace] = (), patience: float | None = None, look: Look = nothing
+    ) -> Generator[None]:
         """Hold workspaces to change them, and others to read them, until the block ends.
 
-        Whoever held them before may have died at it: what it left is ended first. Raises `Busy` when that is not done in time.
+        Whoever held them before may have died at it: what it left is ended first. Raises `Busy` when that is not done in time. `look` may
+        stop the waiting.
         """
         read = list(reading)
         for workspace in workspaces:
             self._authorise_change(workspace)
         for _ in range(_ATTEMPTS):
-            with self.locks.change(*map(self.key, workspaces), freeze=map(self.key, read), patience=patience):
+            with self.locks.change(*map(self.key, workspaces), freeze=map(self.key, read), patience=patience, look=look):
                 if not self._left_over({workspace.id for workspace in (*workspaces, *read)}):
                     yield
                     return
@@ -468,6 +472,19 @@ class Core:
             return []
         done = self.store.operations_of(self.row.name, self.call)
         return [each for each in reversed(done) if each.verb == verb and each.state in ("done", "undone")]
+
+    def stopped(self, error: Interrupted) -> Interrupted:
+        """Return an interruption of the call that is being served, with what is done of it and stays done, if anything is."""
+        done = [each for each in self.store.operations_of(self.row.name, self.call) if each.state == "done"]
+        if not done:
+            return error
+        names: dict[str, list[str]] = {}
+        for each in reversed(done):
+            names.setdefault(each.verb, []).append(each.workspaces[0].rpartition("/")[2])
+        told = "; ".join(f"{verb} of {listed(those)}" for verb, those in names.items())
+        return Interrupted(
+            f"It was stopped. What was done before that stays: {told}.", "The same call again does the rest; workspaces undo takes it back."
+        )
 
     def point(
         self,

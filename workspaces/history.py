@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NoReturn
 
 from pydantic import JsonValue
 
 from workspaces.aside import revive
 from workspaces.backend import Backend
-from workspaces.core import Core
+from workspaces.core import Core, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError, likely
 from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Undone, Workspace
 from workspaces.removal import delete, take_over
@@ -20,13 +21,16 @@ _UNDOABLE = ("merge", "delete", "clone", "restore", "revive")
 MAX_LABEL = 200
 
 
-def checkpoint(core: Core, name: str, label: str = "") -> Checkpointed:
+def checkpoint(core: Core, name: str, label: str = "", progress: Progress = silent) -> Checkpointed:
     """Keep a workspace as it is now as a restore point."""
     if len(label) > MAX_LABEL:
         raise InvalidArgument("The label is too long. Nothing was kept.", f"It has at most {MAX_LABEL} characters.")
     label, workspace = plain(label), core.find(name)
-    with core.changing(workspace), core.backend.aside() as view:
+    freezing = partial(progress, 0, 2, f"freezing {workspace.name}")
+    with core.changing(workspace, look=freezing), core.backend.aside() as view:
+        freezing()
         snapshot = view.snapshot(workspace, core.lineage(workspace))
+        progress(1, 2, f"keeping {workspace.name}")
         with view.keep_all():
             point = core.point(view, workspace, snapshot, "checkpoint", label)
             operation = core.begin("checkpoint", workspace, label=label)
@@ -39,10 +43,11 @@ def checkpoint(core: Core, name: str, label: str = "") -> Checkpointed:
     )
 
 
-def restore(core: Core, name: str, to: str = "", revert: bool = False) -> Restored:
+def restore(core: Core, name: str, to: str = "", revert: bool = False, progress: Progress = silent) -> Restored:
     """Bring a workspace back to a restore point: when none is named, undo the last merge into it that stands, or go back to its last
     checkpoint, whichever came later. A deleted one comes back from the trash. With `revert`, what came after the point's operation stays."""
     if not to and not core.holds(name, ("live", "deleting", "restoring")) and (deleted := core.find_deleted(name)):
+        progress(0, 1, f"bringing {deleted.name} back")
         return revive(core, deleted)
     try:
         workspace = core.find(name)
@@ -50,13 +55,16 @@ def restore(core: Core, name: str, to: str = "", revert: bool = False) -> Restor
         if to:
             raise
         _nowhere(core, name, error)
-    with core.changing(workspace):
+    freezing = partial(progress, 0, 2, f"freezing {workspace.name}")
+    with core.changing(workspace, look=freezing):
+        freezing()
         if under_way := core.backend.occupied(workspace):
             raise Busy(f"{workspace.name} cannot be restored: {under_way}. Nothing was changed.", "Finish or abort that first.")
         point, made = _point(core, workspace, to)
         with core.backend.aside() as view:
             old, new = _way_back(view, core, workspace, point, made, revert)
             _refuse_obstacles(view, workspace, old, new)
+            progress(1, 2, f"restoring {workspace.name}")
             with view.keep_all():
                 kept = _switch(core, view, workspace, old, new, point, made)
         workspace = core.find(workspace.id)

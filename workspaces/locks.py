@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +21,14 @@ from workspaces.telemetry import span
 
 PATIENCE = 30.0
 """Seconds that a call waits for its turn before it answers `busy`."""
+_GLANCE = 0.2
+Look = Callable[[], object]
+"""Called every now and then by who waits. Raises to stop waiting."""
+
+
+def nothing() -> None:
+    """Look at nothing."""
+
 
 _COURTESY = 2.0
 """Seconds for which a process lets another one go first that came before it."""
@@ -33,32 +41,32 @@ class Locks:
         self.folder, self.patience = folder, patience
 
     @contextmanager
-    def change(self, *names: str, freeze: Iterable[str] = (), patience: float | None = None) -> Generator[None]:
-        """Hold `names` alone, and `freeze` together with other readers. Raises `Busy` at the deadline, holding nothing."""
+    def change(self, *names: str, freeze: Iterable[str] = (), patience: float | None = None, look: Look = nothing) -> Generator[None]:
+        """Hold `names` alone, and `freeze` together with other readers. Raises `Busy` at the deadline, and what `look` does, holding nothing."""
         wanted = dict.fromkeys(freeze, fcntl.LOCK_SH) | dict.fromkeys(names, fcntl.LOCK_EX)
         deadline = time.monotonic() + (self.patience if patience is None else patience)
         self.folder.mkdir(parents=True, exist_ok=True)
         with span("workspaces lock", workspaces__lock__names=sorted(wanted)) as told, ExitStack() as held:
             for name in sorted(wanted):
-                held.enter_context(self._hold(name, wanted[name], deadline))
+                held.enter_context(self._hold(name, wanted[name], deadline, look))
             told.event("locked")
             yield
 
     @contextmanager
-    def _hold(self, name: str, kind: int, deadline: float) -> Generator[None]:
-        with _turns.turn(str(self.folder / name.lower()), deadline, name):
-            descriptor = self._taken(name, kind, deadline)
+    def _hold(self, name: str, kind: int, deadline: float, look: Look) -> Generator[None]:
+        with _turns.turn(str(self.folder / name.lower()), deadline, name, look):
+            descriptor = self._taken(name, kind, deadline, look)
         try:
             yield
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
-    def _taken(self, name: str, kind: int, deadline: float) -> int:
+    def _taken(self, name: str, kind: int, deadline: float, look: Look) -> int:
         descriptor = _opened(self.folder / f"{name.lower()}.lock")
         try:
-            with self._at_the_door(name, deadline):
-                _wait(descriptor, kind, deadline, name)
+            with self._at_the_door(name, deadline, look):
+                _wait(descriptor, kind, deadline, name, look)
         except BaseException:
             os.close(descriptor)
             raise
@@ -69,13 +77,13 @@ class Locks:
         return descriptor
 
     @contextmanager
-    def _at_the_door(self, name: str, deadline: float) -> Generator[None]:
+    def _at_the_door(self, name: str, deadline: float, look: Look) -> Generator[None]:
         """Be the one process that asks next: the kernel lets readers in as long as there are any, so whoever wants to change something would wait
         for ever beside them. Whoever stands at the door for too long, and may be stopped, is passed by: this is for order alone."""
         descriptor = _opened(self.folder / f"{name.lower()}.door")
         try:
             with suppress(Busy):
-                _wait(descriptor, fcntl.LOCK_EX, min(deadline, time.monotonic() + _COURTESY), name)
+                _wait(descriptor, fcntl.LOCK_EX, min(deadline, time.monotonic() + _COURTESY), name, look)
             yield
         finally:
             os.close(descriptor)
@@ -89,15 +97,17 @@ class _Turns:
         self._guard = threading.Lock()
 
     @contextmanager
-    def turn(self, line: str, deadline: float, name: str) -> Generator[None]:
+    def turn(self, line: str, deadline: float, name: str, look: Look) -> Generator[None]:
         mine = threading.Event()
         with self._guard:
             waiting = self._lines.setdefault(line, deque())
             waiting.append(mine)
             waiting[0].set()
         try:
-            if not mine.wait(max(0.0, deadline - time.monotonic()) + 0.001):
-                raise _busy(name)
+            while not mine.wait(min(_GLANCE, max(0.0, deadline - time.monotonic()) + 0.001)):
+                if time.monotonic() >= deadline:
+                    raise _busy(name)
+                look()
             yield
         finally:
             with self._guard:
@@ -135,7 +145,7 @@ def _holder(descriptor: int) -> str:
     return f"process {number}" + (", which is stopped" if state in "Tt" else "")
 
 
-def _wait(descriptor: int, kind: int, deadline: float, name: str) -> None:
+def _wait(descriptor: int, kind: int, deadline: float, name: str, look: Look) -> None:
     pause = 0.001
     while True:
         try:
@@ -143,5 +153,6 @@ def _wait(descriptor: int, kind: int, deadline: float, name: str) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise _busy(name, _holder(descriptor)) from None
+        look()
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads waiters out, keeps no secret
         pause = min(pause * 1.5, 0.02)

@@ -12,11 +12,10 @@ from workspaces.core import Core, Progress, silent
 from workspaces.errors import WorkspacesError
 from workspaces.model import Diff, Snapshot, Status, Workspace
 from workspaces.naming import age_then_name
-from workspaces.threads import Threads
+from workspaces.threads import several
 from workspaces.wording import begin, call, counted
 
 StatusDetail = Literal["names", "summary"]
-_AT_ONCE = 2
 
 
 def status(
@@ -47,7 +46,7 @@ def status(
 
 def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], progress: Progress) -> list[Workspace]:
     found: list[Workspace] = []
-    with core.backend.aside() as view, Threads(_AT_ONCE) as pool:
+    with core.backend.aside() as view, several() as pool:
         parents = {parent.id: parent for each in workspaces if not each.is_main for parent in [core.parent(each)]}
         frozen = {name: pool.submit(_committed, core, view, parent) for name, parent in parents.items()}
         work = [(workspace, pool.submit(_seen, core, view, workspace, frozen, warnings)) for workspace in workspaces]

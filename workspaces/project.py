@@ -226,7 +226,7 @@ class Project:
             made = partial(cloning.clone, core, source, count, name, task, labels, include_uncommitted, lease_seconds, progress)
             return once_more(made)
 
-        return requests.once(self._ready("clone", source, strict=True), request_key, "clone", asked, Cloned, act)
+        return requests.once(self._ready("clone", source, strict=True), request_key, "clone", asked, Cloned, act, progress)
 
     @spanned
     @as_ours()
@@ -277,7 +277,7 @@ class Project:
             return merge(core, asked, progress, patience)
 
         ready = self._ready("merge", *asked.sources, asked.target, strict=True)
-        return requests.once(ready, request_key, "merge", asked.words, MergeResult, act)
+        return requests.once(ready, request_key, "merge", asked.words, MergeResult, act, progress)
 
     @spanned
     @as_ours()
@@ -296,7 +296,7 @@ class Project:
             return removal.delete(core, workspaces, discard_unmerged, children, progress)
 
         return requests.once(
-            self._ready("delete", strict=True), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act
+            self._ready("delete", strict=True), request_key, "delete", [workspaces, discard_unmerged, children], Deleted, act, progress
         )
 
     @spanned
@@ -363,19 +363,19 @@ class Project:
 
     @spanned
     @as_ours()
-    def checkpoint(self, workspace: str, label: str = "") -> Checkpointed:
+    def checkpoint(self, workspace: str, label: str = "", progress: Progress = silent) -> Checkpointed:
         """Keep a workspace as it is now. See `history.checkpoint`."""
         from workspaces import history
 
-        return history.checkpoint(self._ready("checkpoint", workspace), workspace, label)
+        return history.checkpoint(self._ready("checkpoint", workspace), workspace, label, progress)
 
     @spanned
     @as_ours()
-    def restore(self, workspace: str, to: str = "") -> Restored:
+    def restore(self, workspace: str, to: str = "", progress: Progress = silent) -> Restored:
         """Bring a workspace back. See `history.restore`."""
         from workspaces import history
 
-        return history.restore(self._ready("restore", workspace), workspace, to)
+        return history.restore(self._ready("restore", workspace), workspace, to, progress=progress)
 
     @spanned
     @as_ours()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import wait
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from threading import Event
 
 from pydantic import JsonValue
 
@@ -15,12 +17,23 @@ from workspaces.aside import link_of, set_aside, term
 from workspaces.backend import Backend
 from workspaces.containment import committed, contained, left, said_of, taken_back
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import BackendFailed, HasChildren, Limit, NotFound, Protected, UnmergedChanges, WorkspaceGone, WorkspacesError
+from workspaces.errors import (
+    BackendFailed,
+    HasChildren,
+    Interrupted,
+    Limit,
+    NotFound,
+    Protected,
+    UnmergedChanges,
+    WorkspaceGone,
+    WorkspacesError,
+)
+from workspaces.locks import Look
 from workspaces.model import Children, Deleted, Snapshot, Workspace, now
-from workspaces.threads import Threads
+from workspaces.threads import several
 from workspaces.wording import call, counted, listed, sized
 
-_AT_ONCE = 2
+_LOOK = 0.2
 
 
 def delete(
@@ -38,13 +51,15 @@ def delete(
     links = {each.id: said for each in wanted if (said := link_of(each))}
     progress(0, len(wanted), "deleting")
     for _, level in groupby(wanted, core.depth):
+        look = partial(progress, len(deleted), max(len(wanted), len(deleted)), "deleting")
         work = partial(_delete_below, core, discard_unmerged=discard_unmerged, children=children, before=tuple(deleted))
-        for workspace, done in _at_once(list(level), work):
-            deleted += done.deleted
-            until = done.until or until
-            if done.error:
-                refused[workspace.id] = done.error
-            progress(len(deleted), max(len(wanted), len(deleted)), f"deleted {workspace.name}")
+        with closing(_at_once(list(level), work, look)) as ended:
+            for workspace, done in ended:
+                deleted += done.deleted
+                until = done.until or until
+                if done.error:
+                    refused[workspace.id] = done.error
+                progress(len(deleted), max(len(wanted), len(deleted)), f"deleted {workspace.name}")
     if refused and not deleted and not gone and len(names) == 1:
         raise next(iter(refused.values()))
     return Deleted(
@@ -116,35 +131,46 @@ class _Done:
     error: WorkspacesError | None = None
 
 
-def _at_once(level: Sequence[Workspace], work: Callable[[Workspace], _Done]) -> Iterator[tuple[Workspace, _Done]]:
+def _at_once(level: Sequence[Workspace], work: Callable[[Workspace, Event], _Done], look: Look) -> Generator[tuple[Workspace, _Done]]:
     """Do the work for several workspaces at once, none of which is below another, and yield what became of each, in their order. What was not
-    begun when the caller stops is not done."""
-    with Threads(_AT_ONCE) as pool:
-        doing = {pool.submit(work, workspace): workspace for workspace in level}
+    begun when the caller stops, or `look` does, is not done."""
+    stop = Event()
+    with several() as pool:
+        doing = {pool.submit(work, workspace, stop): workspace for workspace in level}
         try:
             for future, workspace in doing.items():
+                while not wait([future], _LOOK).done:
+                    look()
                 yield workspace, future.result()
         finally:
-            for future in doing:
-                future.cancel()
+            stop.set()
 
 
-def _delete_below(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, before: Sequence[str]) -> _Done:
+def _delete_below(
+    core: Core, workspace: Workspace, stop: Event, discard_unmerged: bool, children: Children, before: Sequence[str]
+) -> _Done:
+    def look() -> None:
+        if stop.is_set():
+            raise Interrupted("It was stopped.")
+
     done = _Done()
     try:
         going = _with_children(core, workspace, children)
         if going[1:] and not discard_unmerged:
             _refuse_all_unmerged(core, going)
         for each in reversed(going):
-            done.until = _delete(core, each, discard_unmerged, children) if each.id not in before else done.until
+            look()
+            done.until = _delete(core, each, discard_unmerged, children, look) if each.id not in before else done.until
             done.deleted.append(each.id)
+    except Interrupted:
+        raise
     except WorkspacesError as error:
         done.error = error
     return done
 
 
-def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children) -> datetime:
-    with core.changing(workspace, reading=[core.parent(workspace)]):
+def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, look: Look) -> datetime:
+    with core.changing(workspace, reading=[core.parent(workspace)], look=look):
         workspace = core.find(workspace.id)
         with core.backend.aside() as view:
             snapshot = last_look(core, view, workspace, discard_unmerged)

@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from workspaces.core import Core
-from workspaces.errors import Busy, InvalidArgument, WorkspacesError
+from workspaces.core import Core, Progress
+from workspaces.errors import Busy, Interrupted, InvalidArgument, WorkspacesError
 from workspaces.model import Noun, Operation
 from workspaces.store import Request
 from workspaces.wording import whole
@@ -27,18 +27,20 @@ _LINES = 1024
 """Locks that all requests share; two that meet there by chance only take turns."""
 
 
-def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer], act: Callable[[Core], Answer]) -> Answer:
+def once(
+    core: Core, key: str, verb: str, arguments: object, kind: type[Answer], act: Callable[[Core], Answer], progress: Progress
+) -> Answer:
     """Return what `act` answers, or what it answered when it was asked with the same key before. Without a key it just acts.
 
     Raises `InvalidArgument` for a key that came with other arguments. A call that failed changed nothing, so its key is free again.
     """
     if not key:
-        return act(core)
+        return _acted(core, act)
     if len(key) > MAX_KEY or whole(key) != key:
         raise InvalidArgument("request_key is too long, or no text. Nothing was done.", f"It has at most {MAX_KEY} characters of Unicode.")
     asked = hashlib.sha256(json.dumps([verb, arguments], default=list).encode()).hexdigest()
     kept = core.access.keyed(key)
-    with _held(core, kept, key):
+    with _held(core, kept, key, progress):
         known = core.store.request(core.row.name, kept)
         if known is not None and known.asked != asked:
             raise InvalidArgument(
@@ -50,12 +52,19 @@ def once(core: Core, key: str, verb: str, arguments: object, kind: type[Answer],
         return _with_what_came_of_it(core, request, _served(core, request, known is not None, act))
 
 
+def _acted(core: Core, act: Callable[[Core], Answer]) -> Answer:
+    try:
+        return act(core)
+    except Interrupted as error:
+        raise core.stopped(error) from error
+
+
 @contextmanager
-def _held(core: Core, kept: str, key: str) -> Generator[None]:
+def _held(core: Core, kept: str, key: str, progress: Progress) -> Generator[None]:
     """Hold the line of a key, by what is kept of it. Raises `Busy` when whoever was there first does not end in time: checks may take long."""
     with ExitStack() as held:
         try:
-            held.enter_context(core.locks.change(_line(kept)))
+            held.enter_context(core.locks.change(_line(kept), look=lambda: progress(0, 0, "waiting for an earlier call with that key")))
         except Busy as busy:
             raise Busy(
                 f"The call that came first with request_key {key!r} is still at work. Nothing was done by this one.",
@@ -72,7 +81,7 @@ def _served(core: Core, request: Request, is_repeated: bool, act: Callable[[Core
     else:
         core.store.remember(project, request)
     try:
-        answer = act(replace(core, call=request.call, is_named=True, resumes=is_repeated))
+        answer = _acted(replace(core, call=request.call, is_named=True, resumes=is_repeated), act)
     except WorkspacesError:
         if not any(operation.state in ("started", "done") for operation in core.store.operations_of(project, request.call)):
             core.store.drop_request(project, request.key)

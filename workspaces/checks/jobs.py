@@ -125,7 +125,12 @@ def until(
         left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
         done = all_of(answers, timeout=max(0.0, left)).done if answers else set[Future[T]]()
         look()
-        progress(len(done), len(answers), f"{counted(len(answers) - len(done), noun)} {state}")
+        left_over = counted(len(answers) - len(done), noun)
+        try:
+            progress(len(done), len(answers), f"{left_over} {state}")
+        except Interrupted as error:
+            said = f"Not waited for any more: {left_over} {state}; that goes on, and what comes of it is remembered."
+            raise Interrupted(f"{error.message} {said}", "Call again: it goes on meanwhile.") from error
         if len(done) == len(answers) or left <= 0:
             return
 

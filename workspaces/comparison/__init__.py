@@ -66,7 +66,7 @@ def _looked(
     progress: Progress,
 ) -> Comparison:
     with core.backend.aside() as view:
-        with frozen(core, view, workspaces, base) as scene:
+        with frozen(core, view, workspaces, base, progress) as scene:
             name = kept.key(core, scene, revision, base, detail, *paths)
             told = kept.recalled(name) if cursor else None
             attempts = [] if told else worked_out(core, view, scene, base, progress)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from workspaces.backend import Backend
 from workspaces.containment import said_of, taken_back
@@ -13,9 +14,7 @@ from workspaces.core import Agreement, Core, Freeze, Progress
 from workspaces.errors import Limit, NotFound, WorkspacesError
 from workspaces.model import Decided, Diff, Merge, MergeVerdict, Snapshot, Workspace
 from workspaces.resolving import Sides, settled
-from workspaces.threads import Threads
-
-_AT_ONCE = 2
+from workspaces.threads import several
 
 
 @dataclass(frozen=True)
@@ -56,29 +55,36 @@ class Scene:
 
 
 @contextmanager
-def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str) -> Generator[Scene]:
+def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str, progress: Progress) -> Generator[Scene]:
     """Freeze all as they are at one time, what they are compared with just once, and hold them until the block ends."""
     others = [core.find(base.partition("@")[0])] if base else [core.parent(each) for each in workspaces if not each.is_main]
     held = {each.id: each for each in (*workspaces, *others)}
     with core.looking(view, *held.values()) as freeze:
-        with Threads(_AT_ONCE) as pool:
+        with several() as pool:
             against = {other.id: pool.submit(_frozen, core, freeze, other, base) for other in {each.id: each for each in others}.values()}
             attempts = [pool.submit(_frozen_attempt, core, freeze, each, others[0] if base else None) for each in workspaces]
             main = next((pool.submit(_whole, freeze, other) for other in others if other.is_main and not base), None)
-        snapshots = [each.result() for each in attempts]
+            snapshots = [_reported(partial(progress, 0, len(attempts)), *each) for each in zip(workspaces, attempts, strict=True)]
         yield Scene(workspaces, snapshots, {name: each.result() for name, each in against.items()}, main.result() if main else None)
 
 
 def worked_out(core: Core, view: Backend, scene: Scene, base: str, progress: Progress) -> list[Attempt]:
     """Work out each attempt for itself."""
     done: list[Attempt] = []
-    with Threads(_AT_ONCE) as pool:
+    with several() as pool:
         pairs = zip(scene.workspaces, scene.snapshots, strict=True)
         work = [pool.submit(_attempt, core, view, workspace, snapshot, scene.against, base) for workspace, snapshot in pairs]
-    for workspace, future in zip(scene.workspaces, work, strict=True):
-        done.append(_result(workspace, future))
-        progress(len(done), len(work), f"looked at {workspace.name}")
+        for workspace, future in zip(scene.workspaces, work, strict=True):
+            done.append(_result(workspace, future))
+            progress(len(done), len(work), f"looked at {workspace.name}")
     return done
+
+
+def _reported(said: Callable[[str], None], workspace: Workspace, future: Future[Snapshot]) -> Snapshot:
+    """Return a workspace's snapshot when it is there; the call may be stopped then."""
+    snapshot = future.result()
+    said(f"froze {workspace.name}")
+    return snapshot
 
 
 def _whole(freeze: Freeze, main: Workspace) -> Snapshot | WorkspacesError:

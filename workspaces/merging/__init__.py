@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from workspaces import config, resolving
@@ -14,7 +15,7 @@ from workspaces.checks import Trial
 from workspaces.checks.making import Making
 from workspaces.containment import undone_by
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import TargetMoved, WorkspacesError
+from workspaces.errors import Interrupted, TargetMoved, WorkspacesError
 from workspaces.merging import telling
 from workspaces.merging.carrying import carry_out
 from workspaces.merging.carrying import record as record
@@ -80,7 +81,8 @@ def _tried(
 ) -> MergeResult | Sides:
     """Merge, or return what was to be merged while something of it is still to be made or to be judged."""
     removing = [bringer] if asked.delete_source and not asked.dry_run else []
-    with core.changing(receiver, *removing, reading=[bringer]):
+    waits = f"waiting for {receiver.name}"
+    with core.changing(receiver, *removing, reading=[bringer], look=lambda: progress(0, 3, waits)):
         bringer, receiver = core.find(bringer.id), core.find(receiver.id)
         progress(0, 3, f"freezing {bringer.name} and {receiver.name}")
         with core.backend.aside() as view:
@@ -103,7 +105,8 @@ def _tried(
             progress(1, 3, f"merging {bringer.name} into {receiver.name}")
             with view.keep_all():
                 done = carry_out(core, view, sides, plan, asked, verdicts)
-        progress(3, 3, "merged")
+        with suppress(Interrupted):  # too late: it is merged
+            progress(3, 3, "merged")
         return _with_source_deleted(core, bringer, done) if removing else done
 
 
