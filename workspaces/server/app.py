@@ -45,10 +45,14 @@ from workspaces.server.calls import fitted, refused
 from workspaces.server.desk import Desk
 from workspaces.server.doors import Guard
 from workspaces.server.ending import Ending
+from workspaces.server.handshake import HandshakeTasks
 from workspaces.server.hosting import AGENTCORE_HELP, ALONE, Hosting, hosting, told_elsewhere
 from workspaces.server.icons import BRANCH, icon
 from workspaces.server.keys import sealing
+from workspaces.server.lasting import Jobs
+from workspaces.server.reporting import cancelled
 from workspaces.server.shelf import Shelf
+from workspaces.server.tasks import Patience, Tasks, moment
 from workspaces.server.tools import Tools
 from workspaces.server.views import views
 from workspaces.server.wire import Mending, holds_half
@@ -115,10 +119,23 @@ class Server(MCPServer[object]):
     hosting = ALONE
     shelf: Shelf | None = None
 
+    jobs: Jobs | None = None
+    """Calls that outlast their requests, where there are such."""
+
     @cached_property
     def ending(self) -> Ending:
         """What tells calls that only wait that the server ends."""
         return Ending()
+
+    def last(self, tasks: Tasks) -> None:
+        """Let calls outlast their requests."""
+
+        def owner(ctx: ServerRequestContext[Any, Any]) -> str:
+            return self.who(Context[object, object](request_context=ctx, mcp_server=self)).caller
+
+        tasks.owner, tasks.stamp = owner, self._lowlevel_server.server_info_stamp
+        # Around all that serves calls, so that what serves one sees it end when it does.
+        self.middleware.extend((tasks.around, HandshakeTasks(tasks)))
 
     async def list_tools(self) -> list[Tool]:
         """Return the tools, their schemas without what pydantic adds and no reader needs."""
@@ -129,7 +146,16 @@ class Server(MCPServer[object]):
 
     async def run_stdio_async(self) -> None:
         async with stdio_server() as (reading, writing):
-            await self._lowlevel_server.run(Mending(reading), writing, self._lowlevel_server.create_initialization_options())
+            try:
+                await self._lowlevel_server.run(Mending(reading), writing, self._lowlevel_server.create_initialization_options())
+            finally:
+                await self.close()
+
+    async def close(self) -> None:
+        """End what goes on without anybody waiting for it."""
+        with anyio.CancelScope(shield=True):
+            if self.jobs:
+                await self.jobs.close()
 
     def answer(self, method: str, params: type[P], handler: Callable[[Request, P], Awaitable[HandlerResult]], lasts: bool = False) -> None:
         """Let requests be answered, as far as a caller's are not too much; one that lasts counts only when it comes."""
@@ -189,6 +215,9 @@ class Server(MCPServer[object]):
             return told_elsewhere(done, self.hosting)
         except WorkspacesError as error:
             return refused(error.body)
+        except anyio.get_cancelled_exc_class():
+            cancelled(context or Context(), "it was stopped before it began. Nothing was done.")
+            raise
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 return refused(_misfit(name, error.__cause__).body)
@@ -294,9 +323,11 @@ def create(settings: Settings) -> Server:
     return built(settings, Server)
 
 
-def built(settings: Settings, kind: type[Kind]) -> Kind:
+def built(settings: Settings, kind: type[Kind], patience: Patience = moment) -> Kind:
     """Return a server of a kind, with the tools."""
-    bus = InMemorySubscriptionBus()
+    ending, bus = Ending(), InMemorySubscriptionBus()
+    # Tasks are in this process's memory: where any of several servers answers, another would not know them.
+    tasks = None if settings.hosting.stateless else Tasks(Jobs(ending), patience)
     server = kind(
         name="workspaces",
         title="Workspaces",
@@ -309,9 +340,13 @@ def built(settings: Settings, kind: type[Kind]) -> Kind:
         subscriptions=bus,
         extensions=[views()],
         request_state_security=sealing(settings.trust.parent if settings.trust else None),
+        extensions=[tasks] if tasks else [],
     )
+    server.ending, server.jobs = ending, tasks.jobs if tasks else None
     server.who, server.admission, server.hosting = _who(settings), Admission(settings.project), settings.hosting
     desk = Desk(settings.project, settings.allowed, settings.actor, settings.trust, settings.environment)
+    if tasks:
+        server.last(tasks)
     server.middleware.append(Auditing(server.who, desk.home))
     tools = Tools(desk, server.who, server.ending)
     tools.register(server)
@@ -339,9 +374,16 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
     server = create(settings)
     if settings.address:
-        anyio.run(transports.http, server, settings.address, settings.guard, settings.hosting, server.ending)
+        anyio.run(_http, server, settings)
     else:
         anyio.run(transports.stdio, server)
+
+
+async def _http(server: Server, settings: Settings) -> None:
+    try:
+        await transports.http(server, settings.address, settings.guard, settings.hosting, server.ending)
+    finally:
+        await server.close()
 
 
 def settings_from(

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 Request = ServerRequestContext[object, object]
 _SILENT = frozenset(("initialize", "ping", "server/discover", "tools/list", "prompts/list", "resources/templates/list", "logging/setLevel"))
 """What is about no project."""
+_POLLS = frozenset(("tasks/get", "tasks/result"))
+"""What only asks after calls, which are noted themselves when they end."""
 _NAMING = ("source", "target", "workspaces", "workspace", "base")
 """The arguments that name workspaces."""
 _SCHEME, _PARTS = "workspace://", ("diff", "log", "checks", "files")
@@ -71,7 +73,7 @@ class Auditing:
         self._failed = False
 
     async def __call__(self, ctx: Request, call_next: CallNext) -> HandlerResult:
-        if ctx.request_id is None or ctx.method in _SILENT:
+        if ctx.request_id is None or ctx.method in _SILENT | _POLLS:
             return await call_next(ctx)
         noted, at, began = Noted(new_uid()), datetime.now(UTC), time.perf_counter()
         outcome, before = "internal", _current.set(noted)

@@ -1,15 +1,14 @@
-"""How a tool runs on the blocking core: in a worker thread, with progress and cancellation at safe points, and one envelope for what it answers."""
+"""How a tool runs on the blocking core: in a worker thread, and with one envelope for what it answers."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 import pydantic_core
 from mcp.server.mcpserver import Context
@@ -18,23 +17,26 @@ from pydantic import JsonValue
 
 from workspaces.errors import Busy, ErrorBody, Limit, WorkspacesError, translated
 from workspaces.model import Noun
+from workspaces.server.reporting import Reporter
 
 logger = logging.getLogger(__name__)
-Reporter = Callable[[int, int, str], None]
 T = TypeVar("T")
 
 _THREADS, _WAITING = 64, 512
-_PAUSE = 0.2
 _LARGEST = 350_000
 """Bytes of the largest answer."""
 _limiter: anyio.CapacityLimiter | None = None
 
 
 async def answer(ctx: Context[object, object], call: Callable[[Reporter], Noun]) -> CallToolResult:
-    """Run a call and return its result, or its error, in the form in which every tool answers."""
+    """Run a call and return its result, or its error, in the form in which every tool answers. What came of one that was cancelled is logged."""
+    reporter = Reporter(ctx)
     try:
-        return wrapped((await in_thread(lambda: call(_reporter(ctx)))).wire())
+        data = (await in_thread(partial(reporter.run, call))).wire()
+        reporter.end(str(data.get("summary", "")))
+        return wrapped(data)
     except WorkspacesError as error:
+        reporter.end(error.message, error)
         return refused(error.body)
     except OSError as error:
         logger.exception("refused by the operating system")
@@ -110,18 +112,3 @@ async def in_thread(call: Callable[[], T]) -> T:
     if _limiter.statistics().tasks_waiting >= _WAITING:
         raise Busy("The server has more calls than it can take. Nothing was done.", "Call again in a second.", retry_after_seconds=1)
     return await anyio.to_thread.run_sync(call, limiter=_limiter)
-
-
-def _reporter(ctx: Context[object, object]) -> Reporter:
-    """Return what the core calls at safe points: it stops a cancelled call there, and reports progress a few times a second."""
-    last, told = 0.0, -1
-
-    def report(done: int, total: int, message: str) -> None:
-        nonlocal last, told
-        anyio.from_thread.check_cancelled()
-        # The protocol wants a progress that grows with every notification.
-        if done > told and (done == total or time.monotonic() - last > _PAUSE):
-            last, told = time.monotonic(), done
-            anyio.from_thread.run(ctx.report_progress, float(done), float(total), message)
-
-    return report

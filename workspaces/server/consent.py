@@ -14,6 +14,7 @@ from workspaces.errors import WorkspacesError
 from workspaces.model import Trust
 from workspaces.project import Project
 from workspaces.server.calls import in_thread
+from workspaces.server.reporting import can_ask
 
 Ctx = Context[object, object]
 Opened = Callable[[Ctx], Callable[..., Project]]
@@ -47,7 +48,7 @@ async def shown_to_merge(ctx: Ctx, source: str | list[str], target: str, require
 
 async def _shown(ctx: Ctx, workspaces: Sequence[str], asked: Asked | None) -> Trust:
     capabilities = ctx.client_capabilities
-    if capabilities is None or capabilities.elicitation is None:
+    if capabilities is None or capabilities.elicitation is None or not can_ask():
         return _NOTHING
     try:
         at = _opened[ctx.mcp_server](ctx)

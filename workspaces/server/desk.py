@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workspaces.access import Access
 from workspaces.backend import choose
+from workspaces.core import Progress, silent
 from workspaces.errors import InvalidArgument, NoProject, NotAllowed, NotFound, WorkspacesError
 from workspaces.model import MAIN, Initialized
 from workspaces.naming import project_name
@@ -32,7 +33,7 @@ class Desk:
         self._open: dict[Path, Project] = {}
         self._homes: dict[Path | str, Path] = {}
 
-    def initialize(self, access: Access, path: str, backend: str, name: str) -> Initialized:
+    def initialize(self, access: Access, path: str, backend: str, name: str, progress: Progress = silent) -> Initialized:
         """Make a folder a project, or open it. A relative path starts at the default project.
 
         A new project whose folder has the name of one that is open gets a name of its own, so that ids tell them apart.
@@ -41,6 +42,7 @@ class Desk:
         if known := self._open_already(access, path):
             return meant(known).described()
         access.authorise("initialize")
+        progress(0, 1, f"looking at {path}")
         folder = self.permitted((self.default or Path()) / path, access)
         self.permitted(choose(folder, backend).root, access)
         taken = {project.name.lower() for project in self._open.values()}

@@ -32,10 +32,11 @@ from workspaces.model import (
 )
 from workspaces.project import Project
 from workspaces.server.callers import Who
-from workspaces.server.calls import Reporter, answer, in_thread
+from workspaces.server.calls import answer, in_thread
 from workspaces.server.consent import Answer, AnswerToMerge, Shown, ShownToMerge, ask_for, take
 from workspaces.server.desk import Desk
 from workspaces.server.ending import Ending
+from workspaces.server.reporting import Reporter, longest
 from workspaces.server.views import SHOWN
 
 Ctx = Context[object, object]
@@ -99,7 +100,7 @@ class Tools:
         """Make a git repository or a folder a project and return its main workspace. Changes no file; calling it again returns the same project.
         Needed only for a folder, and for another repository than the one that the server was started for."""
         access = self._who(ctx)
-        return await answer(ctx, lambda report: self._desk.initialize(access, path, backend, name))
+        return await answer(ctx, lambda report: self._desk.initialize(access, path, backend, name, report))
 
     async def clone(
         self,
@@ -173,11 +174,11 @@ class Tools:
         a result (status "conflicts"), with hunks. To resolve: merge(source=parent, target=workspace, on_conflict="markers"), edit the
         files there, merge again. The same call parent into child brings a workspace up to date. Undo with restore."""
         asked = Asked(source, target, on_conflict, history, message, paths, dry_run, delete_source, if_target, require)
-        names = [*asked.sources, *([target] if target else [])]
+        names, patience = [*asked.sources, *([target] if target else [])], longest(_ANSWER)
 
         def run(at: Project, report: Reporter) -> MergeResult:
             take(at, shown, consent)
-            return at.merge_as(asked, report, request_key, _ANSWER)
+            return at.merge_as(asked, report, request_key, patience)
 
         return await self._run(ctx, run, *names)
 
@@ -218,15 +219,17 @@ class Tools:
         workspaces: Names,
         checks: Annotated[list[Annotated[str, Field(max_length=64)]], Field(description="default: all", max_length=64)] = [],  # noqa: B006
         wait: Annotated[bool, Field(description="false: answer at once")] = True,
-        timeout_seconds: Annotated[float, Field(description="to wait; never more than 45", ge=0)] = 600,
+        timeout_seconds: Annotated[float, Field(description="to wait; more than 45 only as a task", ge=0)] = 600,
         detail: Annotated[CheckDetail, Field(description="diff: where outputs of one check on two workspaces differ")] = "summary",
     ) -> Annotated[CallToolResult, Checked]:
         """Run the project's checks (workspaces.toml) on frozen copies, protected paths as in the base, and the base beside them. Verdicts are
         remembered by contents. What takes longer is "running" and goes on: call status(wait_seconds=50), then check again."""
 
+        seconds = min(timeout_seconds, longest(_ANSWER) or timeout_seconds)
+
         def run(at: Project, report: Reporter) -> Checked:
             take(at, shown, consent)
-            return at.check(workspaces, checks, wait, min(timeout_seconds, _ANSWER), detail, progress=report)
+            return at.check(workspaces, checks, wait, seconds, detail, progress=report)
 
         return await self._run(ctx, run, *workspaces)
 
@@ -234,7 +237,7 @@ class Tools:
         self, ctx: Ctx, workspace: One, label: Annotated[str, Field(description="what to call it", max_length=200)] = ""
     ) -> Annotated[CallToolResult, Checkpointed]:
         """Keep a workspace as it is now as a restore point, named workspace@N."""
-        return await self._run(ctx, lambda at, report: at.checkpoint(workspace, label), workspace)
+        return await self._run(ctx, lambda at, report: at.checkpoint(workspace, label, report), workspace)
 
     async def restore(
         self,
@@ -244,7 +247,7 @@ class Tools:
     ) -> Annotated[CallToolResult, Restored]:
         """Undo the last merge into a workspace, bring it back to a restore point, or bring a deleted workspace back. What is replaced
         becomes a restore point itself."""
-        return await self._run(ctx, lambda at, report: at.restore(workspace, to), workspace)
+        return await self._run(ctx, lambda at, report: at.restore(workspace, to, report), workspace)
 
     async def _run(self, ctx: Ctx, call: Callable[[Project, Reporter], Result], *names: str) -> CallToolResult:
         at = self.at(ctx)

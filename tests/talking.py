@@ -1,0 +1,75 @@
+"""A real server, a real client of either era on either transport, and what the server writes into its log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import anyio
+import anyio.to_thread
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.extension import ClientExtension
+from mcp.client.stdio import stdio_client
+from mcp.types import CallToolResult
+from serving import WORKSPACES, served
+from support import Repo
+
+Era = Literal["auto", "legacy"]
+everywhere = pytest.mark.parametrize(("era", "transport"), list(product(["auto", "legacy"], ["stdio", "http"])))
+"""The 2026-07-28 protocol and the one with a handshake, over stdio and HTTP."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A client that is connected to a server, and the log of that."""
+
+    client: Client
+    log: IO[str]
+
+    async def logged(self, words: str) -> str:
+        """Return the next line of the log with these words in it; it comes, or the test hangs until its patience is over."""
+        with anyio.fail_after(60):
+            while words not in (line := await anyio.to_thread.run_sync(self.log.readline, abandon_on_cancel=True)):
+                assert line, "the log ended"
+        return line
+
+    async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
+        """Call a tool that succeeds and return its result."""
+        result = await self.client.call_tool(tool, arguments)
+        assert isinstance(result, CallToolResult)
+        assert not result.is_error, result.content
+        return dict[str, Any](result.structured_content or {})
+
+    async def stop(self, tool: str, at: str, **arguments: object) -> str:
+        """Call a tool, cancel the call when its progress says `at`, and return the line of the log about it."""
+        with anyio.fail_after(60), anyio.CancelScope() as scope:
+
+            async def hear(progress: float, total: float | None, message: str | None) -> None:
+                if at in (message or ""):
+                    scope.cancel()
+
+            await self.client.call_tool(tool, arguments, progress_callback=hear)
+        assert scope.cancelled_caught
+        return await self.logged(f"{tool} (request")
+
+
+@asynccontextmanager
+async def talking(repo: Repo, era: Era, transport: str, *extensions: ClientExtension) -> AsyncGenerator[Talk]:
+    """Start a server and connect to it."""
+    if transport == "http":
+        with served(repo) as server:
+            assert server.process.stderr
+            async with Client(server.url, mode=era, extensions=extensions) as client:
+                yield Talk(client, server.process.stderr)
+        return
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as log, os.fdopen(writing, "w") as errors:
+        command = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd=Path(repo.path), env=dict(os.environ))
+        async with Client(stdio_client(command, errlog=errors), mode=era, extensions=extensions) as client:
+            yield Talk(client, log)
