@@ -483,7 +483,8 @@ class Core:
             names.setdefault(each.verb, []).append(each.workspaces[0].rpartition("/")[2])
         told = "; ".join(f"{verb} of {listed(those)}" for verb, those in names.items())
         return Interrupted(
-            f"It was stopped. What was done before that stays: {told}.", "The same call again does the rest; workspaces undo takes it back."
+            f"It was stopped. What was done before that stays: {told}.",
+            "The same call again does the rest; restore takes back what was done.",
         )
 
     def point(

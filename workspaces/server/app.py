@@ -374,16 +374,9 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
     server = create(settings)
     if settings.address:
-        anyio.run(_http, server, settings)
+        anyio.run(transports.http, server, settings.address, settings.guard, settings.hosting, server.ending, server.close)
     else:
         anyio.run(transports.stdio, server)
-
-
-async def _http(server: Server, settings: Settings) -> None:
-    try:
-        await transports.http(server, settings.address, settings.guard, settings.hosting, server.ending)
-    finally:
-        await server.close()
 
 
 def settings_from(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from collections.abc import Awaitable, Callable
 from types import FrameType
 
 import uvicorn
@@ -23,8 +25,9 @@ class Ending:
 class Drained(uvicorn.Server):
     """A server that ends when its calls are answered, or their grace is over. A second signal ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, ending: Ending, grace: float) -> None:
+    def __init__(self, config: uvicorn.Config, ending: Ending, grace: float, close: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
+        self._close = close
         self._ending, self._grace, self._last, self._signal = ending, grace, 0.0, 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -32,6 +35,11 @@ class Drained(uvicorn.Server):
         if self._ending.asked:
             super().handle_exit(sig, frame)
         self._ending.asked, self._signal, self._last = True, sig, time.monotonic() + self._grace
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what nobody waits for any more. After this the signal is raised anew, and ends the process where it is."""
+        await self._close()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         if self._ending.asked and not self.should_exit:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 
 import anyio
 import uvicorn
@@ -40,7 +41,9 @@ async def _end_on_signal() -> None:
             os._exit(128 + number)
 
 
-async def http(server: MCPServer[object], address: str, guard: Guard, where: Hosting, ending: Ending) -> None:
+async def http(
+    server: MCPServer[object], address: str, guard: Guard, where: Hosting, ending: Ending, close: Callable[[], Awaitable[None]]
+) -> None:
     """Serve at http://HOST:PORT/mcp until a signal comes; port 0 takes a free one. The address is printed on stderr once it is open."""
     host, port = _parsed(address)
     if not where.by_platform:
@@ -60,7 +63,7 @@ async def http(server: MCPServer[object], address: str, guard: Guard, where: Hos
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, lifespan="on", limit_concurrency=_CONNECTIONS
         )
         print(f"Serving on {shown}/mcp{', for who has a token' if guard.asks else ''}", file=sys.stderr, flush=True)  # noqa: T201 - stderr is this program's narration
-        await Drained(config, ending, _GRACE).serve(sockets=[listener])
+        await Drained(config, ending, _GRACE, close).serve(sockets=[listener])
 
 
 def _parsed(address: str) -> tuple[str, int]:
