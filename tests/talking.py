@@ -17,8 +17,8 @@ from mcp import Client, StdioServerParameters
 from mcp.client.extension import ClientExtension
 from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult
-from serving import WORKSPACES, served
-from support import Repo
+from serving import served
+from support import WORKSPACES, Repo
 
 Era = Literal["auto", "legacy"]
 everywhere = pytest.mark.parametrize(("era", "transport"), list(product(["auto", "legacy"], ["stdio", "http"])))

@@ -338,9 +338,8 @@ def built(settings: Settings, kind: type[Kind], patience: Patience = moment) -> 
         log_level="WARNING",
         cache_hints=_FRESH,
         subscriptions=bus,
-        extensions=[views()],
         request_state_security=sealing(settings.trust.parent if settings.trust else None),
-        extensions=[tasks] if tasks else [],
+        extensions=[views(), tasks] if tasks else [views()],
     )
     server.ending, server.jobs = ending, tasks.jobs if tasks else None
     server.who, server.admission, server.hosting = _who(settings), Admission(settings.project), settings.hosting
