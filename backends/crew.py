@@ -27,12 +27,23 @@ class Crew:
         self._lock = Lock()
         self._hands: list[subprocess.Popen[bytes]] = []
 
+    def prepare(self, files: int) -> bool:
+        """Start what copies so many files, while there is other work to do. False when that is not worth it."""
+        if files < _WORTH or _HANDS == 1:
+            return False
+        with self._lock:
+            self._gather()
+        return True
+
+    def _gather(self) -> None:
+        self._hands = self._hands or [_started() for _ in range(_HANDS)]
+
     def copy(self, job: copying.Job) -> list[bytes]:
         """Do a job. See `copying.copy`. Whatever is raised, nobody is at work on it any more."""
-        if len(job.wanted) < _WORTH or _HANDS == 1:
+        if not self.prepare(len(job.wanted)):
             return copying.copy(job)
         with self._lock:
-            self._hands = self._hands or [_started() for _ in range(_HANDS)]
+            self._gather()
             share = -(-len(job.wanted) // _HANDS)
             parts = [job.wanted[at : at + share] for at in range(0, len(job.wanted), share)]
             try:

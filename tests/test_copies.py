@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from support import Instead, Repo, clone, fingerprint
+from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
+from workspaces.errors import BackendFailed
 
 NO_CHECKOUT = "*checkout-index*|*read-tree*-u*) exit 1"
 """Git unpacks nothing."""
@@ -59,16 +61,12 @@ def test_the_index_is_younger_than_the_files_by_more_than_git_looks_at(project: 
 
 
 def test_many_files_are_copied_by_several_processes(project: Project, repo: Repo, instead: Instead) -> None:
-    names = [f"src/part-{number // 40:02}/{'deep/' * (number % 7)}file-{number}.txt" for number in range(1500)]
-    for name in names:
-        repo.write(name, f"{name}\n" * 9)
-    repo.commit("many")
+    many(repo)
     settled(repo)
     instead(NO_CHECKOUT)
-    made = project.clone(name="fix", count=3).workspaces
-    for each in made:
-        fix = Repo(Path(each.location))
-        assert [name for name in names if fix.read(name) != f"{name}\n" * 9] == []
+    for fix in map(at, project.clone(name="fix", count=3).workspaces):
+        names = fix.git("ls-files").split("\n")
+        assert [name for name in names if fix.read(name) != repo.read(name)] == []
         assert stale(fix) == ""
         assert fix.status() == []
 
@@ -96,6 +94,37 @@ def meanwhile(repo: Repo, instead: Instead) -> Generator[Callable[[Callable[[], 
     (signs / "asked").touch()
     for thread in threads:
         thread.join()
+
+
+def many(repo: Repo) -> None:
+    """Make so many files that processes are started to copy them."""
+    for number in range(1200):
+        repo.write(f"src/part-{number // 40:02}/file-{number}.txt", f"{number}\n")
+    repo.commit("many")
+
+
+def end_children() -> None:
+    """Kill whatever this process started to copy files."""
+    parents = {place.parent: place.read_text() for place in Path("/proc").glob("[0-9]*/status")}
+    ours = [place for place, status in parents.items() if f"\nPPid:\t{os.getpid()}\n" in status]
+    copying = [int(place.name) for place in ours if b"copying.py" in (place / "cmdline").read_bytes()]
+    assert copying
+    for pid in copying:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux lists processes there")
+def test_nothing_is_left_when_what_copies_is_killed(
+    project: Project, repo: Repo, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    many(repo)
+    settled(repo)
+    meanwhile(end_children)
+    with pytest.raises(BackendFailed, match="Nothing was made"):
+        clone(project, "fix")
+    assert [each.name for each in (repo.path / ".workspaces").iterdir()] == [".gitignore"]
+    assert [*(repo.path / ".git").glob("worktrees/*")] == []
+    assert clone(project, "fix").status() == []
 
 
 CHANGES = {

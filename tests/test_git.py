@@ -20,8 +20,12 @@ def locks(repo: Repo) -> list[Path]:
 
 
 def test_a_killed_git_leaves_no_lock_in_a_clone(project: Project, repo: Repo, instead: Instead) -> None:
-    instead('*update-index*) touch "$GIT_DIR/index.lock"; touch "$GIT_DIR/killed"; kill -9 $$')
-    project.clone(name="fix", include_uncommitted=False)
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    repo.write("notes.md", "theirs\n")
+    repo.commit("theirs")
+    instead('*update-index*--refresh*) touch "$GIT_DIR/index.lock"; touch "$GIT_DIR/killed"; kill -9 $$')
+    assert project.merge("main", "fix").status == "merged"
     (admin,) = (repo.path / ".git/worktrees").iterdir()
     assert (admin / "killed").exists()
     assert locks(repo) == []

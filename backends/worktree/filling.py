@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import copying, tree
@@ -24,24 +24,26 @@ _FOLDERS = (0o040000, 0o160000)
 
 def fill(git: Git, contents: str, found: Found | None, crew: Crew | None) -> None:
     """Fill an empty tree, and the index of it, with the contents of a snapshot. `git` is at both."""
-    index = _index(found, len(contents) // 2) if found and crew and tree.KERNEL_COPIES else None
-    if found and crew and index:
-        _fill_by_copies(git, index, found, crew)
-    else:
-        git.run("read-tree", "-u", "--reset", contents)
-        tree.age(git.work_tree or Path(), _AGE)
-        git.ask("update-index", "-q", "--refresh")
+    dated, width = time.time_ns() - int(_AGE * 10**9), len(contents) // 2
+    known = _read(found.index, width) if found and crew and tree.KERNEL_COPIES else None
+    if found and crew and known:
+        _check_out(git, known, _copy(git, known, found, crew, dated), dated)
+        return
+    git.run("read-tree", contents)
+    index = Index((git.git_dir / "index").read_bytes(), width)
+    _check_out(git, index, index.entries, dated)
 
 
-def _index(found: Found, width: int) -> Index | None:
+def _read(index: Path, width: int) -> Index | None:
     try:
-        return Index(found.index.read_bytes(), width)
+        return Index(index.read_bytes(), width)
     except Strange:
         return None
 
 
-def _fill_by_copies(git: Git, index: Index, found: Found, crew: Crew) -> None:
-    dated = time.time_ns() - int(_AGE * 10**9)
+def _copy(git: Git, index: Index, found: Found, crew: Crew, dated: int) -> list[Entry]:
+    """Copy the files that may be, and note how the copies are found. Returns the others."""
+    crew.prepare(len(index.entries))
     left = converted(git.at(index=found.index), index)
     wanted = [entry for entry in index.entries if entry.path not in left and entry.mode not in _FOLDERS]
     ends = os.fsencode(found.root), os.fsencode(git.work_tree or "")
@@ -49,14 +51,14 @@ def _fill_by_copies(git: Git, index: Index, found: Found, crew: Crew) -> None:
     made = {entry.at: copy for entry, copy in zip(wanted, copies, strict=True)}
     for entry in index.entries:
         index.note(entry, made.get(entry.at, b""))
-    _write(git, index)
-    if rest := [entry for entry in index.entries if not made.get(entry.at)]:
-        _check_out(git, index, rest, dated)
-        _write(git, index)
+    (git.git_dir / "index").write_bytes(index.written())
+    return [entry for entry in index.entries if not made.get(entry.at)]
 
 
-def _check_out(git: Git, index: Index, entries: Iterable[Entry], dated: int) -> None:
-    """Let git make files, and note how they are found then."""
+def _check_out(git: Git, index: Index, entries: Sequence[Entry], dated: int) -> None:
+    """Let git make files of the index that it has, and note how they are found then."""
+    if not entries:
+        return
     git.run("checkout-index", "-f", "-q", "-z", "--stdin", stdin=b"".join(entry.path + b"\0" for entry in entries))
     with tree.Folders(git.work_tree or Path()) as folders:
         for entry in entries:
@@ -65,7 +67,4 @@ def _check_out(git: Git, index: Index, entries: Iterable[Entry], dated: int) -> 
                 os.utime(name, ns=(dated, dated), dir_fd=folders.at(folder), follow_symlinks=False)
                 seen = os.stat(name, dir_fd=folders.at(folder), follow_symlinks=False)
                 index.note(entry, copying.packed(seen, entry.mode))
-
-
-def _write(git: Git, index: Index) -> None:
     (git.git_dir / "index").write_bytes(index.written())
