@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import clones
 import durability
 import folders
 import growth
@@ -29,7 +30,7 @@ from trees import Tree
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "durability", "folders", "servers", "matrix", "growth")
+PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth")
 BIG = 100
 """Files of a tree of big files."""
 UNITS = {"M": 10**6, "G": 10**9}
@@ -74,7 +75,10 @@ def options() -> Options:
         help=f"bytes of a folder of {BIG} files (1G), or 0; takes twenty times as much for a while",
     )
     parser.add_argument(
-        "--on", type=_some(volumes.KINDS), default=(*volumes.KINDS,), help=f"file systems to make for folders ({','.join(volumes.KINDS)})"
+        "--on",
+        type=_some(volumes.KINDS),
+        default=(*volumes.KINDS,),
+        help=f"file systems to make for folders and clones ({','.join(volumes.KINDS)})",
     )
     parser.add_argument("--parts", type=_some(PARTS), default=PARTS, help=f"what is measured ({','.join(PARTS)})")
     parser.add_argument("--rounds", type=_positive, default=9, help="how often each is done (9); a large repository takes a third")
@@ -123,7 +127,10 @@ def _some(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
 
 
 def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> Iterator[Row]:
-    """Measure repository by repository, small before large, then folder by folder, then the servers."""
+    """Measure clones, then repository by repository, small before large, then folder by folder, then the servers."""
+    for each in _clones(asked, folder) if "clones" in asked.parts else ():
+        print(f"clones of {each.files:,} files on {each.place.label} …", file=sys.stderr)
+        yield from clones.measured(each, folder)
     origins = list(_origins(asked, folder)) if {"repositories", "durability"} & set(asked.parts) else []
     for label, origin in origins if "repositories" in asked.parts else ():
         print(f"{label} …", file=sys.stderr)
@@ -141,6 +148,12 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
         yield from growth.measured(folder / "growth", asked.grown, asked.rounds)
     if "servers" in asked.parts:
         yield from _servers(asked, folder)
+
+
+def _clones(asked: Options, folder: Path) -> list[clones.Trial]:
+    """Return what is measured of clones. A subvolume makes no difference to a repository."""
+    kinds = [kind for kind in asked.on if kind != "subvolume"]
+    return [clones.trial(place, files, asked.rounds) for place in folders.places(kinds, folder)[0] for files in asked.sizes]
 
 
 def _servers(asked: Options, folder: Path) -> Iterator[Row]:

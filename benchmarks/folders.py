@@ -85,8 +85,8 @@ def planned(kinds: Iterable[str], trees: Sequence[Tree], rounds: int, scratch: P
     """Return what can be measured here, and what cannot, with the reasons."""
     if platform.system() != "Linux":
         return [], ["Folders: cp and sync as Linux has them are needed."]
-    places, left_out = _places(kinds, scratch)
-    trials = [Trial(place, tree, timing.rounds(rounds, tree.is_large)) for place in places for tree in trees]
+    found, left_out = places(kinds, scratch)
+    trials = [Trial(place, tree, timing.rounds(rounds, tree.is_large)) for place in found for tree in trees]
     free = shutil.disk_usage(scratch).free
     large = [trial for trial in trials if trial.bytes > free]
     left_out += [f"{trial.subject}: {trial.bytes / 1e9:.0f} GB are needed, and {free / 1e9:.0f} are free." for trial in large]
@@ -94,13 +94,13 @@ def planned(kinds: Iterable[str], trees: Sequence[Tree], rounds: int, scratch: P
     return [trial for trial in trials if trial not in large], left_out
 
 
-def _places(kinds: Iterable[str], scratch: Path) -> tuple[list[Volume], list[str]]:
+def places(kinds: Iterable[str], scratch: Path) -> tuple[list[Volume], list[str]]:
     """Return the file systems that can be made; when there are none, that of the scratch folder."""
     wanted = [volumes.KINDS[kind] for kind in kinds]
     refused = {volume: why for volume in wanted if (why := volumes.refusal(volume, scratch))}
     left_out = [f"{volume.label}: {why}." for volume, why in refused.items()]
-    if places := [volume for volume in wanted if volume not in refused]:
-        return places, left_out
+    if found := [volume for volume in wanted if volume not in refused]:
+        return found, left_out
     used = Volume(f"{file_system(scratch)}, in use", reflinks=False)
     return [used], [*left_out, f"Space on {used.label}: others write there too."]
 

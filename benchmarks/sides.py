@@ -148,7 +148,17 @@ class Git(Side):
 
     def fan_out(self, names: Sequence[str]) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self.clone, names))
+            list(pool.map(self._cloned_beside_others, names))
+
+    def _cloned_beside_others(self, name: str) -> None:
+        """Clone; git takes a worktree that another one is just making for a broken one, and gives up before it makes anything."""
+        for _ in range(5):
+            try:
+                return self.clone(name)
+            except RuntimeError as error:
+                if "commondir" not in str(error):
+                    raise
+        return self.clone(name)
 
     def compare(self, name: str) -> None:
         self._git(self.folder(name), "diff", "--stat")

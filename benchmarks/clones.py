@@ -1,0 +1,85 @@
+"""What a clone costs beside `git worktree add`, and the first look of git at it, on fresh file systems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import repositories
+import timing
+import volumes
+from report import Row, row
+from sides import Git, Ours, Side
+from volumes import Volume
+
+AGENTS = 16
+LARGE = 20_000
+"""Files from which on a repository is large: sixteen clones at once are left out then, and a third of the rounds has to do."""
+_BYTES = 12_000
+"""About what a generated file takes, with all that belongs to it."""
+
+
+class Durable(Git):
+    """Plain git, until all that it wrote is on the disk."""
+
+    def clone(self, name: str) -> None:
+        super().clone(name)
+        os.sync()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A repository of so many files, on a file system."""
+
+    place: Volume
+    files: int
+    rounds: int
+
+    @property
+    def names(self) -> list[str]:
+        return [f"plain-{number}" for number in range(self.rounds)]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file system."""
+        clones = self.rounds + 3 + (0 if self.files >= LARGE else AGENTS)
+        return volumes.SPARE + 3 * clones * self.files * _BYTES
+
+
+def trial(place: Volume, files: int, rounds: int) -> Trial:
+    return Trial(place, files, timing.rounds(rounds, files >= LARGE))
+
+
+def measured(trial: Trial, scratch: Path) -> Iterator[Row]:
+    """Measure clones one by one, git's first look at each, and sixteen in one call."""
+    subject = f"{trial.files:,} files on {trial.place.label}"
+    with volumes.mounted(trial.place, scratch, trial.size) as place:
+        origin = repositories.generated(place / "origin.git", trial.files)
+        ours, git, durable = sides = [
+            kind(repositories.checkout(origin, place / name)) for kind, name in ((Ours, "ours"), (Git, "git"), (Durable, "durable"))
+        ]
+        for side in sides:
+            repositories.run(side.checkout, "status")  # as everybody has looked at what he works on
+            side.clone("warm")
+        yield row(subject, "clone", "worktree add --detach", timing.interleaved([partial(_cloned, side) for side in sides], trial.names))
+        looks = timing.interleaved([partial(_looked_at, side) for side in (ours, git)], trial.names)
+        yield row(subject, "first git status in it", "the same", looks)
+        if trial.files < LARGE:
+            fleet = [f"agent-{number}" for number in range(1, AGENTS + 1)]
+            times = timing.interleaved([partial(_fanned_out, side) for side in (ours, git, durable)], [fleet])
+            yield row(subject, f"{AGENTS} clones in one call", "worktree add, two at a time", times)
+
+
+def _cloned(side: Side, name: str) -> float:
+    return timing.settled(partial(side.clone, name))
+
+
+def _fanned_out(side: Side, names: list[str]) -> float:
+    return timing.settled(partial(side.fan_out, names))
+
+
+def _looked_at(side: Side, name: str) -> float:
+    return timing.settled(partial(repositories.run, side.folder(name), "status", "--porcelain"))
