@@ -600,7 +600,6 @@ def serve(
     from workspaces.server.hosting import hosting
 
     where = hosting(http, stateless, agentcore)
-    start.settled()
     guard = server.guarded(where, issuer, public_url)
     server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor(), workspace, guard, where, conformance))
 

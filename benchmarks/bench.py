@@ -22,6 +22,7 @@ import matrix
 import pairs
 import repositories
 import servers
+import starting
 import volumes
 from report import Report, Row, machine, show
 from rich.console import Console
@@ -30,7 +31,7 @@ from trees import Tree
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth")
+PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth", "starts")
 BIG = 100
 """Files of a tree of big files."""
 UNITS = {"M": 10**6, "G": 10**9}
@@ -146,20 +147,17 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
         yield from matrix.measured(folder / f"matrix-{attempts}", attempts)
     if "growth" in asked.parts:
         yield from growth.measured(folder / "growth", asked.grown, asked.rounds)
-    if "servers" in asked.parts:
-        yield from _servers(asked, folder)
+    for part, measure in (("starts", starting.measured), ("servers", servers.measured)):
+        if part in asked.parts:
+            print(f"{part} …", file=sys.stderr)
+            small = repositories.checkout(repositories.generated(folder / f"{part}.git", SMALL), folder / part)
+            yield from measure(small, asked.rounds)
 
 
 def _clones(asked: Options, folder: Path) -> list[clones.Trial]:
     """Return what is measured of clones. A subvolume makes no difference to a repository."""
     kinds = [kind for kind in asked.on if kind != "subvolume"]
     return [clones.trial(place, files, asked.rounds) for place in folders.places(kinds, folder)[0] for files in asked.sizes]
-
-
-def _servers(asked: Options, folder: Path) -> Iterator[Row]:
-    print("servers …", file=sys.stderr)
-    small = repositories.checkout(repositories.generated(folder / "small.git", SMALL), folder / "small")
-    yield from servers.measured(small, asked.rounds)
 
 
 def _origins(asked: Options, folder: Path) -> Iterator[tuple[str, Path]]:

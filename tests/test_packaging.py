@@ -30,7 +30,7 @@ HOMES = {
 _BELOW = ("workspaces.model.", "workspaces.errors.", "workspaces.telemetry.", "workspaces.threads.")
 """What backends may import."""
 FLOORS = [
-    {"model", "errors", "private", "telemetry", "threads"},
+    {"model", "errors", "private", "starting", "telemetry", "threads"},
     {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
     {"audit", "store", "tokens"},
     {"core", "syntax"},

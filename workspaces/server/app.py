@@ -56,6 +56,7 @@ from workspaces.server.tasks import Patience, Tasks, moment
 from workspaces.server.tools import Tools
 from workspaces.server.views import views
 from workspaces.server.wire import Mending, holds_half
+from workspaces.starting import settle
 from workspaces.trust import place
 
 INSTRUCTIONS = """\
@@ -372,6 +373,7 @@ def serve(settings: Settings) -> None:
     """Run until the client hangs up (stdio) or a signal comes. stdout carries nothing but the protocol; everything else goes to stderr."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
     server = create(settings)
+    settle()
     if settings.address:
         anyio.run(transports.http, server, settings.address, settings.guard, settings.hosting, server.ending, server.close)
     else:

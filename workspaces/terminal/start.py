@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
 
+from workspaces.starting import hurry
 from workspaces.terminal import screen
 
 _COMMANDS = "workspaces_cli.cli"
 """Where `cli.py` is, as it is installed."""
-_USUAL = gc.get_threshold()
-_SELDOM = (100_000, 50, 100)
 
 
 def main() -> None:
-    """Run the command line. What is loaded stays: to look for garbage in it again and again takes a tenth of a start."""
-    gc.set_threshold(*_SELDOM)
+    """Run the command line."""
+    hurry()
     if sys.argv[1:] == ["--version"]:
         running(version)
     else:
@@ -32,12 +30,6 @@ def command() -> None:
 
     with continued(os.environ):
         import_module(_COMMANDS).main(sys.argv[1:])
-
-
-def settled() -> None:
-    """Look for garbage as usual from now on, only not in what was loaded. For what goes on running."""
-    gc.freeze()
-    gc.set_threshold(*_USUAL)
 
 
 def version() -> None:
