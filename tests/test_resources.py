@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
-from mcp.types import BlobResourceContents, ResourceTemplateReference, TextResourceContents
+from mcp.types import BlobResourceContents, CallToolResult, ResourceTemplateReference, TextResourceContents
 from serving import served
 from support import WORKSPACES, Repo, at, clone
 
@@ -128,7 +129,7 @@ async def test_each_kind_shows_what_it_says(repo: Repo, era: Era) -> None:
         assert (verdict["workspace"], verdict["verdict"]) == ("shop/fix", "pass")
         unknown = await data(client, "workspace://shop/idle/checks/unit")
         assert "results" not in unknown or unknown["results"] == []
-        assert unknown["next"] == ["check(workspaces=['idle'], checks=['unit'])"]
+        assert unknown["next"] == ["check(workspaces=['shop/idle'], checks=['unit'])"]
         assert await text(client, "workspace://shop/fix/files/cart.py") == ("better\n", "text/x-python")
         assert (await text(client, f"workspace://shop/fix/files/{quote('new dir/ä?.txt')}"))[0] == "new\n"
 
@@ -250,7 +251,13 @@ async def test_what_is_large_or_no_text_does_no_harm(repo: Repo, era: Era, where
         assert (code, made.path.name in said) == (-32603, True)
         diff, _ = await text(client, "workspace://shop/fix/diff")
         assert len(diff) < 110_000
-        assert "compare(workspaces=['fix'], detail='diff'" in diff.splitlines()[-1]
+        said = r"# cut here; the next page: compare\(workspaces=\['(.*)'\], detail='(.*)', cursor='(.*)'\)"
+        asked = re.fullmatch(said, diff.splitlines()[-1])
+        assert asked
+        arguments = {"workspaces": [asked[1]], "detail": asked[2], "cursor": asked[3]}
+        page = await client.call_tool("compare", arguments)
+        assert isinstance(page, CallToolResult) and page.structured_content
+        assert len(page.structured_content["diff"]) == 20_000
         assert (await data(client, "workspace://shop/fix"))["workspaces"][0]["files_changed"] == 4
 
 

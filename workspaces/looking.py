@@ -16,7 +16,7 @@ from workspaces.history import told
 from workspaces.model import Checked, Comparison, Log, Operation, Snapshot, Status, Workspace, path_bytes
 from workspaces.naming import age_then_name
 from workspaces.overview import status
-from workspaces.wording import counted
+from workspaces.wording import call, counted
 
 MOST_BYTES = 256 << 10
 """Of a file that is shown."""
@@ -77,7 +77,7 @@ class Look:
             found = remembered(self.core, view, snapshot, base).get(check)
         results = [found.model_copy(update={"workspace": workspace.id, "check": check})] if found else []
         said = f"says {results[0].verdict} of" if results else "was not run on"
-        calls = () if results else (f"check(workspaces=['{workspace.name}'], checks=['{check}'])",)
+        calls = () if results else (call("check", workspaces=[workspace.id], checks=[check]),)
         return Checked(summary=f"{check} {said} what {workspace.name} holds now.", results=tuple(results), next=calls)
 
     @as_ours()

@@ -24,7 +24,7 @@ from workspaces.server.auditing import meant
 from workspaces.server.calls import in_thread, wrapped
 from workspaces.server.guide import GUIDE
 from workspaces.server.icons import CHECK, DIFF, FILE, LOG, TREE, icon
-from workspaces.wording import plain
+from workspaces.wording import call, plain
 
 SCHEME = "workspace://"
 _GUIDE = "workspace://guide"
@@ -188,8 +188,8 @@ def _diff(found: Comparison) -> Shown:
     """Return a diff, its first page where it is longer, which is said at its end."""
     if not found.truncated:
         return Shown(found.diff, _DIFF)
-    name = found.workspaces[0].name
-    more = f"compare(workspaces=['{name}'], detail='diff', max_chars={len(found.diff)}, cursor='{found.next_cursor}')"
+    whose = found.workspaces[0].id
+    more = call("compare", workspaces=[whose], detail="diff", cursor=found.next_cursor)
     return Shown(f"{found.diff}\n# cut here; the next page: {more}\n", _DIFF, {"truncated": True, "next": more})
 
 
