@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-_ANSWERED = b"structuredContent"
+_CALLED, _ANSWERED = b'"tools/call"', b"structuredContent"
 
 
 @dataclass
@@ -22,27 +22,30 @@ class Lossy:
 
     async def carry(self, client: ByteStream) -> None:
         """Carry one connection. Of a call whose answer is lost, the client sees nothing but the end of the connection."""
-        with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            async with client, await anyio.connect_tcp("127.0.0.1", self.server) as server, anyio.create_task_group() as tasks:
-                tasks.start_soon(self._asked, client, server)
-                await self._answered(server, client)
-                tasks.cancel_scope.cancel()
+        asked = bytearray()
+        async with client, await anyio.connect_tcp("127.0.0.1", self.server) as server, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._asked, client, server, asked)
+            await self._answered(server, client, asked)
+            tasks.cancel_scope.cancel()
 
-    async def _asked(self, client: ByteStream, server: ByteStream) -> None:
+    async def _asked(self, client: ByteStream, server: ByteStream, asked: bytearray) -> None:
         with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for chunk in client:
+                asked += chunk
                 await server.send(chunk)
 
-    async def _answered(self, server: ByteStream, client: ByteStream) -> None:
+    async def _answered(self, server: ByteStream, client: ByteStream, asked: bytearray) -> None:
         held = b""
-        async for chunk in server:
-            held += chunk
-            if self.loses and _ANSWERED in held:
-                self.loses = False
-                return
-            if not self.loses:
-                await client.send(held)
-                held = b""
+        with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for chunk in server:
+                held += chunk
+                is_held = self.loses and _CALLED in asked
+                if is_held and _ANSWERED in held:
+                    self.loses = False
+                    return
+                if not is_held:
+                    await client.send(held)
+                    held = b""
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn
 
 from pydantic import JsonValue
 
@@ -54,7 +53,7 @@ def restore(core: Core, name: str, to: str = "", revert: bool = False, progress:
     except NotFound as error:
         if to:
             raise
-        _nowhere(core, name, error)
+        raise _nowhere(core, name, error) from error
     freezing = partial(progress, 0, 2, f"freezing {workspace.name}")
     with core.changing(workspace, look=freezing):
         freezing()
@@ -76,12 +75,12 @@ def restore(core: Core, name: str, to: str = "", revert: bool = False, progress:
     )
 
 
-def _nowhere(core: Core, name: str, error: NotFound) -> NoReturn:
-    """Raise for a name that neither an open workspace nor a deleted one has, with the one of both kinds that was likely meant."""
+def _nowhere(core: Core, name: str, error: NotFound) -> NotFound:
+    """Return the error for a name that neither an open workspace nor a deleted one has, with the one of both kinds that was likely meant."""
     names = [each.name for each in (*core.seen(), *core.seen(("deleted",)))]
     said = error.message.partition(" Did you mean")[0]
     hint = f"{call('status', include_deleted=True)} lists what can be brought back, too."
-    raise NotFound(f"{said}{likely(name.removeprefix(f'{core.row.name}/'), names)}", hint, **error.details) from error
+    return NotFound(f"{said}{likely(name.removeprefix(f'{core.row.name}/'), names)}", hint, **error.details)
 
 
 def _is_told(core: Core, point: RestorePoint) -> bool:

@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LONG_LIVED = b"subscriptions/listen"
+_MOST = 1000
+"""Calls at work at a time, those among them that are still being sent."""
 
 
 class Ending:
@@ -61,6 +63,8 @@ class Counting:
             await self._app(scope, receive, send)
         elif self._ending.asked:
             await _leaving()(scope, receive, send)
+        elif self._ending.at_work >= _MOST:
+            await _told_to_wait("The server has more calls than it can take.", close=False)(scope, receive, send)
         else:
             await self._answered(scope, receive, send)
 
@@ -95,5 +99,10 @@ class _Answer:
 
 def _leaving() -> JSONResponse:
     """Return the answer to who comes too late: nothing was done, and another server may do it."""
-    error = {"code": -32000, "message": "The server is ending. Nothing was done; call again."}
-    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, 503, {"Retry-After": "1", "Connection": "close"})
+    return _told_to_wait("The server is ending.", close=True)
+
+
+def _told_to_wait(why: str, close: bool) -> JSONResponse:
+    error = {"code": -32000, "message": f"{why} Nothing was done; call again."}
+    headers = {"Retry-After": "1", **({"Connection": "close"} if close else {})}
+    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, 503, headers)
