@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LONG_LIVED = b"subscriptions/listen"
-_MOST = 1000
+_MOST = 512
 """Calls at work at a time, those among them that are still being sent."""
 
 

@@ -72,35 +72,38 @@ def _read(item: SessionMessage | Exception) -> SessionMessage | Exception:
 
 
 class MendingBodies:
-    """The same for what is posted over HTTP. Each body is read whole, as the SDK does anyway."""
+    """The same for what is posted over HTTP. Each body is read whole, as the SDK does anyway; who hangs up before its end has asked nothing."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        await self._app(scope, _once_mended(receive) if is_post else receive, send)
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+        elif (body := await _mended_body(receive))["type"] == "http.request":
+            await self._app(scope, _first(body, receive), send)
 
 
-def _once_mended(receive: Receive) -> Receive:
-    is_read = False
+async def _mended_body(receive: Receive) -> Message:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        body += message.get("body", b"")
+        if len(body) > _LARGEST:
+            return {"type": "http.request", "body": body, "more_body": False}  # more than the SDK takes: it refuses it
+        if not message.get("more_body", False):
+            return {"type": "http.request", "body": _readable(body), "more_body": False}
 
-    async def receive_mended() -> Message:
-        nonlocal is_read
-        if is_read:
-            return await receive()
-        is_read, body = True, b""
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return message
-            body += message.get("body", b"")
-            if len(body) > _LARGEST:
-                return {"type": "http.request", "body": body, "more_body": False}  # more than the SDK takes: it refuses it
-            if not message.get("more_body", False):
-                return {"type": "http.request", "body": _readable(body), "more_body": False}
 
-    return receive_mended
+def _first(message: Message, receive: Receive) -> Receive:
+    waiting = [message]
+
+    async def receive_after() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_after
 
 
 def _readable(body: bytes) -> bytes:
