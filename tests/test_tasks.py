@@ -169,9 +169,9 @@ async def test_a_client_that_knows_no_tasks_gets_none(slow: Repo) -> None:
 
 async def test_tasks_are_offered_where_every_call_comes_back_to_this_server(repo: Repo) -> None:
     async with Client(create(Settings(repo.path, (repo.path,)))) as client:
-        assert client.server_capabilities.extensions == {TASKS: {}}
+        assert TASKS in (client.server_capabilities.extensions or {})
     async with Client(create(Settings(repo.path, (repo.path,), hosting=Hosting(stateless=True)))) as client:
-        assert not client.server_capabilities.extensions
+        assert TASKS not in (client.server_capabilities.extensions or {})
 
 
 async def test_a_foreign_task_is_answered_like_an_unknown_one(slow: Repo, home: Path) -> None:
