@@ -18,11 +18,24 @@ from mcp.client.extension import ClientExtension
 from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult
 from serving import served
-from support import WORKSPACES, Repo
+from support import WORKSPACES, Repo, clone
+
+from workspaces import Project
+from workspaces.trust import place
 
 Era = Literal["auto", "legacy"]
 everywhere = pytest.mark.parametrize(("era", "transport"), list(product(["auto", "legacy"], ["stdio", "http"])))
 """The 2026-07-28 protocol and the one with a handshake, over stdio and HTTP."""
+
+
+def checked_slowly(repo: Repo, home: Path, seconds: int) -> Repo:
+    """Give a repository a check that takes so long and that a person trusts, and an attempt that passes it."""
+    repo.write("workspaces.toml", f"[checks.slow]\nrun = 'sleep {seconds}; grep -q good cart.py'\n")
+    repo.commit("a check")
+    project = Project.initialize(repo.path, trust=place({"HOME": str(home)}))
+    project.trust(project.programs().fingerprint)
+    clone(project, "fix").write("cart.py", "good\n")
+    return repo
 
 
 @dataclass(frozen=True)

@@ -7,30 +7,18 @@ from pathlib import Path
 
 import pytest
 from support import Repo, clone
-from talking import Era, everywhere, talking
+from talking import Era, checked_slowly, everywhere, talking
 
 from workspaces import Project
 from workspaces.locks import Locks
-from workspaces.trust import place
 
 pytestmark = pytest.mark.anyio
-SLOW = "[checks.slow]\nrun = 'sleep 1; grep -q good cart.py'\n"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
 def slow(repo: Repo, home: Path) -> Repo:
     """The repository with a check that takes a second and that a person trusts, and an attempt that passes it."""
-    repo.write("workspaces.toml", SLOW)
-    repo.commit("a check")
-    project = Project.initialize(repo.path, trust=place({"HOME": str(home)}))
-    project.trust(project.programs().fingerprint)
-    clone(project, "fix").write("cart.py", "good\n")
-    return repo
+    return checked_slowly(repo, home, seconds=1)
 
 
 def assert_whole(repo: Repo, *names: str) -> Project:

@@ -17,11 +17,6 @@ AT_WORK = 512
 """Calls over HTTP at a time."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def begin(url: str, message: Mapping[str, object]) -> asyncio.StreamWriter:
     """Post all of a message but the end, on a connection of its own."""
     place = url.removeprefix("http://").removesuffix("/mcp")

@@ -18,11 +18,6 @@ Era = Literal["auto", "legacy"]
 VERSION = {"MCP-Protocol-Version": "2026-07-28"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("era", ["auto", "legacy"])
 async def test_clients_that_know_the_header_call_as_before(repo: Repo, era: Era) -> None:
     made = clone(Project.initialize(repo.path), "fix")

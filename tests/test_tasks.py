@@ -17,8 +17,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, Request, RequestParams, Result
 from pydantic import ConfigDict
 from serving import hello, sent, served
-from support import Repo, clone
-from talking import everywhere, talking
+from support import Repo
+from talking import checked_slowly, everywhere, talking
 
 from workspaces import Project
 from workspaces.server.app import Settings, create
@@ -31,24 +31,13 @@ from workspaces.tokens import place as tokens_place
 from workspaces.trust import place
 
 pytestmark = pytest.mark.anyio
-SLOW = "[checks.slow]\nrun = 'sleep 4; grep -q good cart.py'\n"
 transports = pytest.mark.parametrize("transport", ["stdio", "http"])
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
 def slow(repo: Repo, home: Path) -> Repo:
     """The repository with a check that takes seconds and that a person trusts, and an attempt that passes it."""
-    repo.write("workspaces.toml", SLOW)
-    repo.commit("a check")
-    project = Project.initialize(repo.path, trust=place({"HOME": str(home)}))
-    project.trust(project.programs().fingerprint)
-    clone(project, "fix").write("cart.py", "good\n")
-    return repo
+    return checked_slowly(repo, home, seconds=4)
 
 
 class Begun(Result):

@@ -33,11 +33,6 @@ DEFAULT = (
 """The policy that a host puts on views, which this one's own is stricter than."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.anyio
 @in_both_eras
 async def test_the_view_is_offered_with_its_kind_and_no_network(repo: Repo, era: str) -> None:
