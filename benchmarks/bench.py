@@ -12,8 +12,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import calls
 import clones
 import durability
 import folders
@@ -31,7 +33,7 @@ from trees import Tree
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth", "starts")
+PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth", "starts", "calls")
 BIG = 100
 """Files of a tree of big files."""
 UNITS = {"M": 10**6, "G": 10**9}
@@ -48,6 +50,7 @@ class Options:
     rounds: int
     attempts: tuple[int, ...]
     grown: growth.Size
+    clients: tuple[int, ...]
 
     @property
     def trees(self) -> list[Tree]:
@@ -92,6 +95,12 @@ def options() -> Options:
         default=growth.Size(live=1_000, trash=1_000, refs=10_000, commits=100_000),
         metavar="LIVE,TRASH,REFS,COMMITS",
         help="how large a project has grown (1000,1000,10000,100000); a trash of 10000 takes half an hour to fill",
+    )
+    parser.add_argument(
+        "--clients",
+        type=_sizes,
+        default=calls.CLIENTS,
+        help="clients on one server at once (1,16,64,256); 256 make as many clones by each way",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--keep", action="store_true", help="leave the temporary directory")
@@ -147,11 +156,16 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
         yield from matrix.measured(folder / f"matrix-{attempts}", attempts)
     if "growth" in asked.parts:
         yield from growth.measured(folder / "growth", asked.grown, asked.rounds)
-    for part, measure in (("starts", starting.measured), ("servers", servers.measured)):
+    small_ones: dict[str, Callable[[Path], Iterable[Row]]] = {
+        "starts": partial(starting.measured, rounds=asked.rounds),
+        "servers": partial(servers.measured, rounds=asked.rounds),
+        "calls": partial(calls.measured, clients=asked.clients),
+    }
+    for part, measure in small_ones.items():
         if part in asked.parts:
             print(f"{part} …", file=sys.stderr)
             small = repositories.checkout(repositories.generated(folder / f"{part}.git", SMALL), folder / part)
-            yield from measure(small, asked.rounds)
+            yield from measure(small)
 
 
 def _clones(asked: Options, folder: Path) -> list[clones.Trial]:

@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-Unit = Literal["ms", "ms of processor", "calls/s", "MB of disk"]
+Unit = Literal["ms", "ms of processor", "calls/s", "MB of disk", "MB of memory"]
 
 
 class Row(BaseModel):
