@@ -17,7 +17,7 @@ from dialogue import calls_in
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 from serving import sent, served
-from support import WORKSPACES, Repo, fingerprint
+from support import WORKSPACES, Golden, Repo, fingerprint
 
 from workspaces import Project
 from workspaces.server.app import INSTRUCTIONS, Settings, create
@@ -109,6 +109,13 @@ async def test_the_tools_are_described_and_annotated(repo: Repo, era: Era) -> No
     assert {name for name, hint in hints.items() if hint.idempotent_hint} == {"initialize", "compare", "delete", "status", "check"}
     inputs = sum(len(json.dumps([tool.name, tool.description, tool.input_schema])) for tool in tools.values())
     assert inputs < 12_000, "about 3,000 tokens"
+
+
+async def test_what_clients_read_of_the_tools_is_what_was_meant(repo: Repo, golden: Golden) -> None:
+    """Every word and every schema counts: a model acts by them, and other people's programs rely on them."""
+    async with connected(repo) as client:
+        tools = (await client.list_tools()).tools
+    golden("tools.json", json.dumps([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools], indent=1) + "\n")
 
 
 async def test_the_instructions_teach_the_loop(repo: Repo) -> None:
