@@ -26,6 +26,8 @@ from workspaces.trust import place
 Era = Literal["auto", "legacy"]
 everywhere = pytest.mark.parametrize(("era", "transport"), list(product(["auto", "legacy"], ["stdio", "http"])))
 """The 2026-07-28 protocol and the one with a handshake, over stdio and HTTP."""
+either = pytest.mark.parametrize(("era", "transport"), [("auto", "http"), ("legacy", "stdio")])
+"""Each protocol and each transport once: for what comes after a call was told to stop, which `everywhere` shows."""
 
 
 def checked_slowly(repo: Repo, home: Path, seconds: int) -> Repo:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import Repo, clone
-from talking import Era, checked_slowly, everywhere, talking
+from talking import Era, checked_slowly, either, everywhere, talking
 
 from workspaces import Project
 from workspaces.locks import Locks
@@ -41,7 +41,7 @@ async def test_clone(repo: Repo, era: Era, transport: str) -> None:
         assert (await talk.call("clone", name="fix-1"))["workspaces"][0]["name"] == "fix-1"
 
 
-@everywhere
+@either
 async def test_compare(repo: Repo, era: Era, transport: str) -> None:
     names = [f"try-{number}" for number in range(1, 13)]
     project = Project.initialize(repo.path)
@@ -54,7 +54,7 @@ async def test_compare(repo: Repo, era: Era, transport: str) -> None:
         assert (await talk.call("compare", workspaces=names))["summary"].startswith(f"{len(names)} workspaces")
 
 
-@everywhere
+@either
 async def test_delete(repo: Repo, era: Era, transport: str) -> None:
     names = [f"try-{number}" for number in range(1, 17)]
     Project.initialize(repo.path).clone(name="try", count=len(names))
@@ -82,7 +82,7 @@ async def test_merge_with_checks(slow: Repo, era: Era, transport: str) -> None:
         assert (await talk.call("merge", source="fix", require=["slow"]))["status"] == "merged"
 
 
-@everywhere
+@either
 async def test_check(slow: Repo, era: Era, transport: str) -> None:
     async with talking(slow, era, transport) as talk:
         said = await talk.stop("check", "running", workspaces=["fix"])
@@ -92,7 +92,7 @@ async def test_check(slow: Repo, era: Era, transport: str) -> None:
     assert_whole(slow, "fix")
 
 
-@everywhere
+@either
 async def test_status(repo: Repo, era: Era, transport: str) -> None:
     names = [f"try-{number}" for number in range(1, 17)]
     Project.initialize(repo.path).clone(name="try", count=len(names))
@@ -101,7 +101,7 @@ async def test_status(repo: Repo, era: Era, transport: str) -> None:
         assert_whole(repo, *names)
 
 
-@everywhere
+@either
 async def test_who_waits_for_another(repo: Repo, era: Era, transport: str) -> None:
     """A call that waits for its turn stops too, long before its patience is over."""
     project = Project.initialize(repo.path)
@@ -119,7 +119,7 @@ async def test_who_waits_for_another(repo: Repo, era: Era, transport: str) -> No
         assert (await talk.call("merge", source="fix"))["status"] == "merged"
 
 
-@everywhere
+@either
 async def test_what_is_too_late_is_finished(repo: Repo, era: Era, transport: str) -> None:
     """A merge that is done, and has only to delete its source, is not stopped any more."""
     project = Project.initialize(repo.path)

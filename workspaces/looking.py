@@ -14,7 +14,6 @@ from workspaces.core import Core
 from workspaces.errors import Limit, NotFound, as_ours
 from workspaces.history import told
 from workspaces.model import Checked, Comparison, Log, Operation, Snapshot, Status, Workspace, path_bytes
-from workspaces.naming import age_then_name
 from workspaces.overview import status
 from workspaces.wording import call, counted
 
@@ -37,7 +36,7 @@ class Look:
     @as_ours()
     def workspaces(self) -> list[Workspace]:
         """Return what is there, `main` first, then the oldest."""
-        return sorted(map(self.core.shown, self.core.seen()), key=age_then_name)
+        return [*map(self.core.shown, self.core.seen())]
 
     @as_ours()
     def tree(self) -> Status:

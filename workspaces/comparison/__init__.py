@@ -18,7 +18,6 @@ from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Glance, Progress, silent
 from workspaces.errors import InvalidArgument, NotFound, once_more
 from workspaces.model import Compared, Comparison, Detail, Workspace
-from workspaces.naming import age_then_name
 from workspaces.wording import HUNK_BUDGET, MOST_CONFLICTS, bounded
 
 MAX_CHARS = 100_000
@@ -37,7 +36,7 @@ def compare(
 ) -> Comparison:
     """Say what each workspace (all but main, when none is named) changed and whether it merges, and of several, which conflict with each
     other. Changes nothing."""
-    names = names or [each.id for each in sorted(core.seen(), key=age_then_name) if not each.is_main]
+    names = names or [each.id for each in core.seen() if not each.is_main]
     if len(names) > MAX_WORKSPACES:
         raise InvalidArgument(f"{len(names)} workspaces are too many.", f"Name at most {MAX_WORKSPACES}; status lists them.")
     if not names:

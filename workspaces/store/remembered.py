@@ -14,6 +14,7 @@ from pathlib import Path
 
 from workspaces.errors import Exists
 from workspaces.model import Operation, RestorePoint, Verdict, Workspace, now
+from workspaces.naming import age_then_name
 from workspaces.store.file import StoreFile
 from workspaces.store.ledger import Row
 from workspaces.store.tables import Page
@@ -140,12 +141,13 @@ class Store(StoreFile):
             page.drop("merges", {"target": uid})
 
     def workspaces(self, project: str, phases: Sequence[str] = ("live",), **which: str) -> list[Workspace]:
-        """Return the project's workspaces in order of creation; of `which` the columns name some, only these."""
+        """Return the project's workspaces in order of creation, of one call in the order of its names (their rows come as each is begun); where
+        `which` says what columns hold, only these."""
         marks, also = ",".join("?" * len(phases)), "".join(f" AND {column} = ?" for column in which)
         where = f"project = ? AND phase IN ({marks}){also}"
         with self._read() as db:
             rows = db.execute(f"{_SELECT} WHERE {where} ORDER BY w.rowid", (project, *phases, *which.values())).fetchall()
-        return [_workspace(*map(str, row)) for row in rows]
+        return sorted((_workspace(*map(str, row)) for row in rows), key=age_then_name)
 
     def children(self, workspace: Workspace) -> list[Workspace]:
         """Return the workspaces that are there and were made from one of that name, in order of creation."""
