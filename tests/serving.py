@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import urllib.error
@@ -10,9 +11,12 @@ import urllib.request
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from support import WORKSPACES, Repo
+from forking import program
+from mcp import StdioServerParameters
+from support import Repo
 
 VERSION = "2025-06-18"
 
@@ -32,10 +36,16 @@ class Served:
         return said
 
 
+def stdio(folder: Path, *arguments: str) -> StdioServerParameters:
+    """Return what a client starts for a server on stdio."""
+    command, *before = program()
+    return StdioServerParameters(command=command, args=[*before, *(arguments or ("serve",))], cwd=folder, env=dict(os.environ))
+
+
 @contextmanager
 def served(repo: Repo, *options: str, address: str = "127.0.0.1:0") -> Generator[Served]:
     """Run a real HTTP server until the block ends. stdout must stay empty."""
-    command = [WORKSPACES, "--project", str(repo.path), "serve", *(["--http", address] if address else []), *options]
+    command = [*program(), "--project", str(repo.path), "serve", *(["--http", address] if address else []), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr and process.stdout
         line = process.stderr.readline()

@@ -13,12 +13,12 @@ from typing import IO, Any, Literal
 import anyio
 import anyio.to_thread
 import pytest
-from mcp import Client, StdioServerParameters
+from mcp import Client
 from mcp.client.extension import ClientExtension
 from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult
-from serving import served
-from support import WORKSPACES, Repo, clone
+from serving import served, stdio
+from support import Repo, clone
 
 from workspaces import Project
 from workspaces.trust import place
@@ -85,6 +85,5 @@ async def talking(repo: Repo, era: Era, transport: str, *extensions: ClientExten
         return
     reading, writing = os.pipe()
     with os.fdopen(reading) as log, os.fdopen(writing, "w") as errors:
-        command = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd=Path(repo.path), env=dict(os.environ))
-        async with Client(stdio_client(command, errlog=errors), mode=era, extensions=extensions) as client:
+        async with Client(stdio_client(stdio(repo.path), errlog=errors), mode=era, extensions=extensions) as client:
             yield Talk(client, log)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import program
 from support import WORKSPACES, Repo, fingerprint
 
 from workspaces import Project
@@ -26,7 +27,7 @@ COMMANDS = "init clone list status compare diff merge delete restore checkpoint 
 
 def run(repo: Repo, *args: str, status: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line and expect an exit status; no traceback ever."""
-    done = subprocess.run([WORKSPACES, *args], cwd=cwd or repo.path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*program(), *args], cwd=cwd or repo.path, capture_output=True, text=True, check=False, timeout=60)
     assert "Traceback" not in done.stderr
     assert done.returncode == status, f"{done.returncode}: {done.stdout}{done.stderr}"
     return done

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import pytest
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, MCPError
 from mcp.types import BlobResourceContents, CallToolResult, ResourceTemplateReference, TextResourceContents
-from serving import served
-from support import WORKSPACES, Repo, at, clone
+from serving import served, stdio
+from support import Repo, at, clone
 
 from workspaces import Project
 from workspaces.server.app import Settings, create
@@ -43,7 +43,7 @@ async def connected(repo: Repo, era: Era, where: str = "memory") -> AsyncGenerat
             async with Client(server.url, mode=era) as client:
                 yield client
         return
-    command = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd=repo.path, env=dict(os.environ))
+    command = stdio(repo.path)
     async with Client(command if where == "stdio" else create(Settings(repo.path, (repo.path,))), mode=era) as client:
         yield client
 

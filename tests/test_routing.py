@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, Tool
-from serving import ROUTED, modern, routing, sent, served
-from support import WORKSPACES, Repo, clone
+from serving import ROUTED, modern, routing, sent, served, stdio
+from support import Repo, clone
 
 from workspaces import Project
 
@@ -76,11 +75,11 @@ def test_what_agrees_is_done(repo: Repo) -> None:
 
 
 async def test_the_tools_are_the_same_for_every_connection(repo: Repo) -> None:
-    stdio = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd=repo.path, env=dict(os.environ))
+    command = stdio(repo.path)
     eras: tuple[Era, ...] = ("auto", "legacy")
     with served(repo) as server:
         for era in eras:
-            lists = [await _tools(where, era) for where in (server.url, server.url, stdio)]
+            lists = [await _tools(where, era) for where in (server.url, server.url, command)]
             assert lists[0] == lists[1] == lists[2]
             properties = {tool.name: dict[str, dict[str, object]](tool.input_schema["properties"]) for tool in lists[0]}
             headed = [(name, each) for name, schemas in properties.items() for each, schema in schemas.items() if "x-mcp-header" in schema]

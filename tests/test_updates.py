@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +12,7 @@ from typing import Literal
 import anyio
 import httpx2
 import pytest
+from forking import program
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client import Transport
 from mcp.client.streamable_http import streamable_http_client
@@ -27,8 +27,8 @@ from mcp.types import (
     UnsubscribeRequest,
     UnsubscribeRequestParams,
 )
-from serving import served
-from support import WORKSPACES, Repo, clone
+from serving import served, stdio
+from support import Repo, clone
 
 from workspaces import Project
 from workspaces.access import Access
@@ -45,7 +45,7 @@ _PATIENCE = 60
 
 def run(repo: Repo, *command: str) -> None:
     """Do something in another process."""
-    subprocess.run([WORKSPACES, *command], cwd=repo.path, check=True, capture_output=True, timeout=60)
+    subprocess.run([*program(), *command], cwd=repo.path, check=True, capture_output=True, timeout=60)
 
 
 class Heard:
@@ -113,7 +113,7 @@ async def _next(stream: Subscription) -> ServerEvent:
 def running(repo: Repo, where: str) -> Generator[Server]:
     """Offer a real server."""
     if where == "stdio":
-        yield StdioServerParameters(command=WORKSPACES, args=["serve"], cwd=repo.path, env=dict(os.environ))
+        yield stdio(repo.path)
         return
     with served(repo) as server:
         yield server.url
