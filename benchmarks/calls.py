@@ -112,7 +112,7 @@ async def _together(way: Way, clients: int, checkout: Path, names: Iterator[str]
 def _work(names: Iterator[str]) -> dict[str, Callable[[], dict[str, JsonValue]]]:
     """Return the tools that are called, each with what makes arguments."""
     return {
-        "status": lambda: {"detail": "names"},
+        "status": lambda: {"detail": "names", "workspaces": ["pair-1", "pair-2"]},
         "compare": lambda: {"workspaces": ["pair-1", "pair-2"]},
         "clone": lambda: {"name": next(names)},
     }
@@ -171,7 +171,8 @@ async def _crowd(way: Way, clients: int, checkout: Path, command: Sequence[str])
             ([] if alone or command is NOOP else ["--stateless", "--public-url", f"http://{NAME}"]),
         )
         url, servers = held.enter_context(_served([*command, *options], checkout, number))
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        # Servers close what is idle for five seconds, and a call that is just then on its way gets no answer.
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)
         http = await held.enter_async_context(httpx2.AsyncClient(timeout=300, limits=limits))
         talks = [Talk(http, url, {} if alone else {"MCP-Protocol-Version": _MODERN}) for _ in range(clients)]
         for talk in talks if alone else ():

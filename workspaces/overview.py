@@ -23,8 +23,7 @@ def status(
 ) -> Status:
     """Return the workspaces, parents before their clones. `names` reads what is remembered; `summary` looks at the files too."""
     revision = core.store.revision()
-    known = core.seen()
-    wanted = [core.find(name) for name in names] if names else known
+    wanted = [core.find(name) for name in names] if names else core.seen()
     gone = [*map(core.shown, core.seen(("deleted",)))] if include_deleted else []
     warnings: list[str] = []
     wanted = _measured(core, wanted, warnings, progress) if detail == "summary" else [*map(core.shown, wanted)]
