@@ -544,6 +544,16 @@ def test_sizes_and_checks_are_bounded(world: World) -> None:
     assert world.code("eve", "check", workspaces=["big-1", "big-2"]) == "yes"
 
 
+def test_a_list_that_is_too_long_is_cut_and_says_so(world: World) -> None:
+    world.call("eve", "clone", name="many", count=24)
+    there = len(world.call("eve", "status", detail="names")["workspaces"])
+    with limited(world, "[limits]\nanswer_kb = 4"):
+        told = world.call("eve", "status", detail="names")
+    assert 0 < len(told["workspaces"]) < there
+    assert f"{len(told['workspaces'])} of {there} workspaces are shown" in told["warnings"][-1]
+    world.call("eve", "delete", workspaces=[f"many-{number}" for number in range(1, 25)])
+
+
 def test_a_body_without_end_is_not_read_to_its_end(world: World) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(64):

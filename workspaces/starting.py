@@ -1,4 +1,4 @@
-"""How a program of ours starts: what is loaded stays, so to look for garbage in it again and again, a fifth of a server's start, is left out."""
+"""How a program of ours starts: what is loaded stays, so garbage is not looked for in it again and again."""
 
 from __future__ import annotations
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from typing import TypeVar
 
 import anyio
@@ -25,6 +27,8 @@ T = TypeVar("T")
 _THREADS, _WAITING = 64, 512
 _LARGEST = 350_000
 """Bytes of the largest answer."""
+_ROOM = 200
+"""Of them, for saying that some rows are left out."""
 _limiter: anyio.CapacityLimiter | None = None
 
 
@@ -63,7 +67,7 @@ def wrapped(data: dict[str, JsonValue], largest: int = _LARGEST) -> CallToolResu
     text = pydantic_core.to_json(data).decode()
     if len(text.encode()) > largest:
         # The answer goes out twice, as data and as text, and clients hang up on an event of a megabyte. What was done must still be told.
-        data = _shortened(data)
+        data = _fitting(_shortened(data), largest)
         text = pydantic_core.to_json(data).decode()
     if len(text.encode()) > largest:
         raise Limit(
@@ -85,6 +89,20 @@ def _shortened(data: dict[str, JsonValue]) -> dict[str, JsonValue]:
         **kept,
         "warnings": [*told, "Files, conflicts and long tasks are left out: the answer was too long. compare shows them in pages."],
     }
+
+
+def _fitting(data: dict[str, JsonValue], largest: int) -> dict[str, JsonValue]:
+    """Return a list of workspaces with as many of them as fit, where it is nothing but that: each can be asked for by its name."""
+    rows, warnings = data.get("workspaces"), data.get("warnings")
+    if not isinstance(rows, list) or not isinstance(warnings, list) or data.keys() & {"diff", "pairs"}:
+        return data
+    left = largest - len(pydantic_core.to_json({**data, "workspaces": []})) - _ROOM
+    ends = [*accumulate(len(pydantic_core.to_json(row)) + 1 for row in rows)]
+    if not rows or ends[-1] <= left or ends[0] > left:
+        return data
+    shown = bisect_right(ends, left)
+    cut = f"{shown} of {len(rows)} workspaces are shown: name others to see them. resources/list has all, in pages."
+    return {**data, "workspaces": rows[:shown], "warnings": [*warnings, cut]}
 
 
 def _without_task(workspace: JsonValue) -> JsonValue:
