@@ -23,20 +23,22 @@ _WORTH = 1000
 class Crew:
     """Copies as `copying` does. Its processes are started when there is much to copy, and ended with the block."""
 
-    def __init__(self) -> None:
+    def __init__(self, hands: int = _HANDS) -> None:
+        """Copy by so many processes at once."""
+        self._most = hands
         self._lock = Lock()
         self._hands: list[subprocess.Popen[bytes]] = []
 
     def prepare(self, files: int) -> bool:
         """Start what copies so many files, while there is other work to do. False when that is not worth it."""
-        if files < _WORTH or _HANDS == 1:
+        if files < _WORTH or self._most == 1:
             return False
         with self._lock:
             self._gather()
         return True
 
     def _gather(self) -> None:
-        self._hands = self._hands or [_started() for _ in range(_HANDS)]
+        self._hands = self._hands or [_started() for _ in range(self._most)]
 
     def copy(self, job: copying.Job) -> list[bytes]:
         """Do a job. See `copying.copy`. Whatever is raised, nobody is at work on it any more."""
@@ -44,7 +46,7 @@ class Crew:
             return copying.copy(job)
         with self._lock:
             self._gather()
-            share = -(-len(job.wanted) // _HANDS)
+            share = -(-len(job.wanted) // self._most)
             parts = [job.wanted[at : at + share] for at in range(0, len(job.wanted), share)]
             try:
                 return [found for part in self._answers([job._replace(wanted=part) for part in parts]) for found in part]

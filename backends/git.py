@@ -89,7 +89,7 @@ _MOVES_REFS = {"update-ref", "fast-import"}
 _LOCKED = re.compile(r"'([^'\n]+\.lock)': File exists")
 _FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.([^.]+)$", re.DOTALL)
-_ENDINGS = re.compile(rb"core\.(autocrlf|eol)$")
+_CHECKOUT = re.compile(rb"core\.(autocrlf|eol|symlinks|attributesfile)$")
 _LOCAL = (b"local", b"worktree")
 _COMMANDS = ("clean", "smudge", "process")
 """The settings of a filter that name a program."""
@@ -144,8 +144,8 @@ class Git:
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     filters: Mapping[str, str] = field(default_factory=dict[str, str])
     """The filters that run, by their key in the configuration."""
-    endings: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The settings that say how lines of text end in checked out files, by their key."""
+    checkout: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The settings that say how files are checked out (ends of lines, links, attributes), by their key."""
     patience: float = bounds.PATIENCE
     """Seconds of processor that a command may use which only reads."""
     clock: bounds.Clock | None = None
@@ -338,8 +338,8 @@ class Git:
             (self.common_dir / "lfs").mkdir(exist_ok=True)
         filters = {key: off.get(key, line) for key, line in commands.items()}
         shared = [(key, value) for scope, key, value in told if scope != b"worktree"]  # a clone has nothing of its own
-        endings = {key.decode(): os.fsdecode(value or b"true") for key, value in shared if _ENDINGS.match(key)}
-        return replace(self, settings=off, filters={key: line for key, line in filters.items() if line}, endings=endings)
+        checkout = {key.decode(): os.fsdecode(value or b"true") for key, value in shared if _CHECKOUT.match(key)}
+        return replace(self, settings=off, filters={key: line for key, line in filters.items() if line}, checkout=checkout)
 
     def programs(self) -> tuple[Program, ...]:
         """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""
@@ -347,7 +347,7 @@ class Git:
 
     def _told(self) -> list[tuple[bytes, bytes, bytes]]:
         """Return scope, key and value of all settings that matter to what is checked out, in git's order: of equals the last one counts."""
-        pattern = r"^((filter|merge|hook)\.|core\.(autocrlf|eol)$)"
+        pattern = r"^((filter|merge|hook)\.|core\.(autocrlf|eol|symlinks|attributesfile)$)"
         words = self.told("config", "--null", "--show-scope", "--get-regexp", pattern).out.split(b"\0")
         lines = zip(words[::2], (line.partition(b"\n") for line in words[1::2]), strict=False)
         return [(scope, key, value) for scope, (key, _, value) in lines]

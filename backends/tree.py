@@ -365,6 +365,12 @@ def sync_file(file: Path) -> None:
             os.fsync(descriptor)
 
 
+def sync_in(folder: int, name: str) -> None:
+    """Make the contents of a file in an open folder durable."""
+    with opened(os.open(name, READ, dir_fd=folder)) as descriptor:
+        os.fsync(descriptor)
+
+
 def sync_all(folder: Path) -> None:
     """Make everything on the file system of `folder` durable."""
     if not is_relaxed(folder):

@@ -375,10 +375,11 @@ def interrupt(_number: int, _frame: object) -> None:
 
 
 def settle() -> None:
-    """Forget what would lead git (in a hook, GIT_DIR) or the clients (a proxy) elsewhere than to the copy."""
+    """Forget what would lead git (in a hook, GIT_DIR) or the clients (a proxy) elsewhere than to the copy; nothing is to outlive this program."""
     for name in git(Path(), "rev-parse", "--local-env-vars").split():
         os.environ.pop(name, None)
     os.environ["no_proxy"] = "127.0.0.1"
+    os.environ["WORKSPACES_SPARES"] = "0"  # what prepares clones for later would still be at it when the copy is removed
 
 
 def messages(failures: BaseExceptionGroup[Exception]) -> Iterator[str]:

@@ -35,7 +35,7 @@ FLOORS = [
     {"audit", "store", "tokens"},
     {"core", "syntax"},
     {"asked", "containment", "outline", "programs"},
-    {"checks"},
+    {"checks", "preparing"},
     {"resolving"},
     {"adoption", "aside", "cloning", "comparison"},
     {"removal"},
@@ -44,7 +44,7 @@ FLOORS = [
     {"collection", "history", "landing", "overview", "requests"},
     {"doctor", "looking", "recovery"},
     {"project"},
-    {"clients"},
+    {"beforehand", "clients"},
     {"server", "terminal"},
 ]
 

@@ -98,6 +98,11 @@ class Backend(Protocol):
         """Fill the clone's location from the snapshot, and with the ignored files of `source` that the project names. Returns warnings."""
         ...
 
+    def prepare(self, count: int) -> int:
+        """Have up to `count` clones of what `main` has committed prepared, so that `fork` is faster, and return how many there are; what is more,
+        or fits no longer, goes. What is prepared is nobody's, and seen by nobody. Where the capability `spares` is missing, this is never called."""
+        ...
+
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         """Return the best common ancestor, `recorded` when there are several."""
         ...

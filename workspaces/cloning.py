@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from workspaces import naming
 from workspaces.backend import Backend
@@ -49,7 +52,7 @@ def clone(
         warnings += _untrusted(view, origin)
     if lease_seconds:
         made = [_leased(core, each, lease_seconds) for each in made]
-    failed |= {draft.name: _taken(draft) for draft in drafts if draft not in free}
+    failed = {draft.name: _taken(draft) for draft in drafts if draft not in made} | failed
     if not made and count == 1:
         raise next(iter(failed.values()))
     return Cloned(
@@ -78,7 +81,8 @@ def _possible(core: Core, count: int, task: str, labels: Sequence[str], include_
 
 def _refuse_too_much(core: Core, more: int) -> None:
     """Raise `Limit` where the caller would have more than it may: workspaces, or bytes of them."""
-    _refuse_too_many(core, more)
+    if core.limits is not None:
+        _refuse_too_many(core, core.live(), more)
     most = core.limits.max_gb if core.limits else 0
     size = sum(core.backend.weigh(each) for each in core.live() if core.access.owns(each)) if most else 0
     if size > most * 10**9:
@@ -88,13 +92,11 @@ def _refuse_too_much(core: Core, more: int) -> None:
         )
 
 
-def _refuse_too_many(core: Core, more: int) -> None:
+def _refuse_too_many(core: Core, there: Sequence[Workspace], more: int) -> None:
     """Raise `Limit` where the caller would have more workspaces than it may. Those that are being made count, so that calls at once do not
     have more between them."""
-    if core.limits is None:
-        return
-    own = [each for each in core.store.workspaces(core.row.name, ("creating", "live")) if core.access.owns(each)]
-    if len(own) + more > core.limits.workspaces:
+    own = [each for each in there if core.access.owns(each)]
+    if core.limits and len(own) + more > core.limits.workspaces:
         raise Limit(
             f"You would have {len(own) + more} workspaces, and may have {core.limits.workspaces}. Nothing was made.",
             "Delete some that you no longer need.",
@@ -121,17 +123,19 @@ def _clone_all(
     The call holds all names that it makes: while it is at work, nobody takes its operation for a dead one's.
     """
     with core.locks.change(*map(core.key, drafts)):
-        operation = core.begin("clone", *drafts, outcome={"new": snapshot.id}, source=origin.id, count=len(drafts))
+        note: dict[str, JsonValue] = {"new": snapshot.id}
+        admit = None if core.limits is None else partial(_refuse_too_many, core, more=len(drafts))
+        operation, claimed = core.begin_making(drafts, admit, note, source=origin.id, count=len(drafts))
         try:
             with view.keep_all():
-                made, failed, warnings = _make_all(core, view, origin, snapshot, drafts, progress)
+                made, failed, warnings = _make_all(core, view, origin, snapshot, claimed, progress)
         except BaseException:
             core.store.finish(operation.model_copy(update={"state": "failed"}))
             raise
-        if left := [draft for draft in drafts if draft.name in failed and not failed[draft.name].settled]:
+        if left := [draft for draft in claimed if draft.name in failed and not failed[draft.name].settled]:
             core.begin("clone", *left, source=origin.id, count=len(left))  # never ended here: whoever comes next takes these back
-        state = "done" if made else "failed"
-        core.store.finish(operation.model_copy(update={"state": state, "workspaces": tuple(each.id for each in made)}))
+        state, ids = "done" if made else "failed", tuple(each.id for each in made)
+        core.store.finish(operation.model_copy(update={"state": state, "workspaces": ids}), *((each, "live") for each in made))
     return made, failed, warnings
 
 
@@ -222,19 +226,16 @@ def _make_all(
 def _take_back(core: Core, work: dict[Future[tuple[str, ...]], Workspace]) -> None:
     """Leave nothing of a call that was stopped: nobody has been told of its clones."""
     for future, draft in work.items():
-        if not future.cancel() and future.exception() is None:
+        if future.cancel() or future.exception() is None:
             core.backend.purge(draft)
             core.store.forget(draft.uid)
 
 
 def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draft: Workspace) -> tuple[str, ...]:
-    """Make one clone, whose name the caller holds. Its row claims the name; whatever goes wrong, nothing of it is left."""
-    core.store.claim(draft)
+    """Make one clone, whose name the caller holds, and has claimed. Whatever goes wrong, nothing of it is left."""
     try:
-        _refuse_too_many(core, 0)
         view.keep(draft, "base", snapshot)
         warnings = view.fork(snapshot, draft, origin)
-        core.store.save(draft)
     except BaseException as error:
         try:
             core.backend.purge(draft)

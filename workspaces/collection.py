@@ -6,12 +6,13 @@ Never what is younger than a day, and never anything that is not in the trash: a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
-from workspaces import checks
+from workspaces import checks, preparing
 from workspaces.containment import contained
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import WorkspacesError
+from workspaces.errors import Busy, WorkspacesError
 from workspaces.model import Collected, Freed, Workspace, now
 from workspaces.removal import delete
 from workspaces.wording import counted
@@ -44,6 +45,9 @@ def gc(
         core.store.drop_requests(core.row.name, (now() - _REQUESTS).isoformat())
         checks.forget(core, now() - _VERDICTS)
         core.store.shorten()
+        if core.backend.capabilities.spares and not preparing.wanted(core):
+            with suppress(Busy):
+                preparing.prepare(core, 0, patience=0)
     return _answer(core, [each.id for each in going if each.id not in kept], freed, kept, dry_run)
 
 

@@ -88,6 +88,14 @@ class Merging(BaseModel):
     )
 
 
+class Cloning(BaseModel):
+    """How clones are made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spares: int = Field(default=16, ge=0, le=256, description="how many may lie prepared for calls to come, at most; 0: none")
+
+
 class Limits(BaseModel):
     """What each caller with a token may have, at most."""
 
@@ -130,6 +138,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     durable: bool = Field(default=True, description="whether what is acknowledged survives a power cut")
+    clone: Cloning = Cloning()
     trash: Trash = Trash()
     checks: dict[CheckName, Check] = Field(default_factory=dict[str, Check])
     check: Checking = Checking()

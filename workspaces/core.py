@@ -445,6 +445,16 @@ class Core:
         """Journal an operation before it acts. `outcome` is what recovery needs to end it."""
         return self.store.begin(self.row.name, self._operation(verb, workspaces, outcome or {}, arguments))
 
+    def begin_making(
+        self,
+        drafts: Sequence[Workspace],
+        admit: Callable[[Sequence[Workspace]], None] | None,
+        outcome: dict[str, JsonValue],
+        **arguments: JsonValue,
+    ) -> tuple[Operation, list[Workspace]]:
+        """Journal a clone before it acts, and as one with it claim the names. See `Store.begin_making`."""
+        return self.store.begin_making(self.row.name, self._operation("clone", drafts, outcome, arguments), drafts, admit)
+
     def begin_as(self, phase: str, verb: str, workspace: Workspace, outcome: dict[str, JsonValue], **arguments: JsonValue) -> Operation:
         """Journal an operation before it acts, and as one with it the phase that the workspace is in meanwhile."""
         return self.store.begin(self.row.name, self._operation(verb, [workspace], outcome, arguments), (workspace, phase))

@@ -322,6 +322,7 @@ class Capabilities(Noun):
     commits: bool = Field(description="whether a merge can make commits (`history` squash and merge)")
     merge_kinds: tuple[ConflictKind, ...] = Field(description="the kinds of conflict that it tells apart")
     max_clones: int = Field(description="largest `count` of one clone call")
+    spares: bool = Field(default=False, description="whether clones are prepared before they are asked for")
 
 
 class Initialized(Noun):

@@ -226,7 +226,17 @@ class Project:
             made = partial(cloning.clone, core, source, count, name, task, labels, include_uncommitted, lease_seconds, progress)
             return once_more(made)
 
-        return requests.once(self._ready("clone", source, strict=True), request_key, "clone", asked, Cloned, act, progress)
+        made = requests.once(self._ready("clone", source, strict=True), request_key, "clone", asked, Cloned, act, progress)
+        self._prepare_more()
+        return made
+
+    @spanned
+    @as_ours()
+    def prepare(self, count: int | None = None, patience: float | None = None) -> int:
+        """Have so many clones of `main` prepared, or as many as the project was seen to need. See `preparing.prepare`."""
+        from workspaces import preparing
+
+        return preparing.prepare(self._ready("prepare"), count, patience)
 
     @spanned
     @as_ours()
@@ -277,7 +287,16 @@ class Project:
             return merge(core, asked, progress, patience)
 
         ready = self._ready("merge", *asked.sources, asked.target, strict=True)
-        return requests.once(ready, request_key, "merge", asked.words, MergeResult, act, progress)
+        merged = requests.once(ready, request_key, "merge", asked.words, MergeResult, act, progress)
+        if merged.status == "merged" and merged.target == f"{self.name}/{MAIN}":
+            self._prepare_more()
+        return merged
+
+    def _prepare_more(self) -> None:
+        """Have what was prepared follow `main`, and be as many as are needed, after the call."""
+        from workspaces import preparing
+
+        preparing.wake(self._core)
 
     @spanned
     @as_ours()

@@ -235,6 +235,9 @@ class DirectoryBackend:
         with lock:
             return self._sparse.commits(sides, paths)
 
+    def prepare(self, count: int) -> int:
+        return 0
+
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         bases = lineages.bases({ours.id, *lineage}, theirs.id, self._records.parents)
         return self.load(bases[0]) if len(bases) == 1 else recorded

@@ -41,7 +41,7 @@ from ..matrix import Three
 from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
-from . import care, checkout, filling, packs, registration, remains, replaying, repository, snapshot, trash
+from . import care, checkout, filling, packs, preparing, registration, remains, replaying, repository, snapshot, spares, trash
 from .descent import common
 from .seen import Seen
 
@@ -91,6 +91,7 @@ class WorktreeBackend:
             commits=True,
             merge_kinds=kinds,
             max_clones=256,
+            spares=True,
         )
 
     # -- where git is pinned
@@ -172,10 +173,13 @@ class WorktreeBackend:
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         with as_ours():
             found, door = self._found.get(snapshot.contents), self._lasting(self._git)
-            if found is None:  # what was found has been there
-                registration.refuse_bombs(door, snapshot)
+            fits, has_been_there = spares.fitting(door, self.trusted), found is not None
             fill = partial(filling.fill, contents=snapshot.contents, found=found, crew=self._crew)
-            return registration.fork(self._repository, snapshot, clone, self._at(source), door, fill)
+            return registration.fork(self._repository, snapshot, clone, self._at(source), door, fits, fill, has_been_there)
+
+    def prepare(self, count: int) -> int:
+        with as_ours():
+            return preparing.prepare(self._repository, replace(self._git, work_tree=self.root), self.trusted, count)
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         found = self._seen.bases(self._git, self._linked(ours, lineage), theirs.id)

@@ -20,9 +20,9 @@ Doubt = Literal["none", "size", "all"]
 def converted(git: Git, index: Index) -> set[bytes]:
     """Return the paths in an index that are not sure to be as a checkout makes them. `git` is at that index."""
     attributes = _attributes(git, index.entries)
-    sure, found, measured = _doubt({}, git.endings), set[bytes](), list[Entry]()
+    sure, found, measured = _doubt({}, git.checkout), set[bytes](), list[Entry]()
     for entry in index.entries if attributes or sure != "none" else ():
-        doubt = _doubt(attributes[entry.path], git.endings) if entry.path in attributes else sure
+        doubt = _doubt(attributes[entry.path], git.checkout) if entry.path in attributes else sure
         if doubt == "all":
             found.add(entry.path)
         elif doubt == "size":

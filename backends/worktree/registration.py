@@ -16,11 +16,12 @@ from workspaces.errors import Exists
 from workspaces.model import Snapshot, Workspace, path_shown, path_text
 
 from .. import tree
-from ..diff import refuse_hollow, steps
+from ..diff import Step, refuse_hollow, steps
 from ..git import Git
 from ..place import prepare_folder
+from . import spares
 from .checkout import SUBMODULE, write_index
-from .repository import Repository
+from .repository import Repository, text_of
 from .snapshot import commit_of, head_of
 
 INCLUDE = ".worktreeinclude"
@@ -29,31 +30,65 @@ REASON = "in use as a workspace; remove it with: workspaces delete"
 
 
 def fork(
-    repository: Repository, snapshot: Snapshot, clone: Workspace, source: Git, door: Git, fill: Callable[[Git], None]
+    repository: Repository,
+    snapshot: Snapshot,
+    clone: Workspace,
+    source: Git,
+    door: Git,
+    fits: str,
+    fill: Callable[[Git], None],
+    has_been_there: bool,
 ) -> tuple[str, ...]:
-    """Make the clone's worktree, by a door to the repository; `fill` gives an empty tree and its index the snapshot's files.
+    """Make the clone's worktree, by a door to the repository: of a spare that `fits` if there is one, else `fill` gives an empty tree and its
+    index the snapshot's files.
 
-    Its head is the snapshot's; what that lacks is uncommitted, or staged as it was.
+    Its head is the snapshot's; what that lacks is uncommitted, or staged as it was. Raises `Limit` for more than can be checked out, unless it
+    has been in a checkout.
     """
     location, admin = Path(clone.location), repository.admin_dir(clone)
     staged_tree, staged_admin = staging(repository, clone)
     prepare_folder(location.parent)
     if os.path.lexists(location):
         raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
-    git = _prepare_admin(door, staged_admin, location, snapshot.head).at(work_tree=staged_tree)
-    staged_tree.mkdir()
+    git = at(door, staged_admin).at(work_tree=staged_tree)
+    moved = _prepared(repository, git, fits, snapshot, location, has_been_there)
+    if moved is None:
+        if not has_been_there:
+            refuse_bombs(door, snapshot)
+        prepare_admin(staged_admin, location, snapshot.head)
+        staged_tree.mkdir()
+        fill(git)
     (staged_tree / ".git").write_text(f"gitdir: {admin}\n")
-    fill(git)
     own = snapshot.staged or commit_of(git, snapshot.head).tree
     if own != snapshot.contents:
         git.run("read-tree", "-m", own)
         _note_submodules(git, own, snapshot.contents)
-    warnings = _carry(source, staged_tree)
-    tree.sync_all(staged_tree)  # git syncs what it keeps, and never the files of a checkout
+    carried = _carried(source)
+    warnings = _copied(source.work_tree or Path(), staged_tree, carried)
+    if moved is None or carried:
+        tree.sync_all(staged_tree)  # git syncs what it keeps, and never the files of a checkout
+    else:
+        spares.sync(staged_tree, moved)
     _register(staged_admin, admin)
     staged_tree.rename(location)
     tree.sync(location.parent)
     return warnings
+
+
+def _prepared(
+    repository: Repository, git: Git, fits: str, snapshot: Snapshot, location: Path, has_been_there: bool
+) -> Sequence[Step] | None:
+    """Make a spare the staged worktree that `git` is at, and return what was changed in it since it was made. None when there is none that serves."""
+    files, admin = git.work_tree or Path(), git.git_dir
+    held = spares.take(repository.spares, fits, snapshot.contents, admin, files)
+    if not held:
+        return None
+    prepare_admin(admin, location, snapshot.head)
+    moved = spares.bring(git, held, snapshot.contents, has_been_there)
+    if moved is None:
+        tree.remove(files)
+        tree.remove(admin)
+    return moved
 
 
 def refuse_bombs(door: Git, snapshot: Snapshot) -> None:
@@ -84,7 +119,8 @@ def register_again(repository: Repository, workspace: Workspace, origin: Snapsho
     """Make the git directory of a worktree that has none any more: its head and index are those that it was cloned with."""
     _, staged = staging(repository, workspace)
     tree.remove(staged)
-    git = _prepare_admin(door, staged, Path(workspace.location), origin.head)
+    prepare_admin(staged, Path(workspace.location), origin.head)
+    git = at(door, staged)
     git.run("read-tree", origin.staged or commit_of(git, origin.head).tree)
     admin = repository.admin_dir(workspace)
     tree.remove(admin)
@@ -98,11 +134,16 @@ def point(location: Path, admin: Path) -> None:
     draft.rename(location / ".git")
 
 
-def _prepare_admin(door: Git, admin: Path, location: Path, head: str) -> Git:
-    admin.mkdir(parents=True)
+def prepare_admin(admin: Path, location: Path, head: str) -> None:
+    """Write what is in the git directory of a worktree beside its index, as far as it is not there already."""
+    admin.mkdir(parents=True, exist_ok=True)
     for name, text in {"HEAD": head, **notes(location)}.items():
-        (admin / name).write_text(text + "\n")
-    # Durable as a whole when it is registered, so not at every step.
+        if text_of(admin / name) != text:
+            (admin / name).write_text(text + "\n")
+
+
+def at(door: Git, admin: Path) -> Git:
+    """Return the door to a git directory that is durable as a whole when it is registered, so not at every step."""
     return replace(door, git_dir=admin, index=None, settings={**door.settings, "core.fsync": "none"})
 
 
@@ -136,8 +177,8 @@ def repoint(location: Path, admin: Path) -> None:
             pointer.write_text(f"gitdir: {admin}\n")
 
 
-def _carry(source: Git, target: Path) -> tuple[str, ...]:
-    """Copy the ignored files that the source's `.worktreeinclude` names (gitignore syntax; only ignored files count)."""
+def _carried(source: Git) -> Sequence[bytes]:
+    """Return the ignored files that the source's `.worktreeinclude` names (gitignore syntax; only ignored files count)."""
     root = source.work_tree or Path()
     include = root / INCLUDE
     if include.is_symlink() or not include.is_file():
@@ -145,8 +186,7 @@ def _carry(source: Git, target: Path) -> tuple[str, ...]:
     named = source.fields("ls-files", "-z", "--others", "--ignored", f"--exclude-from={include}")
     # check-ignore refuses GIT_LITERAL_PATHSPECS; "./" keeps a name that begins with a colon from being magic.
     reply = source.told("check-ignore", "-z", "--stdin", stdin=b"".join(b"./" + path + b"\0" for path in named), literal=False)
-    ignored = [path[2:] for path in reply.out.split(b"\0")[:-1] if not path.startswith(b"./.workspaces/")]
-    return _copied(root, target, ignored)
+    return [path[2:] for path in reply.out.split(b"\0")[:-1] if not path.startswith(b"./.workspaces/")]
 
 
 def _copied(root: Path, target: Path, paths: Sequence[bytes]) -> tuple[str, ...]:

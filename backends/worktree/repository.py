@@ -33,6 +33,11 @@ class Repository:
         """A folder for what lives as long as one call."""
         return self.home / "tmp"
 
+    @property
+    def spares(self) -> Path:
+        """Where worktrees are that are prepared for clones to come."""
+        return self.home / "spares"
+
     def admin_dir(self, workspace: Workspace) -> Path:
         """Return the git directory of a workspace, whatever the `.git` file inside of it says."""
         return self.git_dir if workspace.is_main else self.common_dir / "worktrees" / f"{workspace.name}-{workspace.uid}"

@@ -57,6 +57,7 @@ class Primitive:
     moves: tuple[str, ...] = ()
     deletes: str = ""
     blank: bool = False
+    spares: bool = False
 
 
 def _initialize(world: World) -> str:
@@ -93,6 +94,8 @@ PRIMITIVES: Mapping[str, Primitive] = {
         (lambda world: _clone(world, "new-1"), lambda world: _clone(world, "new-2"), lambda world: _clone(world, "new-1", "new-2")),
         moves=("new-1", "new-2"),
     ),
+    "prepare": Primitive(lambda world: str(world.open().prepare(2))),
+    "clone-spare": Primitive(lambda world: _clone(world, "new"), moves=("new",), spares=True),
     "merge": Primitive(_merge, moves=("main",)),
     "update": Primitive(lambda world: world.open().merge("main", "stale", on_conflict="markers").summary, moves=("stale",)),
     "merge-delete": Primitive(_merge_and_delete, (_merge,), moves=("main",), deletes="fix"),
@@ -353,7 +356,9 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = _say) -> Report:
     """Try the points of a plan, and say each that breaks as soon as it does."""
     load()
     campaigns = {
-        (name, backend): Campaign(name, PRIMITIVES[name], World(folder, backend, PRIMITIVES[name].blank), plan.seed)
+        (name, backend): Campaign(
+            name, PRIMITIVES[name], World(folder, backend, PRIMITIVES[name].blank, PRIMITIVES[name].spares), plan.seed
+        )
         for backend in plan.backends
         for name in plan.primitives
     }

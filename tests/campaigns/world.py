@@ -39,11 +39,13 @@ class Seen(BaseModel):
 
 @dataclass(frozen=True)
 class World:
-    """A project of one backend at a fixed place, since git's worktrees name it. A `blank` one was never initialized."""
+    """A project of one backend at a fixed place, since git's worktrees name it. A `blank` one was never initialized; in one with `spares`, clones
+    lie prepared."""
 
     folder: Path
     backend: str
     blank: bool = False
+    spares: bool = False
 
     @property
     def root(self) -> Path:
@@ -51,7 +53,7 @@ class World:
 
     @property
     def _pristine(self) -> Path:
-        return self.folder / f"{self.backend}-{'blank' if self.blank else 'full'}"
+        return self.folder / f"{self.backend}-{'blank' if self.blank else 'spares' if self.spares else 'full'}"
 
     def open(self) -> Project:
         return Project.open(self.root)
@@ -69,6 +71,8 @@ class World:
         _furnish(self.root, self.backend == "worktree")
         if not self.blank:
             _populate(Project.initialize(self.root, backend=self.backend), self._committed)
+        if self.spares:
+            self.open().prepare(1)
         return ""
 
     def _committed(self) -> None:

@@ -23,7 +23,7 @@ from workspaces import Project
 from workspaces.store import Store
 def die(self, *args, **named):
     os._exit(9)
-Store.save = die
+Store.finish = die
 Project.open(Path(sys.argv[1])).clone(name="fix")
 """
 

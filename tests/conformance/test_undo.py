@@ -257,7 +257,7 @@ import os, sys
 from pathlib import Path
 from workspaces import Project
 from workspaces.store import Store
-Store.save = lambda self, workspace: os._exit(9)
+Store.finish = lambda self, *ended: os._exit(9)
 Project.open(Path(sys.argv[1])).clone(name='new', request_key='a')
 """
 

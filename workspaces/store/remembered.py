@@ -1,12 +1,12 @@
 """What is remembered: projects, workspaces, merges, restore points, requests, verdicts and the log of operations.
 
-A row of `workspaces` claims its name: two processes that want the same one meet at the unique index, and the second gets `Exists`.
+A row of `workspaces` claims its name: of two processes that want the same one, the second finds it taken.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -28,6 +28,7 @@ _ABOVE = _SELECT + (  # noqa: S608 - words of ours
     " AND w.rowid < COALESCE((SELECT rowid FROM workspaces WHERE uid = ?), 1 << 62) ORDER BY phase = 'deleted', w.rowid DESC LIMIT 1"
 )
 
+_TAKEN = "SELECT 1 FROM workspaces WHERE project = ? AND name = ? AND phase <> 'deleted'"
 _REMEMBERED = 4096
 """Rows whose meaning is remembered by each process."""
 _PAGE = 100
@@ -109,16 +110,6 @@ class Store(StoreFile):
         return replace(project, root=root)
 
     # -- workspaces
-
-    def claim(self, workspace: Workspace) -> None:
-        """Take the name for a workspace that is about to be made. Raises `Exists` when it is taken, in whatever case."""
-        try:
-            with self._write() as page:
-                page.put("workspaces", _row(workspace, "creating"))
-        except sqlite3.IntegrityError:
-            raise Exists(
-                f"'{workspace.name}' is taken in {workspace.project}. Nothing was made.", "Choose another name, or leave it out."
-            ) from None
 
     def save(self, workspace: Workspace, phase: str = "live") -> None:
         """Remember a workspace as it is now. Raises `Exists` when a deleted one comes back and its name was given away."""
@@ -213,12 +204,31 @@ class Store(StoreFile):
     def begin(self, project: str, operation: Operation, *saved: tuple[Workspace, str]) -> Operation:
         """Journal what is about to happen, durably, before anything does; and with it what the workspaces (with their phases) are meanwhile."""
         with self._write() as page:
-            number = int(page.db.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM operations").fetchone()[0])
-            begun = operation.model_copy(update={"id": number})
-            page.put("operations", _entry(project, begun))
+            begun = self._put_begun(page, project, operation)
             for workspace, phase in saved:
                 page.put("workspaces", _row(workspace, phase))
         return begun
+
+    def _put_begun(self, page: Page, project: str, operation: Operation) -> Operation:
+        number = int(page.db.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM operations").fetchone()[0])
+        begun = operation.model_copy(update={"id": number})
+        page.put("operations", _entry(project, begun))
+        return begun
+
+    def begin_making(
+        self, project: str, operation: Operation, drafts: Sequence[Workspace], admit: Callable[[Sequence[Workspace]], None] | None
+    ) -> tuple[Operation, list[Workspace]]:
+        """Journal that workspaces are about to be made, and as one with it take their names. Returns also those whose name was free, in whatever
+        case. `admit` is given what there is and is being made, and raises to let nothing happen."""
+        with self._write() as page:
+            if admit:
+                rows = page.db.execute(f"{_SELECT} WHERE project = ? AND phase IN ('creating', 'live')", (project,)).fetchall()
+                admit([_workspace(*map(str, row)) for row in rows])
+            free = [draft for draft in drafts if not page.db.execute(_TAKEN, (project, draft.name)).fetchone()]
+            begun = self._put_begun(page, project, operation)
+            for draft in free:
+                page.put("workspaces", _row(draft, "creating"))
+        return begun, free
 
     def finish(
         self,
