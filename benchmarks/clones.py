@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,23 @@ class Durable(Git):
         os.sync()
 
 
+class Prepared(Ours):
+    """Workspaces of which some lie prepared; all that, before the clock starts."""
+
+    def clone(self, name: str) -> None:
+        self.project.clone(name=f"{name}-prepared")
+
+    def fan_out(self, names: Sequence[str]) -> None:
+        self.project.clone(name="prepared-agent", count=len(names))
+
+
+class Committed(Prepared):
+    """The same, without what is uncommitted: nothing has to be frozen."""
+
+    def clone(self, name: str) -> None:
+        self.project.clone(name=f"{name}-prepared", include_uncommitted=False)
+
+
 @dataclass(frozen=True)
 class Trial:
     """A repository of so many files, on a file system."""
@@ -45,7 +62,7 @@ class Trial:
     @property
     def size(self) -> int:
         """Bytes of the file system."""
-        clones = self.rounds + 3 + (0 if self.files >= LARGE else AGENTS)
+        clones = 3 * self.rounds + 3 + (0 if self.files >= LARGE else 2 * AGENTS)
         return volumes.SPARE + 3 * clones * self.files * _BYTES
 
 
@@ -65,16 +82,32 @@ def measured(trial: Trial, scratch: Path) -> Iterator[Row]:
             repositories.run(side.checkout, "status")  # as everybody has looked at what he works on
             side.clone("warm")
         yield row(subject, "clone", "worktree add --detach", timing.interleaved([partial(_cloned, side) for side in sides], trial.names))
+        for prefix, what, prepared in (
+            ("prepared", "clone, one prepared", Prepared(ours.checkout)),
+            ("committed", "clone of what is committed, one prepared", Committed(ours.checkout)),
+        ):
+            turns = [partial(_cloned_prepared, prepared), partial(_cloned, git)]
+            names = [f"{prefix}-{name}" for name in trial.names]
+            yield row(subject, what, "worktree add --detach", timing.interleaved(turns, names))
         looks = timing.interleaved([partial(_looked_at, side) for side in (ours, git)], trial.names)
         yield row(subject, "first git status in it", "the same", looks)
         if trial.files < LARGE:
             fleet = [f"agent-{number}" for number in range(1, AGENTS + 1)]
             times = timing.interleaved([partial(_fanned_out, side) for side in (ours, git, durable)], [fleet])
             yield row(subject, f"{AGENTS} clones in one call", "worktree add, two at a time", times)
+            Prepared(ours.checkout).project.prepare(AGENTS)
+            fleet = [f"more-{number}" for number in range(1, AGENTS + 1)]
+            times = timing.interleaved([partial(_fanned_out, side) for side in (Prepared(ours.checkout), git)], [fleet])
+            yield row(subject, f"{AGENTS} clones in one call, all prepared", "worktree add, two at a time", times)
 
 
 def _cloned(side: Side, name: str) -> float:
     return timing.settled(partial(side.clone, name))
+
+
+def _cloned_prepared(side: Prepared, name: str) -> float:
+    side.project.prepare(1)
+    return _cloned(side, name)
 
 
 def _fanned_out(side: Side, names: list[str]) -> float:
