@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forking import program
+from conformance.forking import program
 from mcp import StdioServerParameters
 from support import Repo
 

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import WORKSPACES, Repo, clone, fingerprint
+from conformance.forking import program
+from support import Repo, clone, fingerprint
 
 from workspaces import Project
 
@@ -29,7 +30,7 @@ def _answering(repo: Repo, answers: str, *args: str) -> tuple[int, str]:
     """Run a command at a terminal on which a person types, and return its exit status and all that was shown."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
-    with subprocess.Popen([WORKSPACES, *args], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+    with subprocess.Popen([*program(), *args], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         os.write(ours, answers.encode())
         shown = b""
@@ -88,7 +89,7 @@ def test_a_clean_merge_asks_nothing(project: Project, repo: Repo) -> None:
 
 def test_without_a_terminal_nobody_is_asked(both: Repo, repo: Repo) -> None:
     before = fingerprint(repo)
-    done = subprocess.run([WORKSPACES, "merge", "fix", "-i"], cwd=repo.path, input="s\ns\n", capture_output=True, text=True, check=False)
+    done = subprocess.run([*program(), "merge", "fix", "-i"], cwd=repo.path, input="s\ns\n", capture_output=True, text=True, check=False)
     assert (done.returncode, "[s]ource" in done.stderr) == (4, False)
     assert fingerprint(repo) == before
 
@@ -109,7 +110,7 @@ def test_odd_names_are_decided_by_their_very_name(project: Project, repo: Repo) 
 def test_several_sources(project: Project, repo: Repo) -> None:
     for name in ("one", "two", "three"):
         clone(project, name).write("same.txt" if name != "three" else "other.txt", f"{name}\n")
-    done = subprocess.run([WORKSPACES, "merge", "one", "--also", "two", "--also", "three"], cwd=repo.path, capture_output=True, text=True)
+    done = subprocess.run([*program(), "merge", "one", "--also", "two", "--also", "three"], cwd=repo.path, capture_output=True, text=True)
     assert done.returncode == 4
     assert "Left out: two" in done.stderr
     assert (repo.read("same.txt"), repo.read("other.txt")) == ("one\n", "three\n")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import anyio
 import pytest
+from conformance.forking import program, python
 from mcp import Client, MCPError
 from serving import modern, routing, sent, served
-from support import WORKSPACES, Repo, fingerprint
+from support import Repo, fingerprint
 
 from workspaces import Project
 from workspaces.access import Access
@@ -97,7 +98,7 @@ async def test_what_a_caller_sends_forges_no_line_and_draws_on_no_terminal(repo:
     assert all(32 <= byte < 127 or byte == 10 for byte in text)
     assert "forged" not in {each.call for each in calls(repo)}
     assert max(len(name) for name in calls(repo)[0].workspaces) == 200
-    shown = subprocess.run([WORKSPACES, "log", "--calls"], cwd=repo.path, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([*program(), "log", "--calls"], cwd=repo.path, capture_output=True, text=True, check=True).stdout
     assert shown.replace("\n", "").isprintable() and len(shown.splitlines()) == 3
 
 
@@ -217,8 +218,7 @@ def test_processes_that_write_at_once_tear_no_line(repo: Repo) -> None:
         "audit = Audit(Path(sys.argv[1]), largest=200_000)\n"
         "for number in range(500): audit.note(Call(at=now(), call=f'{sys.argv[2]}-{number}', tool='x' * (number % 97), workspaces=('y',) * 3))"
     )
-    python = str(Path(WORKSPACES).with_name("python"))
-    processes = [subprocess.Popen([python, "-c", writer, str(home), str(which)]) for which in range(4)]
+    processes = [subprocess.Popen([*python(), "-c", writer, str(home), str(which)]) for which in range(4)]
     assert [process.wait(timeout=120) for process in processes] == [0] * 4
     audit = Audit(home)
     lines = audit.older.read_bytes() + audit.file.read_bytes()
@@ -270,8 +270,7 @@ def _limited(home: Path, size: int) -> subprocess.CompletedProcess[str]:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1)); audit.note(Call(at=now(), call='second', tool='status'))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1)); audit.note(Call(at=now(), call='third', tool='status'))\n"
     )
-    python = str(Path(WORKSPACES).with_name("python"))
-    return subprocess.run([python, "-c", writer, str(home), str(size)], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([*python(), "-c", writer, str(home), str(size)], capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_a_person_reads_it(repo: Repo) -> None:
@@ -279,9 +278,9 @@ def test_a_person_reads_it(repo: Repo) -> None:
     Audit(project.home).note(
         Call(at=now(), call="abc", actor="token:anna", role="work", tool="merge", workspaces=("shop/fix",), outcome="conflicts")
     )
-    shown = subprocess.run([WORKSPACES, "log", "--calls"], cwd=repo.path, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([*program(), "log", "--calls"], cwd=repo.path, capture_output=True, text=True, check=True).stdout
     assert all(word in shown for word in ("token:anna", "work", "merge", "fix", "conflicts", "abc"))
     told = subprocess.run(
-        [WORKSPACES, "log", "--calls", "--json", "-n", "1"], cwd=repo.path, capture_output=True, text=True, check=True
+        [*program(), "log", "--calls", "--json", "-n", "1"], cwd=repo.path, capture_output=True, text=True, check=True
     ).stdout
     assert json.loads(told)["calls"][0]["actor"] == "token:anna"

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from conformance.forking import program
 from mcp import Client
 from mcp.client import ClientRequestContext
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
-from support import WORKSPACES, Repo, clone
+from support import Repo, clone
 
 from workspaces import Project
 from workspaces.checks import guard
@@ -50,7 +51,7 @@ def shop(repo: Repo) -> Repo:
 
 
 def run(repo: Repo, *args: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([WORKSPACES, *args], cwd=repo.path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*program(), *args], cwd=repo.path, capture_output=True, text=True, check=False, timeout=60)
     assert "Traceback" not in done.stderr
     assert done.returncode == status, f"{done.returncode}: {done.stdout}{done.stderr}"
     return done
@@ -86,7 +87,7 @@ def test_checks_are_watched_live(shop: Repo) -> None:
     run(shop, "trust", "--yes")
     assert "done  test  ✓" in run(shop, "check", "done", "--watch").stderr
     leader, follower = pty.openpty()
-    with subprocess.Popen([WORKSPACES, "check", "done", "--watch", "--again"], cwd=shop.path, stdout=follower, stderr=follower) as shown:
+    with subprocess.Popen([*program(), "check", "done", "--watch", "--again"], cwd=shop.path, stdout=follower, stderr=follower) as shown:
         os.close(follower)
         said = b""
         while part := _read(leader):

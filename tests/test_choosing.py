@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from conformance.forking import program
 from mcp import Client, MCPError
 from mcp.types import CallToolResult, PromptReference, TextContent
-from support import WORKSPACES, Repo, clone
+from support import Repo, clone
 
 from workspaces import Project
 from workspaces.errors import InvalidArgument
@@ -170,7 +171,7 @@ async def test_a_ranking_in_pages(planted: Planted) -> None:
 
 
 def test_a_person_sees_them_as_a_table(planted: Planted) -> None:
-    command = [WORKSPACES, "compare", "--ranking"]
+    command = [*program(), "compare", "--ranking"]
     shown = subprocess.run(command, cwd=planted.repo.path, capture_output=True, text=True, check=True, timeout=60)
     head, *lines = (line.rstrip() for line in shown.stdout.splitlines())
     assert head.split() == ["Workspace", "basic", "edge", "Changes", "Same", "Merge", "Tests", "changed"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forking import program
+from conformance.forking import program
 from support import WORKSPACES, Repo, fingerprint
 
 from workspaces import Project
@@ -198,7 +198,7 @@ def _on_a_terminal(repo: Repo, *args: str) -> bytes:
     """Return what a person would see on a terminal."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
-    with subprocess.Popen([WORKSPACES, *args], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+    with subprocess.Popen([*program(), *args], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         shown = b""
         try:
@@ -259,7 +259,7 @@ def test_names_are_completed(shop: Repo) -> None:
     run(shop, "clone", "--name", "login")
     run(shop, "clone", "--name", "logout")
     environment = {**os.environ, "_WORKSPACES_COMPLETE": "complete_bash", "COMP_WORDS": "workspaces merge log", "COMP_CWORD": "2"}
-    done = subprocess.run([WORKSPACES], cwd=shop.path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(program(), cwd=shop.path, env=environment, capture_output=True, text=True, check=False)
     assert set(done.stdout.split()) == {"login", "logout"}
 
 
@@ -389,7 +389,7 @@ def test_a_merge_that_only_deletes_says_so(shop: Repo) -> None:
 
 
 def test_a_call_that_is_stopped_says_what_becomes_of_it(shop: Repo) -> None:
-    command = [WORKSPACES, "clone", "-n", "40", "--name", "many", "--json"]
+    command = [*program(), "clone", "-n", "40", "--name", "many", "--json"]
     with subprocess.Popen(command, cwd=shop.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not list((shop.path / ".workspaces").glob("many-*")):
             assert process.poll() is None

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conformance.forking import program
 from support import Repo, clone
 
 from workspaces import Project
@@ -26,7 +27,7 @@ GREETING = '{"jsonrpc": "2.0", "id": 1, "result": {"serverInfo": {"name": "%s", 
 
 
 def run(folder: Path, *args: str, status: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([WORKSPACES, *args], cwd=folder, input=stdin, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([*program(), *args], cwd=folder, input=stdin, capture_output=True, text=True, check=False, timeout=120)
     assert "Traceback" not in done.stderr
     assert done.returncode == status, f"{done.returncode}: {done.stdout}{done.stderr}"
     return done
@@ -71,7 +72,7 @@ def test_install_shows_asks_writes_and_undoes(repo: Repo, home: Path) -> None:
 
 def test_who_says_no_is_left_as_before(repo: Repo, home: Path) -> None:
     ours, theirs = pty.openpty()
-    with subprocess.Popen([WORKSPACES, "install", "cursor"], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs) as asking:
+    with subprocess.Popen([*program(), "install", "cursor"], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs) as asking:
         os.close(theirs)
         shown = b""
         while b"[y/N]" not in shown:

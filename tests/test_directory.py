@@ -7,13 +7,13 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conformance.forking import python
 from support import Repo, at, clone
 
 from workspaces import Project
@@ -312,7 +312,7 @@ assert done
 
 def meddled(data: Repo, moment: str, act: str) -> str:
     """Merge in another process, where something happens as soon as the first path leaves (`os.rename`) or comes (`os.link`)."""
-    command = [sys.executable, "-c", MEDDLED, str(data.path), moment, act]
+    command = [*python(), "-c", MEDDLED, str(data.path), moment, act]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -391,7 +391,7 @@ def test_files_and_folders_that_change_places_are_moved_whole_or_not_at_all(surv
     before, after = shape(place), shape(fix.path if verb == "merge" else data.path)
 
     def run(moment: int) -> list[str]:
-        command = [sys.executable, "-c", FAULTY, str(data.path), verb, fault, str(moment)]
+        command = [*python(), "-c", FAULTY, str(data.path), verb, fault, str(moment)]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
     total, moment = 10**6, 1
@@ -435,7 +435,7 @@ project.merge('fix')
 def test_a_move_of_nothing_but_a_folder_is_remembered_after_a_kill(survey: Project, data: Repo) -> None:
     (data.path / "empty").mkdir()
     (clone(survey, "fix").path / "empty").rmdir()
-    assert subprocess.run([sys.executable, "-c", KILLED, str(data.path)], check=False).returncode == -9
+    assert subprocess.run([*python(), "-c", KILLED, str(data.path)], check=False).returncode == -9
     again = Project.open(data.path)
     assert not (data.path / "empty").exists()
     assert (again.log().operations[0].verb, again.log().operations[0].state) == ("merge", "done")
@@ -474,7 +474,7 @@ def test_a_move_that_is_done_stays_done_while_what_it_left_is_cleared_away(surve
     (fix.path / "goes.txt").unlink()
     fix.write("changes.txt", "new\n")
     fix.write("comes.txt", "new\n")
-    command = [sys.executable, "-c", KILLED_AT_THE_END, str(data.path), str(moment)]
+    command = [*python(), "-c", KILLED_AT_THE_END, str(data.path), str(moment)]
     assert subprocess.run(command, check=False).returncode == -9
     again = Project.open(data.path)
     assert (again.log().operations[0].verb, again.log().operations[0].state) == ("merge", "done")
@@ -537,7 +537,7 @@ def test_damaged_contents_are_never_handed_out(survey: Project, data: Repo) -> N
 def test_attributes_in_odd_places(survey: Project, data: Repo, place: str) -> None:
     *folders, name = place.split("/")
     script = f"import os\nfor name in {folders!r}:\n    os.makedirs(name, exist_ok=True); os.chdir(name)\nopen({name!r}, 'w').write('* -text\\n')"
-    subprocess.run([sys.executable, "-c", script], cwd=data.path, check=True)
+    subprocess.run([*python(), "-c", script], cwd=data.path, check=True)
     clone(survey, "fix").write("notes/intro.md", "# Better\n")
     assert survey.merge("fix").status == "merged"
 
@@ -638,13 +638,13 @@ def test_what_is_mounted_is_not_removed_with_a_workspace(survey: Project, data: 
 @pytest.mark.usefixtures("removed")
 def test_fifteen_hundred_levels(survey: Project, data: Repo) -> None:
     descend = "import os\nfor _ in range(1500):\n    os.mkdir('deep'); os.chdir('deep')\nopen('end.txt', 'w').write('here')"
-    subprocess.run([sys.executable, "-c", descend], cwd=data.path, check=True)
+    subprocess.run([*python(), "-c", descend], cwd=data.path, check=True)
     fix = clone(survey, "fix")
     edit = "import os\nfor _ in range(1500):\n    os.chdir('deep')\nopen('end.txt', 'a').write('!')"
-    subprocess.run([sys.executable, "-c", edit], cwd=fix.path, check=True)
+    subprocess.run([*python(), "-c", edit], cwd=fix.path, check=True)
     assert survey.merge("fix", delete_source=True).status == "merged"
     read = "import os\nfor _ in range(1500):\n    os.chdir('deep')\nprint(open('end.txt').read())"
-    said = subprocess.run([sys.executable, "-c", read], cwd=data.path, check=True, capture_output=True, text=True)
+    said = subprocess.run([*python(), "-c", read], cwd=data.path, check=True, capture_output=True, text=True)
     assert said.stdout == "here!\n"
 
 

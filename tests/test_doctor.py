@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support import WORKSPACES, Repo, at, clone, fingerprint
+from conformance.forking import program, python
+from support import Repo, at, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import InvalidArgument, NotFound
@@ -137,11 +137,11 @@ def test_repair_by_the_command_line(project: Project, repo: Repo) -> None:
     clone(project, "fix")
     store = repo.path / ".git" / "workspaces" / "store.sqlite"
     store.write_bytes(b"\0" * store.stat().st_size)
-    program = [WORKSPACES, "doctor"]
-    told = subprocess.run(program, cwd=repo.path, capture_output=True, text=True, check=False)
+    command = [*program(), "doctor"]
+    told = subprocess.run(command, cwd=repo.path, capture_output=True, text=True, check=False)
     assert (told.returncode, "damaged" in told.stderr, "--repair" in told.stderr) == (1, True, True)
     assert "Traceback" not in told.stderr
-    done = subprocess.run([*program, "--repair"], cwd=repo.path, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--repair"], cwd=repo.path, capture_output=True, text=True, check=False)
     assert (done.returncode, "all well" in done.stderr) == (0, True)
     assert Project.open(repo.path).find("fix").name == "fix"
 
@@ -214,11 +214,11 @@ def test_gc_on_the_command_line_asks_before_it_removes(project: Project, repo: R
     clone(project, "old")
     project.delete(["old"])
     deleted_at(repo, "old", 15)
-    program = [WORKSPACES, "gc"]
-    asked = subprocess.run(program, cwd=repo.path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    command = [*program(), "gc"]
+    asked = subprocess.run(command, cwd=repo.path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert (asked.returncode, "--yes" in asked.stderr, "old" in asked.stdout) == (2, True, True)
     assert [each.name for each in project.status(include_deleted=True).workspaces] == ["main", "old"]
-    subprocess.run([*program, "--yes"], cwd=repo.path, check=True, capture_output=True)
+    subprocess.run([*command, "--yes"], cwd=repo.path, check=True, capture_output=True)
     assert [each.name for each in project.status(include_deleted=True).workspaces] == ["main"]
 
 
@@ -289,7 +289,7 @@ print(len(calls))
     counts: list[int] = []
     for name, setting in (("safe", "true"), ("fast", "false")):
         repo.write("workspaces.local.toml", f"durable = {setting}\n")
-        done = subprocess.run([sys.executable, "-c", script, str(repo.path), name], capture_output=True, text=True, check=True)
+        done = subprocess.run([*python(), "-c", script, str(repo.path), name], capture_output=True, text=True, check=True)
         counts.append(int(done.stdout))
     assert counts[0] > 5
     assert counts[1] == 0

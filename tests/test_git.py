@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from support import WORKSPACES, Instead, Repo, clone, fingerprint
+from conformance.forking import program, python
+from support import Instead, Repo, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import BackendFailed, Busy, TargetMoved
@@ -116,7 +116,7 @@ def test_a_merge_is_not_called_failed_by_a_git_that_could_not_look(project: Proj
     fix = clone(project, "fix")
     fix.write("a", "new")
     fix.write("b", "new")
-    assert subprocess.run([sys.executable, "-c", DIES_HALF_WAY, str(repo.path)], check=False).returncode == 9
+    assert subprocess.run([*python(), "-c", DIES_HALF_WAY, str(repo.path)], check=False).returncode == 9
     instead('*cat-file*) if [ ! -e "$GIT_DIR/answers" ]; then exit 127; fi')
     Project.open(repo.path)
     (repo.path / ".git" / "answers").touch()
@@ -140,7 +140,7 @@ for number in range(5, 40):
 
 def test_too_few_descriptors_are_an_error_of_ours(project: Project, repo: Repo) -> None:
     clone(project, "fix").write("cart.py", "mine\n")
-    done = subprocess.run([sys.executable, "-c", SHORT_OF_DESCRIPTORS, str(repo.path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*python(), "-c", SHORT_OF_DESCRIPTORS, str(repo.path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -171,7 +171,7 @@ def test_a_lock_that_somebody_left_is_named_with_its_age_and_holder(project: Pro
     lock = repo.path / ".git" / name
     lock.touch()
     os.utime(lock, (1, time.time() - 7300))
-    done = subprocess.run([WORKSPACES, "merge", "fix"], cwd=repo.path, capture_output=True, text=True, check=False)
+    done = subprocess.run([*program(), "merge", "fix"], cwd=repo.path, capture_output=True, text=True, check=False)
     assert done.returncode == 6, done.stderr
     assert f"there is {lock} since" in done.stderr
     assert "(2 hours); no process has it open" in done.stderr

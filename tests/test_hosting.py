@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import anyio
 import pytest
+from conformance.forking import program
 from mcp import Client
 from mcp.types import CallToolResult
 from serving import Raw, calling, hello, sent, served
-from support import WORKSPACES, Repo
+from support import Repo
 
 pytestmark = pytest.mark.anyio
 in_both_eras = pytest.mark.parametrize("era", ["auto", "legacy"])
@@ -146,7 +147,7 @@ def _modern(url: str, tool: str, arguments: dict[str, object], **more: object) -
 def test_who_decides_about_callers_is_said_before_others_can_reach_the_server(
     repo: Repo, options: list[str], status: int, said: str
 ) -> None:
-    done = subprocess.run([WORKSPACES, "serve", *options], cwd=repo.path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*program(), "serve", *options], cwd=repo.path, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (status, True, False), done.stderr
 
 
@@ -180,7 +181,7 @@ async def test_who_waits_is_answered_when_the_server_ends(repo: Repo, era: Liter
                 answers.append(answer)
 
             tasks.start_soon(wait)
-            await anyio.sleep(0.5)
+            await client.call_tool("status", {})  # what was asked before has reached the server when this is answered
             server.process.send_signal(signal.SIGTERM)
             with anyio.fail_after(4):
                 said.append(await anyio.to_thread.run_sync(server.ended, abandon_on_cancel=True))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import anyio
-from mcp import Client, StdioServerParameters
-from support import WORKSPACES, Repo, clone
+from conformance.forking import python
+from mcp import Client
+from serving import stdio
+from support import Repo, clone
 
 from workspaces import Project
 
@@ -20,8 +20,7 @@ AGENTS = 16
 
 async def agent(number: int, repo: Repo, cloned: anyio.Semaphore, merged: list[str]) -> None:
     """Start a server of its own, clone, edit when all have cloned, merge."""
-    command = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd=repo.path, env=dict(os.environ))
-    async with Client(command) as client:
+    async with Client(stdio(repo.path)) as client:
         made = await client.call_tool("clone", {"name": f"agent-{number}"})
         assert not made.is_error, made.content
         location = repo.path / ".workspaces" / f"agent-{number}"
@@ -87,7 +86,7 @@ def test_only_one_of_many_gets_a_name(project: Project, repo: Repo) -> None:
         "try: Project.open(Path(sys.argv[1])).clone(name='fix')\n"
         "except WorkspacesError as error: sys.exit(error.code)"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", script, str(repo.path)], stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    processes = [subprocess.Popen([*python(), "-c", script, str(repo.path)], stderr=subprocess.PIPE, text=True) for _ in range(6)]
     said = [process.communicate()[1].strip() for process in processes]
     assert sorted(said) == ["", *["exists"] * 5]
     assert project.status(["fix"]).workspaces[0].state == "ready"
@@ -98,8 +97,7 @@ def test_merges_into_one_target_at_once_are_all_in_it(project: Project, repo: Re
         Repo(Path(project.clone(name=f"w{number}").workspaces[0].location)).write(f"f{number}.txt", f"{number}\n")
     script = "import sys; from pathlib import Path; from workspaces import Project\nprint(Project.open(Path(sys.argv[1])).merge(sys.argv[2]).status)"
     processes = [
-        subprocess.Popen([sys.executable, "-c", script, str(repo.path), f"w{number}"], stdout=subprocess.PIPE, text=True)
-        for number in range(8)
+        subprocess.Popen([*python(), "-c", script, str(repo.path), f"w{number}"], stdout=subprocess.PIPE, text=True) for number in range(8)
     ]
     assert [process.communicate()[0].strip() for process in processes] == ["merged"] * 8
     assert {f"f{number}.txt" for number in range(8)} <= {entry.name for entry in repo.path.iterdir()}
@@ -123,7 +121,7 @@ def test_who_changes_gets_a_turn_beside_those_who_always_read(project: Project, 
     """The kernel lets readers in as long as there are any: three of them leave no moment without one."""
     clone(project, "fix").write("new.txt", "new\n")
     folder = str(repo.path / ".git" / "workspaces" / "locks")
-    command = [sys.executable, "-c", READS_ALWAYS.replace("shop.", f"{project.name}."), folder]
+    command = [*python(), "-c", READS_ALWAYS.replace("shop.", f"{project.name}."), folder]
     readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     try:
         assert [reader.stdout and reader.stdout.readline() for reader in readers] == ["\n"] * 3
@@ -147,7 +145,7 @@ def test_reading_goes_on_beside_a_merge_at_work(project: Project, repo: Repo, tm
     repo.commit("attributes")
     subprocess.run(["git", "config", "--global", "filter.slow.smudge", str(slow)], check=True)
     script = "import sys; from pathlib import Path; from workspaces import Project\nprint(Project.open(Path(sys.argv[1])).merge('main', 'one').status)"
-    with subprocess.Popen([sys.executable, "-c", script, str(repo.path)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*python(), "-c", script, str(repo.path)], stdout=subprocess.PIPE, text=True) as process:
         while not started.exists():
             assert process.poll() is None
             time.sleep(0.01)

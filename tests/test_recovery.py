@@ -8,10 +8,12 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from conformance.forking import python
 from support import Repo, clone, fingerprint
 
 from workspaces import Project
@@ -151,7 +153,7 @@ def die(git, old, new):
 checkout._switch = die
 Project.open(Path(sys.argv[1])).merge("fix")
 """
-    assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+    assert subprocess.run([*python(), "-c", script, str(repo.path)], check=False).returncode == 9
     project = Project.open(repo.path)
     project.checkpoint("main")
     assert repo.status() == []
@@ -174,9 +176,7 @@ Project.open(Path(sys.argv[1])).merge("fix")
 
 def test_the_locks_of_a_git_that_died_at_moving_the_head_are_no_obstacle(project: Project, repo: Repo) -> None:
     clone(project, "fix").write("new/file.txt", "new\n")
-    assert (
-        subprocess.run([sys.executable, "-c", DIES_AT, str(repo.path), "HEAD.lock", "refs/heads/trunk.lock"], check=False).returncode == 9
-    )
+    assert subprocess.run([*python(), "-c", DIES_AT, str(repo.path), "HEAD.lock", "refs/heads/trunk.lock"], check=False).returncode == 9
     project = Project.open(repo.path)
     project.checkpoint("main")
     whole(project, repo)
@@ -187,7 +187,7 @@ def test_a_merge_that_is_rolled_back_leaves_no_empty_folders(project: Project, r
     fix = clone(project, "fix")
     fix.write("new/er/file.txt", "new\n")
     fix.write("cart.py", "new\n")
-    assert subprocess.run([sys.executable, "-c", DIES_AT, str(repo.path)], check=False).returncode == 9
+    assert subprocess.run([*python(), "-c", DIES_AT, str(repo.path)], check=False).returncode == 9
     repo.write("cart.py", "mine\n")
     project = Project.open(repo.path)
     project.checkpoint("main")
@@ -198,8 +198,8 @@ def test_a_merge_that_is_rolled_back_leaves_no_empty_folders(project: Project, r
 def test_a_lock_is_held_as_long_as_a_child_of_the_dead_lives(project: Project, repo: Repo, tmp_path: Path) -> None:
     """A slow filter of the person's keeps git alive after its server was killed; nobody else may write meanwhile."""
     slow = tmp_path / "slow.sh"
-    started = repo.path / ".git/workspaces/tmp/started"  # where filters may write
-    slow.write_text('#!/bin/sh\ntouch "$TMPDIR/started"\nsleep 2\ncat\n')
+    started, go = repo.path / ".git/workspaces/tmp/started", tmp_path / "go"  # filters may write only there
+    slow.write_text(f'#!/bin/sh\ntouch "$TMPDIR/started"\nwhile [ ! -e {go} ]; do sleep 0.05; done\ncat\n')
     slow.chmod(0o755)
     subprocess.run(["git", "config", "--global", "filter.slow.smudge", str(slow)], check=True)
     clone(project, "fix").write("cart.py", "mine\n")
@@ -212,11 +212,15 @@ def test_a_lock_is_held_as_long_as_a_child_of_the_dead_lives(project: Project, r
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    impatient = Project.open(repo.path, patience=0.2)
-    with pytest.raises(Busy, match="being changed"):
-        impatient.checkpoint("main")
+    later = threading.Timer(0.5, go.touch)
+    try:
+        with pytest.raises(Busy, match="being changed"):
+            Project.open(repo.path, patience=0.2).checkpoint("main")
+    finally:
+        later.start()
     patient = Project.open(repo.path)
     assert patient.checkpoint("main").restore_point
+    later.join()
     assert patient.merge("fix").status in ("merged", "up_to_date")
     assert repo.read("cart.py") == "mine\n"
     assert repo.status() == []
@@ -237,7 +241,7 @@ def test_a_switch_that_fails_is_taken_back(project: Project, repo: Repo) -> None
         "try: Project.open(Path(sys.argv[1])).merge('fix')\n"
         "except WorkspacesError as error: sys.exit(error.code)"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(repo.path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*python(), "-c", script, str(repo.path)], capture_output=True, text=True, check=False)
     assert done.stderr.strip() in ("no_space", "backend_failed")
     assert repo.status() == []
     assert not (repo.path / ".git" / "index.lock").exists()
@@ -316,7 +320,7 @@ Project.open(Path(sys.argv[1])).undo()
 
 
 def dies(script: str, repo: Repo) -> None:
-    assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+    assert subprocess.run([*python(), "-c", script, str(repo.path)], check=False).returncode == 9
 
 
 def test_locks_that_a_dead_git_left_on_the_branch_are_taken_away(project: Project, repo: Repo) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import anyio
 import jsonschema
 import pytest
+from conformance.forking import program
 from dialogue import calls_in
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
@@ -430,7 +431,7 @@ def test_foreign_hosts_and_origins_are_refused(repo: Repo, header: dict[str, str
 
 @pytest.mark.parametrize(("address", "said"), [("0.0.0.0:0", "loopback"), ("example.com:80", "loopback"), ("127.0.0.1:x", "address")])
 def test_only_loopback_is_served(repo: Repo, address: str, said: str) -> None:
-    done = subprocess.run([WORKSPACES, "serve", "--http", address], cwd=repo.path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*program(), "serve", "--http", address], cwd=repo.path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -460,7 +461,8 @@ async def test_stdio_carries_only_the_protocol(repo: Repo) -> None:
 
 @pytest.mark.parametrize("variable", ["WORKSPACES_PROJECT", "CLAUDE_PROJECT_DIR"])
 async def test_the_project_is_what_the_environment_names(repo: Repo, tmp_path: Path, variable: str) -> None:
-    command = StdioServerParameters(command=WORKSPACES, args=["serve"], cwd="/", env={**os.environ, variable: str(repo.path)})
+    first, *more = program()
+    command = StdioServerParameters(command=first, args=[*more, "serve"], cwd="/", env={**os.environ, variable: str(repo.path)})
     async with Client(command) as client:
         assert (await data(client, "status"))["workspaces"][0]["location"] == str(repo.path)
 
@@ -482,7 +484,7 @@ def told_of(answer: str) -> str:
 def test_half_a_character_is_refused_on_stdio(repo: Repo) -> None:
     lines = [HELLO, *(cloning(number, task) for number, task in enumerate([*HALVES, *WHOLE], 2))]
     answers: list[str] = []
-    with subprocess.Popen([WORKSPACES, "serve"], cwd=repo.path, stdin=-1, stdout=-1, text=True) as process:
+    with subprocess.Popen([*program(), "serve"], cwd=repo.path, stdin=-1, stdout=-1, text=True) as process:
         assert process.stdin and process.stdout
         for line in lines:
             process.stdin.write(json.dumps(line) + "\n")

@@ -6,12 +6,12 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from conformance.forking import python
 from support import Repo, at, clone
 
 from workspaces import Project
@@ -220,7 +220,7 @@ Project.open(Path(sys.argv[1])).clone(name="late")
 @pytest.mark.parametrize("write", [1, 2, 3, 4])
 def test_a_transaction_that_was_noted_and_never_committed_is_none(project: Project, repo: Repo, write: int, lost: bool) -> None:
     clone(project, "fix")
-    done = subprocess.run([sys.executable, "-c", DIES_BEFORE_IT_COMMITS, str(repo.path), str(write)], check=False)
+    done = subprocess.run([*python(), "-c", DIES_BEFORE_IT_COMMITS, str(repo.path), str(write)], check=False)
     assert done.returncode == 9
     if lost:
         file_of(repo).unlink()

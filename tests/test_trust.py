@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import WORKSPACES, Repo, clone
+from conformance.forking import program
+from support import Repo, clone
 
 from workspaces import Project
 from workspaces.errors import NotAllowed, TargetMoved, UntrustedConfig
@@ -151,5 +152,5 @@ def test_a_person_looks_and_decides_at_the_terminal(crypt: Repo, ledger: Path) -
 
 
 def run(repo: Repo, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [WORKSPACES, "-C", str(repo.path), *args]
+    command = [*program(), "-C", str(repo.path), *args]
     return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=dict(os.environ))

@@ -12,7 +12,7 @@ from typing import Literal
 import anyio
 import httpx2
 import pytest
-from forking import program
+from conformance.forking import program
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client import Transport
 from mcp.client.streamable_http import streamable_http_client

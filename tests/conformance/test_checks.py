@@ -19,6 +19,7 @@ from workspaces.model import Checked
 from workspaces.trust import place
 
 from .folders import PATIENCE, Main, at, clone, eventually, found_wrong
+from .forking import python
 
 GOOD = "grep -q good cart.py"
 
@@ -119,7 +120,7 @@ def test_processes_that_ask_the_same_at_once_run_it_once(judged: Callable[[str],
         "print(Project.open(Path(sys.argv[1]), trust=Path(sys.argv[2])).check(['fix']).results[0].verdict)"
     )
     started = [
-        subprocess.Popen([sys.executable, "-c", script, str(main.path), str(place({"HOME": str(home)}))], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*python(), "-c", script, str(main.path), str(place({"HOME": str(home)}))], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     assert [each.communicate()[0].strip() for each in started] == ["pass"] * 3
@@ -137,7 +138,7 @@ def test_no_more_run_at_once_than_the_settings_say(judged: Callable[[str], Proje
     )
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", script, str(main.path), str(place({"HOME": str(home)})), *names], stdout=subprocess.PIPE, text=True
+            [*python(), "-c", script, str(main.path), str(place({"HOME": str(home)})), *names], stdout=subprocess.PIPE, text=True
         )
         for names in (("fix-0", "fix-1"), ("fix-2", "fix-3"))
     ]

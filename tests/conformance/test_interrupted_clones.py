@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from workspaces.backend import find
 from workspaces.store import Store
 
 from .folders import Folder, Main
+from .forking import python
 
 DIES_BEFORE_IT_IS_WRITTEN_DOWN = """
 import os, sys
@@ -31,7 +31,7 @@ Project.open(Path(sys.argv[1])).clone(name="fix")
 @pytest.fixture
 def left(project: Project, main: Main) -> Folder:
     """The folder of a clone whose process died when it was in its place, and before it was written down that it is."""
-    command = [sys.executable, "-c", DIES_BEFORE_IT_IS_WRITTEN_DOWN, str(main.path)]
+    command = [*python(), "-c", DIES_BEFORE_IT_IS_WRITTEN_DOWN, str(main.path)]
     assert subprocess.run(command, env=dict(os.environ), check=False).returncode == 9
     folder = Folder(main.path / ".workspaces" / "fix")
     assert folder.contents() == main.contents()

@@ -14,6 +14,7 @@ from workspaces import Project
 from workspaces.errors import Busy
 
 from .folders import Folder, Main, at, clone, found_wrong
+from .forking import python
 
 MOMENTS = 4
 
@@ -65,7 +66,9 @@ STOPS = (
 
 
 def start(script: str, *args: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", script, *args], stdout=subprocess.PIPE, text=True)
+    """Start a script. One that stops has to be a child of this process, and no fork of another's."""
+    run = [sys.executable] if script == STOPS else python()
+    return subprocess.Popen([*run, "-c", script, *args], stdout=subprocess.PIPE, text=True)
 
 
 def said(process: subprocess.Popen[str]) -> str:

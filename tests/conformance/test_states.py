@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import pytest
 
 from workspaces import Project
 
 from .folders import Main, clone
+from .forking import python
 
 DIES_AFTER_THE_END = """
 import os, sys
@@ -87,7 +87,7 @@ def test_what_is_remembered_is_written_with_the_end_of_a_restore(project: Projec
     else:
         project.merge("fix")
     assert project.find("fix").state == kept
-    command = [sys.executable, "-c", DIES_AFTER_THE_END.format("project.undo()"), str(main.path)]
+    command = [*python(), "-c", DIES_AFTER_THE_END.format("project.undo()"), str(main.path)]
     assert subprocess.run(command, env=dict(os.environ), check=False).returncode == 9
     found = Project.open(main.path).find("fix")
     assert (found.state, found.unresolved, found.base) == ("ready", (), before)

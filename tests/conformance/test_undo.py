@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from datetime import timedelta
 
@@ -18,6 +17,7 @@ from workspaces.model import now
 from workspaces.store import Store
 
 from .folders import Main, at, clone
+from .forking import python
 
 
 def test_undo_and_redo_walk_through_all_that_was_done(project: Project, main: Main) -> None:
@@ -232,7 +232,7 @@ def test_what_a_dead_process_did_is_not_done_again(project: Project, main: Main,
     """It died after it acted and before it answered; the caller, who heard nothing, asks again."""
     clone(project, "fix").edit(3, "mine")
     clone(project, "other")
-    done = subprocess.run([sys.executable, "-c", KILLED.format(call), str(main.path)], env=dict(os.environ), check=False)
+    done = subprocess.run([*python(), "-c", KILLED.format(call), str(main.path)], env=dict(os.environ), check=False)
     assert done.returncode == 9
     before = main.contents()
     operations = len(project.log(1000).operations)
@@ -264,7 +264,7 @@ Project.open(Path(sys.argv[1])).clone(name='new', request_key='a')
 
 def test_who_repeats_a_call_waits_for_whoever_takes_back_what_it_had_begun(project: Project, main: Main) -> None:
     """Many calls look after a dead process at the same time; the repeated one is served when the first of them is done."""
-    done = subprocess.run([sys.executable, "-c", HALF_MADE, str(main.path)], env=dict(os.environ), check=False)
+    done = subprocess.run([*python(), "-c", HALF_MADE, str(main.path)], env=dict(os.environ), check=False)
     assert done.returncode == 9
     locks = Locks(find(main.path).home / "locks")
     is_held, release = threading.Event(), threading.Event()
