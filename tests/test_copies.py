@@ -103,10 +103,18 @@ def many(repo: Repo) -> None:
     repo.commit("many")
 
 
+def _told(file: Path) -> bytes:
+    """Return what the kernel tells of a thread or process: nothing, if that has ended since it was listed."""
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def end_children() -> None:
     """Kill whatever this process started to copy files."""
-    ours = [int(pid) for thread in Path("/proc/self/task").iterdir() for pid in (thread / "children").read_text().split()]
-    copying = [pid for pid in ours if b"copying.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    ours = [int(pid) for thread in Path("/proc/self/task").iterdir() for pid in _told(thread / "children").split()]
+    copying = [pid for pid in ours if b"copying.py" in _told(Path(f"/proc/{pid}/cmdline"))]
     assert copying
     for pid in copying:
         os.kill(pid, signal.SIGKILL)

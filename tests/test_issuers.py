@@ -131,6 +131,7 @@ def until(world: World, token: str, status: int) -> str:
     deadline = time.monotonic() + 60
     while (told := world.call(token))[0] != status:
         assert time.monotonic() < deadline, told
+        time.sleep(0.1)
     return told[1]
 
 
