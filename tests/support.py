@@ -34,7 +34,9 @@ class Repo:
         return made
 
     def git(self, *args: str, check: bool = True) -> str:
-        done = subprocess.run(["git", *args], cwd=self.path, capture_output=True, text=True, check=False)
+        # For this git alone: ours does not obey such a variable, and is started by one more program where there is one that it has to drop.
+        environment = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(["git", *args], cwd=self.path, env=environment, capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, f"git {args}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 

@@ -100,7 +100,7 @@ def serving(home: Path, cwd: Path, *options: str) -> Generator[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
+    return {"PATH": os.environ["PATH"], "HOME": str(home)}
 
 
 def run(home: Path, cwd: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -53,7 +53,6 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Generator[Planted]:
     (home / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.com\n[init]\n\tdefaultBranch = trunk\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
-        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         made = Planted(_shop(tmp_path_factory.mktemp("planted") / "shop", tally), place({"HOME": str(home)}), tally)
         _plant(made)
     yield made

@@ -415,7 +415,7 @@ def main() -> int:
         print(f"Nothing was tried: {reason}.")
         return 2
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        os.environ |= {"HOME": folder, "GIT_CONFIG_NOSYSTEM": "1"}
+        os.environ["HOME"] = folder
         Path(folder, ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.com\n[init]\n\tdefaultBranch = trunk\n")
         report = run(plan, Path(folder))
     print(report)

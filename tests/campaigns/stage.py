@@ -51,7 +51,7 @@ def stage(keep: bool = False, memory: bool = False) -> Generator[Path]:
         home = folder / "home"
         home.mkdir()
         (home / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.com\n[init]\n\tdefaultBranch = trunk\n")
-        os.environ |= {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
+        os.environ["HOME"] = str(home)
         for name in ("XDG_CONFIG_HOME", "WORKSPACES_PROJECT", "CLAUDE_PROJECT_DIR", "WORKSPACES_ACTOR"):
             os.environ.pop(name, None)
         yield folder
