@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from forking import program
+from conformance.forking import program
 from loops import mounted
 from support import Instead, Repo, at, clone, fingerprint
 
