@@ -246,15 +246,22 @@ def list_(
 @app.command()
 @_told
 def status(
-    names: Names = None, deleted: Annotated[bool, typer.Option("--deleted", help="Also the deleted ones.")] = False, json: Json = False
+    names: Names = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Also the deleted ones.")] = False,
+    detail: Annotated[
+        Literal["names", "summary", "full"], typer.Option(help="names: what is remembered; full: also what they take on the disk.")
+    ] = "summary",
+    json: Json = False,
 ) -> None:
     """Show workspaces: state, size of change, how far behind, where they are."""
-    _show_status(names, deleted, json, places=True)
+    _show_status(names, deleted, json, True, detail)
 
 
-def _show_status(names: Sequence[str] | None, deleted: bool, json: bool, places: bool) -> None:
+def _show_status(
+    names: Sequence[str] | None, deleted: bool, json: bool, places: bool, detail: Literal["names", "summary", "full"] = "summary"
+) -> None:
     with screen.progress() as progress:
-        result = _project().status(names or [], include_deleted=deleted, progress=progress)
+        result = _project().status(names or [], detail, deleted, progress)
     if not _answer(result, json):
         drawing.tree(result, places)
         screen.warn(result.warnings)

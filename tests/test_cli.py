@@ -133,6 +133,14 @@ def test_errors_are_for_the_reader_and_for_scripts(shop: Repo, args: list[str], 
     assert fingerprint(shop) == before
 
 
+def test_status_tells_people_and_scripts_what_a_workspace_takes(shop: Repo) -> None:
+    run(shop, "clone", "--name", "fix")
+    assert "shared" in run(shop, "status", "fix", "--detail", "full").stdout
+    assert "shared" not in run(shop, "status", "fix").stdout
+    found = answer(shop, "status", "fix", "--detail", "full")
+    assert found["workspaces"][0]["disk"]["size"] > 0
+
+
 def test_usage_is_explained(shop: Repo) -> None:
     assert run(shop, "nope", status=2).stdout == ""
     assert run(shop, "clone", "-n", "0", status=2).stdout == ""

@@ -14,6 +14,7 @@ from support import Repo, at, clone
 
 from workspaces import Project
 from workspaces.errors import NoSpace
+from workspaces.model import Disk
 
 ROOT = Path(__file__).parents[1]
 KINDS = {"ext4": "kernel copy", "xfs": "reflink", "btrfs": "reflink", "subvolume": "btrfs snapshot"}
@@ -145,6 +146,46 @@ def test_a_workspace_costs_what_it_changes(kind: str, data: Repo, disk: Path) ->
     project.compare(["fix"])
     project.merge("fix")
     assert used(disk) - before < BIG
+
+
+def test_status_says_what_of_a_workspace_is_shared(kind: str, data: Repo, disk: Path) -> None:
+    project = Project.initialize(data.path)
+    clone(project, "first")
+    before = used(disk)
+    fix = clone(project, "fix")
+    subprocess.run(["sync", "-f", str(disk)], check=True)
+    seen = taken(project)
+    assert seen.size > 4 * BIG
+    if kind == "ext4":
+        assert (seen.shared, used(disk) - before > 4 * BIG) == (0, True)
+        assert "share nothing" in project.status(["fix"], "full").summary
+        return
+    assert used(disk) - before < BIG > seen.own
+    (fix.path / "big" / "0.bin").write_bytes(os.urandom(BIG))
+    subprocess.run(["sync", "-f", str(disk)], check=True)
+    assert BIG <= taken(project).own < 2 * BIG
+    assert "of their own, beside what they share" in project.status(["fix"], "full").summary
+
+
+def test_status_says_what_of_a_worktree_is_shared(kind: str, disk: Path) -> None:
+    repo = Repo.create(disk / "repo")
+    for number in range(4):
+        repo.write(f"{number}.bin", os.urandom(BIG))
+    repo.commit("start")
+    project = Project.initialize(repo.path)
+    before = used(disk)
+    clone(project, "fix")
+    grown, seen = used(disk) - before, taken(project)
+    assert seen.size >= 4 * BIG
+    assert (seen.shared == 0) == (kind == "ext4")
+    assert abs(grown - seen.own) < BIG
+    assert taken(project, "main").size < 5 * BIG, "neither the repository nor the workspaces are the files of main"
+
+
+def taken(project: Project, name: str = "fix") -> Disk:
+    (seen,) = project.status([name], "full").workspaces
+    assert seen.disk
+    return seen.disk
 
 
 def test_what_has_no_place_in_a_frozen_tree(kind: str, data: Repo) -> None:

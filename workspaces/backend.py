@@ -23,6 +23,7 @@ from workspaces.model import (
     Choice,
     Conflict,
     Diff,
+    Disk,
     Finding,
     History,
     Meeting,
@@ -235,6 +236,10 @@ class Backend(Protocol):
 
     def weigh(self, workspace: Workspace) -> int:
         """Return the bytes on disk that a workspace takes, there or deleted."""
+        ...
+
+    def footprint(self, workspace: Workspace) -> Disk:
+        """Return the bytes on disk that the files of a workspace in its place take, and how many of them are shared. Dearer than `weigh`."""
         ...
 
     def relax(self) -> None:

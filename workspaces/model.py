@@ -83,6 +83,20 @@ class Snapshot(Noun):
     unsteady: tuple[str, ...] = Field(default=(), description="files that were being written while they were read")
 
 
+class Disk(Noun):
+    """What the files of a workspace take on the disk."""
+
+    size: int = Field(description="bytes")
+    shared: int | SkipJsonSchema[None] = Field(
+        default=None, description="of them, those that the file system keeps once for these files and others; absent: it does not tell"
+    )
+
+    @property
+    def own(self) -> int:
+        """The bytes that no other file shares, as far as is known."""
+        return self.size - (self.shared or 0)
+
+
 class Workspace(Noun):
     """One isolated copy of a project; `main` is the project itself."""
 
@@ -115,6 +129,7 @@ class Workspace(Noun):
     deletions: int = 0
     behind: int = Field(default=0, description="commits that the parent has and it has not")
     checks: dict[str, Judgement] = Field(default_factory=dict[str, Judgement], description="remembered verdicts on what it holds now")
+    disk: Disk | SkipJsonSchema[None] = None
 
     @property
     def is_main(self) -> bool:

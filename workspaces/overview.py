@@ -9,24 +9,27 @@ from typing import Literal
 from workspaces.backend import Backend
 from workspaces.containment import contained, said_of, taken_back
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import WorkspacesError
+from workspaces.errors import WorkspaceGone, WorkspacesError
 from workspaces.model import Diff, Snapshot, Status, Workspace
 from workspaces.naming import age_then_name
 from workspaces.threads import several
-from workspaces.wording import begin, call, counted
+from workspaces.wording import begin, call, counted, on_disk
 
-StatusDetail = Literal["names", "summary"]
+StatusDetail = Literal["names", "summary", "full"]
 
 
 def status(
     core: Core, names: Sequence[str] = (), detail: StatusDetail = "summary", include_deleted: bool = False, progress: Progress = silent
 ) -> Status:
-    """Return the workspaces, parents before their clones. `names` reads what is remembered; `summary` looks at the files too."""
+    """Return the workspaces, parents before their clones. `names` reads what is remembered; `summary` looks at the files too,
+    `full` at what they take on the disk."""
     revision = core.store.revision()
     wanted = [core.find(name) for name in names] if names else core.seen()
     gone = [*map(core.shown, core.seen(("deleted",)))] if include_deleted else []
     warnings: list[str] = []
-    wanted = _measured(core, wanted, warnings, progress) if detail == "summary" else [*map(core.shown, wanted)]
+    # Before anything is looked at: looking shares files for a moment.
+    wanted = _weighed(core, wanted, warnings) if detail == "full" else wanted
+    wanted = [*map(core.shown, wanted)] if detail == "names" else _measured(core, wanted, warnings, progress)
     rows = [*_as_tree(wanted), *gone]
     clones = sum(not workspace.is_main for workspace in wanted)
     conflicted = sum(workspace.state == "conflicted" for workspace in wanted)
@@ -35,7 +38,8 @@ def status(
         summary=f"{core.row.name} has {counted(clones, 'workspace')} besides main."
         + (f" {conflicted} with conflicts to resolve." if conflicted else "")
         + (f" {abandoned} abandoned: their leases ended." if abandoned else "")
-        + (f" {counted(len(gone), 'deleted one')} restorable." if gone else ""),
+        + (f" {counted(len(gone), 'deleted one')} restorable." if gone else "")
+        + on_disk([each.disk for each in wanted if each.disk]),
         workspaces=tuple(rows),
         revision=revision,
         warnings=tuple(warnings),
@@ -56,6 +60,20 @@ def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], 
                 warnings.append(f"{workspace.name}: {error.message}")
                 found.append(workspace)
             progress(number + 1, len(work), f"looked at {workspace.name}")
+    return found
+
+
+def _weighed(core: Core, workspaces: Sequence[Workspace], warnings: list[str]) -> list[Workspace]:
+    """Return workspaces with what their files take on the disk. One whose files are gone was warned of."""
+    found: list[Workspace] = []
+    for each in workspaces:
+        try:
+            found.append(each.model_copy(update={"disk": core.backend.footprint(each)}))
+        except WorkspaceGone:
+            found.append(each)
+        except WorkspacesError as error:
+            warnings.append(f"{each.name}: {error.message}")
+            found.append(each)
     return found
 
 

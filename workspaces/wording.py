@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from workspaces.model import Change, Conflict, Snapshot, path_shown
+from workspaces.model import Change, Conflict, Disk, Snapshot, path_shown
 
 MOST_CONFLICTS, MOST_FILES = 100, 500
 """Most that one answer lists; what is beyond is counted."""
@@ -59,6 +59,21 @@ def listed(paths: Iterable[str], most: int = 5) -> str:
 def sized(changes: Sequence[Change]) -> str:
     added, removed = sum(change.insertions for change in changes), sum(change.deletions for change in changes)
     return f"{counted(len(changes), 'file')} +{added} -{removed}"
+
+
+def weight(size: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"
+
+
+def on_disk(found: Sequence[Disk]) -> str:
+    """Return a sentence on what workspaces take on the disk, with a space before it; nothing for none."""
+    own, shares = sum(each.own for each in found), any(each.shared for each in found)
+    if not found:
+        return ""
+    if any(each.shared is None for each in found):
+        return f" Their files take {weight(own)} on disk; what of it is shared with others, this file system does not tell."
+    return f" Their files take {weight(own)} on disk " + ("of their own, beside what they share." if shares else "and share nothing.")
 
 
 def _fitting(conflict: Conflict) -> Conflict:

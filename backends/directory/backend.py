@@ -27,6 +27,7 @@ from workspaces.model import (
     Conflict,
     ConflictKind,
     Diff,
+    Disk,
     Finding,
     History,
     Meeting,
@@ -41,7 +42,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import area, combine, confinement, matrix, trash, tree, views
+from .. import area, combine, confinement, extents, matrix, trash, tree, views
 from ..bounds import Clock
 from ..place import WORKSPACES, ignore_workspaces, located, prepare_folder
 from . import filling, freezing, frozen, lineages, moving, results, subvolume
@@ -495,6 +496,10 @@ class DirectoryBackend:
 
     def weigh(self, workspace: Workspace) -> int:
         return trash.weigh(self.home, workspace)
+
+    def footprint(self, workspace: Workspace) -> Disk:
+        with as_ours():
+            return extents.footprint(located(workspace), self._scratch, (WORKSPACES,) if workspace.is_main else ())
 
     def relax(self) -> None:
         tree.relax(self.root, self.home)

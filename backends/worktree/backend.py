@@ -19,6 +19,7 @@ from workspaces.model import (
     Conflict,
     ConflictKind,
     Diff,
+    Disk,
     Finding,
     History,
     Meeting,
@@ -33,7 +34,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import area, combine, confinement, matrix, tree, views
+from .. import area, combine, confinement, extents, matrix, tree, views
 from ..crew import Crew
 from ..diff import contents_of, patch, steps
 from ..git import OFF, Git
@@ -429,6 +430,10 @@ class WorktreeBackend:
 
     def weigh(self, workspace: Workspace) -> int:
         return weigh(self.home, workspace)
+
+    def footprint(self, workspace: Workspace) -> Disk:
+        with as_ours():
+            return extents.footprint(located(workspace), self._repository.scratch, (".git", WORKSPACES) if workspace.is_main else ())
 
     def relax(self) -> None:
         tree.relax(self.root, self.home)

@@ -128,3 +128,16 @@ def test_what_was_cloned_from_a_deleted_one_is_not_taken_for_a_clone_of_its_name
     assert shown == {"main": "", "above": "shop/main", "beside": "shop/above", "below": "shop/main"}
     assert {each.name: each.parent for each in project.status(detail="names").workspaces} == shown
     assert [each.parent for each in project.compare(["below", "beside"]).workspaces] == ["shop/main", "shop/above"]
+
+
+def test_status_says_what_the_files_of_a_workspace_take(project: Project) -> None:
+    fix = clone(project, "fix")
+    (before,) = project.status(["fix"], "full").workspaces
+    (fix.path / "big.bin").write_bytes(os.urandom(1 << 20))
+    result = project.status(["fix"], "full")
+    (after,) = result.workspaces
+    assert before.disk and after.disk
+    assert after.disk.size - before.disk.size >= 1 << 20
+    assert 0 <= after.disk.own <= after.disk.size
+    assert "on disk" in result.summary
+    assert project.status(["fix"]).workspaces[0].disk is None

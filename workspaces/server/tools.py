@@ -199,7 +199,8 @@ class Tools:
         ctx: Ctx,
         workspaces: Annotated[list[Name], Field(description="only these; default: all", max_length=256)] = [],  # noqa: B006
         detail: Annotated[
-            Literal["names", "summary"], Field(description="names: what is remembered, at once; summary: sizes too")
+            Literal["names", "summary", "full"],
+            Field(description="names: what is remembered, at once; summary: sizes of changes too; full: and bytes on disk, shared or not"),
         ] = "summary",
         include_deleted: Annotated[bool, Field(description="also those that restore can bring back")] = False,
         wait_seconds: Annotated[

@@ -17,7 +17,7 @@ _STATE_STYLE = {"ready": "", "merged": "green", "conflicted": "red", "abandoned"
 def tree(result: Status, places: bool) -> None:
     rows: list[list[tuple[str, str]]] = []
     shown = {each.id for each in result.workspaces}
-    judged = any(each.checks for each in result.workspaces)
+    judged, weighed = any(each.checks for each in result.workspaces), any(each.disk for each in result.workspaces)
     for each, lead in _branches(result.workspaces, shown):
         state = "clean" if each.is_main and not each.files_changed else "uncommitted" if each.is_main else each.state
         task = "your checkout" if each.is_main else each.task
@@ -28,14 +28,14 @@ def tree(result: Status, places: bool) -> None:
                 (_size(each), ""),
                 (f"↓{each.behind}" if each.behind else "", "yellow"),
                 *([(checks(each), "")] if judged else []),
+                *([(_disk(each), "")] if weighed else []),
                 (screen.age(each.created), "dim"),
                 (each.contained or (task.splitlines()[0] if task else ""), ""),
                 *([(screen.near(each.location), "dim")] if places else []),
             ]
         )
-    screen.table(
-        ("Workspace", "State", "Changes", "Base", *(["Checks"] if judged else []), "Age", "Task", *(["Folder"] if places else [])), rows
-    )
+    columns = ["Workspace", "State", "Changes", "Base", *(["Checks"] if judged else []), *(["Disk"] if weighed else []), "Age", "Task"]
+    screen.table([*columns, *(["Folder"] if places else [])], rows)
 
 
 def checks(each: Workspace) -> str:
@@ -63,6 +63,16 @@ def _branches(workspaces: Sequence[Workspace], shown: set[str]) -> Iterator[tupl
 
 def _size(each: Workspace) -> str:
     return f"{each.files_changed} +{each.insertions} -{each.deletions}" if each.files_changed else ""
+
+
+def _disk(each: Workspace) -> str:
+    """Return what the files of a workspace take on the disk, and what of it is shared."""
+    if not each.disk:
+        return ""
+    from workspaces.wording import weight
+
+    size, shared = weight(each.disk.size), each.disk.shared
+    return f"{size}, ? shared" if shared is None else f"{size}, {weight(shared)} shared" if shared else f"{size}, nothing shared"
 
 
 def merge(result: MergeResult) -> None:

@@ -36,6 +36,7 @@ from workspaces.model import (
     Choice,
     Conflict,
     Diff,
+    Disk,
     Finding,
     History,
     Meeting,
@@ -418,6 +419,10 @@ class PlainBackend:
     def weigh(self, workspace: Workspace) -> int:
         lies = self._trash(workspace) if workspace.state == "deleted" else _folder(workspace)
         return sum(file.lstat().st_blocks * 512 for file in lies.rglob("*"))
+
+    def footprint(self, workspace: Workspace) -> Disk:
+        """See `Backend.footprint`. Copies are plain, and share nothing."""
+        return Disk(size=self.weigh(workspace), shared=0)
 
     def relax(self) -> None:
         """Nothing here is made durable step by step."""
