@@ -17,11 +17,13 @@ from pathlib import Path
 
 import calls
 import clones
+import disk
 import durability
 import folders
 import growth
 import matrix
 import pairs
+import peers
 import repositories
 import servers
 import starting
@@ -33,7 +35,7 @@ from trees import Tree
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth", "starts", "calls")
+PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth", "starts", "calls", "disk", "peers")
 BIG = 100
 """Files of a tree of big files."""
 UNITS = {"M": 10**6, "G": 10**9}
@@ -141,13 +143,19 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
     for each in _clones(asked, folder) if "clones" in asked.parts else ():
         print(f"clones of {each.files:,} files on {each.place.label} …", file=sys.stderr)
         yield from clones.measured(each, folder)
-    origins = list(_origins(asked, folder)) if {"repositories", "durability"} & set(asked.parts) else []
+    origins = list(_origins(asked, folder)) if {"repositories", "durability", "disk", "peers"} & set(asked.parts) else []
     for label, origin in origins if "repositories" in asked.parts else ():
         print(f"{label} …", file=sys.stderr)
         yield from pairs.measured(pairs.prepared(origin, label, origin.with_name(f"{origin.name}-contest"), asked.rounds))
     for label, origin in origins if "durability" in asked.parts else ():
         print(f"{label}, durable or not …", file=sys.stderr)
         yield from durability.measured(origin, label, origin.with_name(f"{origin.name}-durability"), asked.rounds)
+    for label, origin in origins if "peers" in asked.parts else ():
+        print(f"{label}, beside others …", file=sys.stderr)
+        yield from peers.measured(origin, label, origin.with_name(f"{origin.name}-peers"), asked.rounds)
+    for space in _disks(asked, folder, origins) if "disk" in asked.parts else ():
+        print(f"disk, {space.label} on {space.place.label} …", file=sys.stderr)
+        yield from disk.measured(space, folder)
     for trial in trials:
         print(f"{trial.subject} …", file=sys.stderr)
         yield from folders.measured(trial, folder)
@@ -174,6 +182,12 @@ def _clones(asked: Options, folder: Path) -> list[clones.Trial]:
     return [clones.trial(place, files, asked.rounds) for place in folders.places(kinds, folder)[0] for files in asked.sizes]
 
 
+def _disks(asked: Options, folder: Path, origins: Sequence[tuple[str, Path]]) -> list[disk.Trial]:
+    """Return what is measured of space: nothing on a file system that is in use."""
+    found = [place for place in folders.places(asked.on, folder)[0] if place.mkfs]
+    return [disk.Trial(place, label, origin, asked.rounds) for label, origin in origins for place in found]
+
+
 def _origins(asked: Options, folder: Path) -> Iterator[tuple[str, Path]]:
     if asked.repo:
         yield asked.repo.resolve().name, repositories.checkout(asked.repo.resolve(), folder / "origin")
@@ -190,7 +204,8 @@ def main() -> None:
     try:
         about = machine(folder)
         trials, left_out = folders.planned(asked.on, asked.trees, asked.rounds, folder) if "folders" in asked.parts else ([], [])
-        report = Report(machine=about, rows=tuple(measured(asked, folder, trials)), left_out=tuple(left_out))
+        left_out += folders.places(asked.on, folder)[1] if "disk" in asked.parts else []
+        report = Report(machine=about, rows=tuple(measured(asked, folder, trials)), left_out=tuple(dict.fromkeys(left_out)))
         show(Console() if sys.stdout.isatty() else Console(width=WIDTH), report)
         if asked.json:
             asked.json.write_text(report.model_dump_json(indent=1) + "\n")

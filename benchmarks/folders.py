@@ -146,13 +146,14 @@ def _round(trial: Trial, place: Path, number: int, changed: Sequence[str]) -> Ro
 
 def _cost(action: Action, each: Round) -> Cost:
     os.sync()
-    before = _used(each.tree)
+    before = used(each.tree)
     time = timing.clocked(lambda: action(each))
     rest = timing.clocked(lambda: run("sync", "--file-system", each.tree))
-    return Cost(time, time + rest, max(os.statvfs(each.tree).f_frsize, _used(each.tree) - before) / 1e6)
+    return Cost(time, time + rest, max(os.statvfs(each.tree).f_frsize, used(each.tree) - before) / 1e6)
 
 
-def _used(place: Path) -> int:
+def used(place: Path) -> int:
+    """Return the bytes that a file system says are used."""
     found = os.statvfs(place)
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 

@@ -34,7 +34,8 @@ class Row(BaseModel):
     ours: tuple[float, ...]
     other: tuple[float, ...]
     durable: tuple[float, ...] = ()
-    ratio: float
+    ratio: float | None
+    """None beside nothing: the other takes none, or has no samples for it does not do this, and `against` says why."""
     ratio_durable: float | None = None
 
 
@@ -69,7 +70,7 @@ def row(subject: str, operation: str, against: str, times: Sequence[Sequence[flo
         ours=ours,
         other=other,
         durable=durable[0] if durable else (),
-        ratio=median(ours) / median(other),
+        ratio=median(ours) / median(other) if any(other) else None,
         ratio_durable=median(ours) / median(durable[0]) if durable else None,
     )
 
@@ -124,7 +125,8 @@ def _table(subject: str, rows: Sequence[Row]) -> Table:
 
 
 def _numbers(each: Row) -> list[str]:
-    numbers = [str(len(each.ours)), f"{median(each.other):,.1f}", f"{median(each.ours):,.1f}", f"{each.ratio:.2f}"]
+    theirs, ratio = f"{median(each.other):,.1f}" if each.other else "-", "-" if each.ratio is None else f"{each.ratio:.2f}"
+    numbers = [str(len(each.ours)), theirs, f"{median(each.ours):,.1f}", ratio]
     if each.ratio_durable is not None:
         numbers += [f"{median(each.durable):,.1f}", f"{each.ratio_durable:.2f}"]
     return numbers

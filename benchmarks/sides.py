@@ -17,8 +17,8 @@ from workspaces.project import Project
 AT_ONCE = 2
 
 
-class Side(ABC):
-    """One contestant. A name means a worktree; names are never used twice."""
+class Contestant(ABC):
+    """One who does the loop: make, look, merge, delete. A name means a worktree; names are never used twice."""
 
     def __init__(self, checkout: Path) -> None:
         self.checkout = checkout
@@ -31,12 +31,12 @@ class Side(ABC):
     @abstractmethod
     def folder(self, name: str) -> Path: ...
 
-    @abstractmethod
-    def clone(self, name: str) -> None: ...
+    def holds(self, name: str) -> bool:
+        """Return whether there is a worktree of that name."""
+        return self.folder(name).exists()
 
     @abstractmethod
-    def clone_with_work(self, name: str) -> None:
-        """Clone, and take along what is uncommitted in the checkout."""
+    def clone(self, name: str) -> None: ...
 
     @abstractmethod
     def fan_out(self, names: Sequence[str]) -> None: ...
@@ -44,13 +44,8 @@ class Side(ABC):
     @abstractmethod
     def compare(self, name: str) -> None: ...
 
-    @abstractmethod
-    def compare_all(self, names: Sequence[str]) -> int:
-        """Compare each with the checkout and with each other; return how many pairs conflict."""
-
-    @abstractmethod
-    def commit(self, name: str) -> None:
-        """Commit what is in the worktree, if merging needs that."""
+    def commit(self, name: str) -> None:  # noqa: B027
+        """Commit what is in the worktree, if merging needs that: ours takes uncommitted work."""
 
     @abstractmethod
     def merge(self, name: str) -> None:
@@ -60,13 +55,25 @@ class Side(ABC):
     def delete(self, name: str) -> None:
         """Delete, if nothing in it is unmerged."""
 
-    @abstractmethod
-    def discard(self, name: str) -> None:
-        """Delete, whatever is in it."""
-
     def edit(self, name: str, files: Sequence[str]) -> None:
         for file in files:
             append(self.folder(name) / file, name)
+
+
+class Side(Contestant):
+    """One who does all that is measured beside plain git."""
+
+    @abstractmethod
+    def clone_with_work(self, name: str) -> None:
+        """Clone, and take along what is uncommitted in the checkout."""
+
+    @abstractmethod
+    def compare_all(self, names: Sequence[str]) -> int:
+        """Compare each with the checkout and with each other; return how many pairs conflict."""
+
+    @abstractmethod
+    def discard(self, name: str) -> None:
+        """Delete, whatever is in it."""
 
     @contextmanager
     def uncommitted(self, files: Sequence[str]) -> Generator[None]:
@@ -108,9 +115,6 @@ class Ours(Side):
 
     def compare_all(self, names: Sequence[str]) -> int:
         return len(self.project.compare(names).pairs)
-
-    def commit(self, name: str) -> None:
-        """Do nothing: a merge takes uncommitted work."""
 
     def merge(self, name: str) -> None:
         result = self.project.merge(name)

@@ -84,7 +84,7 @@ class Snapshot(Noun):
 
 
 class Disk(Noun):
-    """What the files of a workspace take on the disk."""
+    """What the files of a workspace take on the disk, without what the file system needs to list them."""
 
     size: int = Field(description="bytes")
     shared: int | SkipJsonSchema[None] = Field(
