@@ -99,3 +99,10 @@ def test_looking_leaves_no_trace(project: Project) -> None:
     project.status(["fix"], "full")
     after = file.stat()
     assert (after.st_atime_ns, after.st_ctime_ns) == (before.st_atime_ns, before.st_ctime_ns)
+
+
+def test_how_far_it_is_only_grows(project: Project) -> None:
+    clone(project, "fix")
+    told: list[tuple[int, int]] = []
+    project.status(detail="full", progress=lambda done, total, _: told.append((done, total)))
+    assert told == [(number, 4) for number in range(5) if number != 2]

@@ -27,9 +27,7 @@ def status(
     wanted = [core.find(name) for name in names] if names else core.seen()
     gone = [*map(core.shown, core.seen(("deleted",)))] if include_deleted else []
     warnings: list[str] = []
-    # Before anything is looked at: looking shares files for a moment.
-    wanted = _weighed(core, wanted, warnings) if detail == "full" else wanted
-    wanted = [*map(core.shown, wanted)] if detail == "names" else _measured(core, wanted, warnings, progress)
+    wanted = [*map(core.shown, wanted)] if detail == "names" else _looked_at(core, wanted, detail, warnings, progress)
     rows = [*_as_tree(wanted), *gone]
     clones = sum(not workspace.is_main for workspace in wanted)
     conflicted = sum(workspace.state == "conflicted" for workspace in wanted)
@@ -45,6 +43,13 @@ def status(
         warnings=tuple(warnings),
         next=_next(core.main().id, wanted),
     )
+
+
+def _looked_at(core: Core, workspaces: list[Workspace], detail: StatusDetail, warnings: list[str], progress: Progress) -> list[Workspace]:
+    if detail != "full":
+        return _measured(core, workspaces, warnings, progress)
+    weighed = _weighed(core, workspaces, warnings, progress)  # first: whoever looks shares files for a moment
+    return _measured(core, weighed, warnings, _after(len(workspaces), progress))
 
 
 def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], progress: Progress) -> list[Workspace]:
@@ -63,10 +68,11 @@ def _measured(core: Core, workspaces: Sequence[Workspace], warnings: list[str], 
     return found
 
 
-def _weighed(core: Core, workspaces: Sequence[Workspace], warnings: list[str]) -> list[Workspace]:
-    """Return workspaces with what their files take on the disk. One whose files are gone was warned of."""
+def _weighed(core: Core, workspaces: Sequence[Workspace], warnings: list[str], progress: Progress) -> list[Workspace]:
+    """Return workspaces with what their files take on the disk. One whose files are gone is warned of where they are looked at."""
     found: list[Workspace] = []
-    for each in workspaces:
+    for number, each in enumerate(workspaces):
+        progress(number, 2 * len(workspaces), f"weighs {each.name}")
         try:
             found.append(each.model_copy(update={"disk": core.backend.footprint(each)}))
         except WorkspaceGone:
@@ -75,6 +81,15 @@ def _weighed(core: Core, workspaces: Sequence[Workspace], warnings: list[str]) -
             warnings.append(f"{each.name}: {error.message}")
             found.append(each)
     return found
+
+
+def _after(done: int, progress: Progress) -> Progress:
+    """Return what reports progress of the second of two halves."""
+
+    def report(number: int, total: int, said: str) -> None:
+        progress(done + number, done + total, said)
+
+    return report
 
 
 def _committed(core: Core, view: Backend, parent: Workspace) -> Snapshot:
