@@ -31,6 +31,7 @@ import volumes
 from report import Report, Row, machine, show
 from rich.console import Console
 from trees import Tree
+from volumes import Volume
 
 SMALL = 100
 WIDTH = 130
@@ -84,7 +85,7 @@ def options() -> Options:
         "--on",
         type=_some(volumes.KINDS),
         default=(*volumes.KINDS,),
-        help=f"file systems to make for folders and clones ({','.join(volumes.KINDS)})",
+        help=f"file systems to make for folders, clones, disk and peers ({','.join(volumes.KINDS)})",
     )
     parser.add_argument("--parts", type=_some(PARTS), default=PARTS, help=f"what is measured ({','.join(PARTS)})")
     parser.add_argument("--rounds", type=_positive, default=9, help="how often each is done (9); a large repository takes a third")
@@ -151,8 +152,9 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
         print(f"{label}, durable or not …", file=sys.stderr)
         yield from durability.measured(origin, label, origin.with_name(f"{origin.name}-durability"), asked.rounds)
     for label, origin in origins if "peers" in asked.parts else ():
-        print(f"{label}, beside others …", file=sys.stderr)
-        yield from peers.measured(origin, label, origin.with_name(f"{origin.name}-peers"), asked.rounds)
+        for place in _places(asked, folder):
+            print(f"{label} on {place.label}, beside others …", file=sys.stderr)
+            yield from peers.measured(origin, label, place, asked.rounds, folder)
     for space in _disks(asked, folder, origins) if "disk" in asked.parts else ():
         print(f"disk, {space.label} on {space.place.label} …", file=sys.stderr)
         yield from disk.measured(space, folder)
@@ -177,9 +179,12 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
 
 
 def _clones(asked: Options, folder: Path) -> list[clones.Trial]:
-    """Return what is measured of clones. A subvolume makes no difference to a repository."""
-    kinds = [kind for kind in asked.on if kind != "subvolume"]
-    return [clones.trial(place, files, asked.rounds) for place in folders.places(kinds, folder)[0] for files in asked.sizes]
+    return [clones.trial(place, files, asked.rounds) for place in _places(asked, folder) for files in asked.sizes]
+
+
+def _places(asked: Options, folder: Path) -> list[Volume]:
+    """Return the file systems for repositories, to which a subvolume makes no difference."""
+    return folders.places([kind for kind in asked.on if kind != "subvolume"], folder)[0]
 
 
 def _disks(asked: Options, folder: Path, origins: Sequence[tuple[str, Path]]) -> list[disk.Trial]:
@@ -204,7 +209,7 @@ def main() -> None:
     try:
         about = machine(folder)
         trials, left_out = folders.planned(asked.on, asked.trees, asked.rounds, folder) if "folders" in asked.parts else ([], [])
-        left_out += folders.places(asked.on, folder)[1] if "disk" in asked.parts else []
+        left_out += folders.places(asked.on, folder)[1] if {"disk", "peers"} & set(asked.parts) else []
         report = Report(machine=about, rows=tuple(measured(asked, folder, trials)), left_out=tuple(dict.fromkeys(left_out)))
         show(Console() if sys.stdout.isatty() else Console(width=WIDTH), report)
         if asked.json:

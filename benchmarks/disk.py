@@ -40,8 +40,8 @@ class Trial:
     @property
     def size(self) -> int:
         """Bytes of the file system."""
-        taken = int(run("du", "-s", "-B1", self.origin).stdout.split()[0])
-        return SPARE + 2 * taken * (4 + _COPIES * self.rounds)
+        git, files = repositories.weights(self.origin)
+        return SPARE + 2 * (2 * git + files * (4 + _COPIES * (self.rounds + 1)))
 
 
 def measured(trial: Trial, scratch: Path) -> Iterator[Row]:

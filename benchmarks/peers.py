@@ -17,14 +17,17 @@ import timing
 from others import GIT, NEKOCODE, OURS, OURS_SERVED, SANDFS, TREEHOUSE, TREEHOUSE_SERVED, Made, Tools, Unable, made, makers
 from report import Row, row
 from sides import Contestant
+from volumes import SPARE, Volume, mounted
 
 AGENTS = 16
+WHO = 7
 CHANGED = 3
 LARGE = 20_000
 """Files from which on a repository is large: nobody makes sixteen attempts then, and a third of the rounds has to do."""
 BESIDE = {OURS: (GIT, TREEHOUSE, NEKOCODE), OURS_SERVED: (GIT, TREEHOUSE_SERVED, SANDFS)}
 """Who is shown beside our command line, and beside our server."""
-_COLOURS = re.compile(r"\x1b\[\d*m")
+_NOISE = re.compile(r"\x1b\[\d*m|\S*/")
+"""Colours and folders in what somebody says."""
 
 Action = Callable[[Contestant, str], None]
 Samples = Mapping[str, Sequence[float] | str]
@@ -42,10 +45,12 @@ class Step:
     leaves: bool = True
 
 
-def measured(origin: Path, label: str, folder: Path, rounds: int) -> Iterator[Row]:
-    """Measure each step with all who take part, in interleaved rounds."""
-    folder.mkdir()
-    with ExitStack() as held:
+def measured(origin: Path, label: str, place: Volume, rounds: int, scratch: Path) -> Iterator[Row]:
+    """Measure each step with all who take part, in interleaved rounds, on a fresh file system."""
+    git, files = repositories.weights(origin)
+    copies = rounds + 1 + AGENTS * max(1, rounds // 3)
+    size = SPARE + 2 * WHO * (git + files * (1 + copies))
+    with mounted(place, scratch, size) as folder, ExitStack() as held:
         who = {
             name: _entered(each, origin, folder / str(number)) for number, (name, each) in enumerate(makers(Tools(folder), held).items())
         }
@@ -54,7 +59,7 @@ def measured(origin: Path, label: str, folder: Path, rounds: int) -> Iterator[Ro
         rows: list[Row] = []
         for step in _steps(who, rounds, files < LARGE):
             print(f"  {step.operation} …", file=sys.stderr)
-            rows += _rows(f"{label}, {files:,} files", step, _taken(who, step, rounds))
+            rows += _rows(f"{label}, {files:,} files on {place.label}", step, _taken(who, step, rounds))
         yield from sorted(rows, key=lambda each: each.subject)
 
 
@@ -129,7 +134,7 @@ def _look(each: Contestant, step: Step, name: str) -> None:
 
 
 def _said(error: Exception) -> str:
-    return _COLOURS.sub("", " ".join(str(error).split()))[-120:]
+    return _NOISE.sub("", " ".join(str(error).split()))[-120:]
 
 
 def _rows(subject: str, step: Step, found: Samples) -> Iterator[Row]:

@@ -83,6 +83,12 @@ def size(folder: Path) -> int:
     return run(folder, "ls-files", "-z").stdout.count(b"\0")
 
 
+def weights(checkout: Path) -> tuple[int, int]:
+    """Return the bytes on disk of a checkout's git directory, and of its files."""
+    everything, alone = (int(programs.run("du", "-s", "-B1", place).stdout.split()[0]) for place in (checkout, checkout / ".git"))
+    return alone, everything - alone
+
+
 def editable(folder: Path) -> list[str]:
     """Return plain, smaller files from all over the tree, in a fixed order."""
     rows = [row.split("\t", 1) for row in run(folder, "ls-files", "-z", "--stage").stdout.decode(errors="surrogateescape").split("\0")[:-1]]
