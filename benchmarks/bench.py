@@ -36,7 +36,9 @@ from volumes import Volume
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth", "starts", "calls", "disk", "peers")
+PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth", "starts", "calls", "disk")
+ASKED_FOR = ("peers",)
+"""Measured only when named: other projects are installed for it, from npm and PyPI."""
 BIG = 100
 """Files of a tree of big files."""
 UNITS = {"M": 10**6, "G": 10**9}
@@ -87,7 +89,12 @@ def options() -> Options:
         default=(*volumes.KINDS,),
         help=f"file systems to make for folders, clones, disk and peers ({','.join(volumes.KINDS)})",
     )
-    parser.add_argument("--parts", type=_some(PARTS), default=PARTS, help=f"what is measured ({','.join(PARTS)})")
+    parser.add_argument(
+        "--parts",
+        type=_some([*PARTS, *ASKED_FOR]),
+        default=PARTS,
+        help=f"what is measured ({','.join(PARTS)}), or {','.join(ASKED_FOR)}, for which other projects are installed",
+    )
     parser.add_argument("--rounds", type=_positive, default=9, help="how often each is done (9); a large repository takes a third")
     parser.add_argument(
         "--attempts", type=_sizes, default=(64,), help="attempts of which every two are compared (64); 256 take half an hour"
