@@ -14,9 +14,10 @@ from pathlib import Path
 
 import repositories
 import timing
-from others import GIT, NEKOCODE, OURS, OURS_SERVED, SANDFS, TREEHOUSE, TREEHOUSE_SERVED, Made, Tools, Unable, made, makers
+from others import GIT, NEKOCODE, OURS, OURS_SERVED, SANDFS, TREEHOUSE, TREEHOUSE_SERVED, Made, made, makers
 from report import Row, row
 from sides import Contestant
+from tools import Tools, Unable
 from volumes import SPARE, Volume, mounted
 
 AGENTS = 16
