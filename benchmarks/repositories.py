@@ -15,6 +15,7 @@ from typing import IO
 import programs
 
 PER_FOLDER = 25
+BLOCK = 4096
 LINES = (30, 200)
 _COMMIT = b"commit refs/heads/main\ncommitter Bench <bench@localhost> %d +0000\ndata %d\n%s\n"
 LARGEST = 1 << 16
@@ -83,10 +84,13 @@ def size(folder: Path) -> int:
     return run(folder, "ls-files", "-z").stdout.count(b"\0")
 
 
-def weights(checkout: Path) -> tuple[int, int]:
-    """Return the bytes on disk of a checkout's git directory, and of its files."""
-    everything, alone = (int(programs.run("du", "-s", "-B1", place).stdout.split()[0]) for place in (checkout, checkout / ".git"))
-    return alone, everything - alone
+def weights(origin: Path) -> tuple[int, int]:
+    """Return about the bytes on disk of a repository, and those of the files of its head, which need not be checked out."""
+    git_dir = Path(run(origin, "rev-parse", "--absolute-git-dir").stdout.decode().strip())
+    rows = run(origin, "ls-tree", "-r", "-z", "--long", "HEAD").stdout.split(b"\0")[:-1]
+    sizes = [row.split(b"\t", 1)[0].split()[3] for row in rows]
+    files = sum(-(-int(size) // BLOCK) * BLOCK for size in sizes if size != b"-")
+    return sum(file.lstat().st_size for file in git_dir.rglob("*")), files
 
 
 def editable(folder: Path) -> list[str]:
