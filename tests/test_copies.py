@@ -202,6 +202,23 @@ def encoded(repo: Repo) -> None:
     repo.write("cart.py", "smörgås\n".encode("utf-16-le"))
 
 
+def filtered(repo: Repo) -> None:
+    repo.git("config", "--global", "filter.loud.smudge", "tr a-z A-Z")
+    repo.git("config", "--global", "filter.loud.clean", "tr A-Z a-z")
+    repo.write(".gitattributes", "cart.py filter=loud\n")
+
+
+def no_longer_filtered(repo: Repo) -> None:
+    filtered(repo)
+    repo.git("config", "--global", "filter.loud.smudge", "sed s/line/lines/")
+    repo.git("config", "--global", "filter.loud.clean", "sed s/lines/line/")
+    repo.commit("filtered")
+    (repo.path / "cart.py").unlink()
+    repo.git("checkout", "cart.py")
+    repo.git("config", "--global", "--remove-section", "filter.loud")
+    repo.write("notes.md", "more\n")
+
+
 def of_info(repo: Repo) -> None:
     (repo.path / ".git/info").mkdir(exist_ok=True)
     (repo.path / ".git/info/attributes").write_text("cart.py eol=crlf\n")
@@ -213,7 +230,9 @@ def nothing(repo: Repo) -> None:
     repo.write("cart.py", "one\r\ntwo\r\n")
 
 
-@pytest.mark.parametrize("prepare", [crlf, crlf_by_setting, of_one_worktree, crlf_out, ident, encoded, of_info, nothing])
+@pytest.mark.parametrize(
+    "prepare", [crlf, crlf_by_setting, of_one_worktree, crlf_out, ident, encoded, filtered, no_longer_filtered, of_info, nothing]
+)
 def test_a_clone_has_the_bytes_that_git_checks_out(project: Project, repo: Repo, prepare: Prepare) -> None:
     prepare(repo)
     repo.commit("prepared")
@@ -224,6 +243,15 @@ def test_a_clone_has_the_bytes_that_git_checks_out(project: Project, repo: Repo,
     fix.git("checkout", "cart.py")
     assert given == (fix.path / "cart.py").read_bytes()
     assert fix.status() == []
+
+
+def test_a_filter_that_nobody_configured_changes_nothing(project: Project, repo: Repo, instead: Instead) -> None:
+    repo.write(".gitattributes", "cart.py filter=unknown\n")
+    repo.commit("attributes")
+    settled(repo)
+    instead(NO_CHECKOUT)
+    fix = clone(project, "fix")
+    assert (fix.read("cart.py"), stale(fix), fix.status()) == (CART, "", [])
 
 
 def index_version_4(repo: Repo) -> None:

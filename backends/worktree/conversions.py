@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Literal
 
 from ..git import Git
@@ -10,7 +10,7 @@ from .index import Entry, Index
 
 _NO = ("false", "no", "off", "0", "")
 _OFF = ("unset", "unspecified")
-_REWRITING = ("filter", "ident", "working-tree-encoding")
+_REWRITING = ("ident", "working-tree-encoding")
 _ENDINGS = ("text", "crlf", "eol")
 
 Doubt = Literal["none", "size", "all"]
@@ -20,9 +20,10 @@ Doubt = Literal["none", "size", "all"]
 def converted(git: Git, index: Index) -> set[bytes]:
     """Return the paths in an index that are not sure to be as a checkout makes them. `git` is at that index."""
     attributes = _attributes(git, index.entries)
-    sure, found, measured = _doubt({}, git.checkout), set[bytes](), list[Entry]()
+    filters = {key.split(".", 1)[1].rpartition(".")[0] for key in (*git.filters, *git.settings) if key.startswith("filter.")}
+    sure, found, measured = _doubt({}, git.checkout, filters), set[bytes](), list[Entry]()
     for entry in index.entries if attributes or sure != "none" else ():
-        doubt = _doubt(attributes[entry.path], git.checkout) if entry.path in attributes else sure
+        doubt = _doubt(attributes[entry.path], git.checkout, filters) if entry.path in attributes else sure
         if doubt == "all":
             found.add(entry.path)
         elif doubt == "size":
@@ -36,13 +37,14 @@ def _attributes(git: Git, entries: Iterable[Entry]) -> dict[bytes, dict[str, str
     words = git.fields("check-attr", "-z", "--stdin", "--cached", "--all", stdin=asked)
     found: dict[bytes, dict[str, str]] = {}
     for path, raw, value in zip(words[::3], words[1::3], words[2::3], strict=True):
-        if (name := raw.decode(errors="replace")) in (*_REWRITING, *_ENDINGS):
+        if (name := raw.decode(errors="replace")) in ("filter", *_REWRITING, *_ENDINGS):
             found.setdefault(path, {})[name] = value.decode(errors="replace")
     return found
 
 
-def _doubt(attributes: Mapping[str, str], settings: Mapping[str, str]) -> Doubt:
-    if any(attributes.get(name, "unset") not in _OFF for name in _REWRITING):
+def _doubt(attributes: Mapping[str, str], settings: Mapping[str, str], filters: Container[str]) -> Doubt:
+    """Return the doubt about a file. One with a filter that nobody configured is as git keeps it, unless somebody did when it was checked out."""
+    if any(attributes.get(name, "unset") not in _OFF for name in _REWRITING) or attributes.get("filter") in filters:
         return "all"
     text = attributes.get("text", attributes.get("crlf", ""))
     if text == "unset":
@@ -52,7 +54,7 @@ def _doubt(attributes: Mapping[str, str], settings: Mapping[str, str]) -> Doubt:
         return "all"
     if automatic not in (*_NO, "input"):
         return "all"
-    return "size" if text or "eol" in attributes or automatic == "input" else "none"
+    return "size" if text or attributes.keys() & {"eol", "filter"} or automatic == "input" else "none"
 
 
 def _of_other_size(git: Git, index: Index, entries: list[Entry]) -> Iterator[bytes]:
