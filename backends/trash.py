@@ -17,12 +17,12 @@ STRAYS = "strays"
 """Where in the trash lies what no workspace had."""
 
 
-def put_away(workspace: Workspace, home: Path, beside: Path) -> None:
-    """Move the folder of a workspace to one of its places in the trash. One that is not there was moved before."""
+def put_away(workspace: Workspace, home: Path, beside: Path) -> tuple[Path, ...]:
+    """Move the folder of a workspace to one of its places in the trash. One that is not there was moved before. Returns the folders in which
+    names changed: whoever calls this makes them durable (`tree.sync`)."""
     location = Path(workspace.location)
     _refuse_links(location)
-    if os.path.lexists(location):
-        _away(location, home / "tree", beside / "tree")
+    return _away(location, home / "tree", beside / "tree") if os.path.lexists(location) else ()
 
 
 def in_trash(workspace: Workspace, home: Path, beside: Path) -> Path | None:
@@ -67,7 +67,7 @@ def places(home: Path, workspace: Workspace) -> tuple[Path, Path]:
     return home / "trash" / workspace.uid, Path(workspace.location).parent / ".trash" / workspace.uid
 
 
-def _away(location: Path, first: Path, second: Path) -> None:
+def _away(location: Path, first: Path, second: Path) -> tuple[Path, ...]:
     for place in (first, second):
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -77,9 +77,8 @@ def _away(location: Path, first: Path, second: Path) -> None:
                 raise
             place.parent.rmdir()
             continue
-        tree.sync(place.parent)
-        tree.sync(location.parent)
-        return
+        return place.parent, location.parent
+    return ()
 
 
 def look(home: Path, folder: Path, known: Sequence[Workspace]) -> Finding:

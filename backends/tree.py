@@ -351,11 +351,12 @@ def is_relaxed(folder: Path) -> bool:
     return any(f"{folder}/".startswith(above) for above in _relaxed)
 
 
-def sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    if not is_relaxed(folder):
-        with opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:
-            os.fsync(descriptor)
+def sync(*folders: Path) -> None:
+    """Make the names in folders durable, in each once."""
+    for folder in dict.fromkeys(folders):
+        if not is_relaxed(folder):
+            with opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:
+                os.fsync(descriptor)
 
 
 def sync_file(file: Path) -> None:

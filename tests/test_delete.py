@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support import Repo, at, clone, fingerprint
+from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges, WorkspacesError
@@ -283,3 +283,44 @@ def test_many_are_deleted_with_one_pack_and_two_transactions_each(project: Proje
     assert project.revision() - revision <= 10
     assert len(list(packs.glob("*.pack"))) - there <= 5
     assert at(project.restore("fix-3").workspace).read("new.txt") == "fix-3"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("made", ["nothing", "a commit", "three commits", "a commit on a branch", "an amended commit", "something staged"])
+def test_what_goes_unlooked_at_is_kept_from_git_too(project: Project, repo: Repo, made: str, packed: bool) -> None:
+    repo.write("carried.txt", "carried\n")
+    fix = clone(project, "fix")
+    if "branch" in made:
+        fix.git("checkout", "-q", "-b", "own")
+    for number in range(int("commit" in made) + 2 * int("three" in made)):
+        fix.write("new.txt", f"{number}\n")
+        fix.commit(f"commit {number}")
+    if "amended" in made:
+        fix.git("commit", "-q", "--amend", "-m", "another")
+    if "staged" in made:
+        fix.write("new.txt", "staged\n")
+        fix.git("add", "new.txt")
+        fix.write("new.txt", "and changed\n")
+    before = (fingerprint(fix), fix.status(), fix.git("log", "--format=%H %T"), fix.git("ls-files", "--stage"), fix.git("reflog"))
+    if packed:
+        repo.git("pack-refs", "--all")
+    project.delete(["fix"], discard_unmerged=True)
+    if "branch" in made:
+        repo.git("branch", "-q", "-D", "own")
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    repo.git("gc", "-q", "--prune=now")
+    project.restore("fix")
+    if "branch" in made:
+        repo.git("branch", "own", before[2].split()[0])
+    after = (fingerprint(fix), fix.status(), fix.git("log", "--format=%H %T"), fix.git("ls-files", "--stage"), fix.git("reflog"))
+    assert after == before
+    assert repo.git("fsck") == ""
+
+
+def test_what_is_deleted_whatever_is_in_it_is_not_looked_at(project: Project, instead: Instead) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    instead("*) exit 9")
+    project.delete(["fix"], discard_unmerged=True)
+    project.restore("fix")
+    assert fix.read("cart.py") == "mine\n"

@@ -272,7 +272,7 @@ class Operation(Noun):
     at: datetime
     workspaces: tuple[str, ...] = ()
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
-    before: str = Field(default="", description="snapshot of what it changed, or deleted")
+    before: str = Field(default="", description="snapshot of what it changed, or looked at before it deleted it")
     after: str = Field(default="", description="snapshot that it brought")
     outcome: dict[str, JsonValue] = Field(default_factory=dict)
     state: Literal["started", "done", "undone", "failed"]

@@ -18,7 +18,6 @@ from workspaces.backend import Backend
 from workspaces.containment import committed, contained, left, said_of, taken_back
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import (
-    BackendFailed,
     HasChildren,
     Interrupted,
     Limit,
@@ -50,7 +49,10 @@ def delete(
     until = now() + term(core) if deleted else None
     links = {each.id: said for each in wanted if (said := link_of(each))}
     progress(0, len(wanted), "deleting")
-    for _, level in groupby(wanted, core.depth):
+    depths = {each.uid: core.depth(each) for each in wanted}
+    # Clones before what they were cloned from, so that one call can name both.
+    ordered = sorted(wanted, key=lambda each: depths[each.uid], reverse=True)
+    for _, level in groupby(ordered, lambda each: depths[each.uid]):
         look = partial(progress, len(deleted), max(len(wanted), len(deleted)), "deleting")
         work = partial(_delete_below, core, discard_unmerged=discard_unmerged, children=children, before=tuple(deleted))
         with closing(_at_once(list(level), work, look)) as ended:
@@ -99,8 +101,7 @@ def _resolved(core: Core, names: Sequence[str], deleted: Sequence[str]) -> tuple
         if workspace.is_main:
             raise Protected("main is the project itself and cannot be deleted. Nothing was deleted.", "Delete clones by their names.")
         wanted[workspace.id] = workspace
-    # Clones before what they were cloned from, so that one call can name both.
-    return sorted(wanted.values(), key=core.depth, reverse=True), gone
+    return list(wanted.values()), gone
 
 
 def _with_children(core: Core, workspace: Workspace, children: Children) -> list[Workspace]:
@@ -172,10 +173,11 @@ def _delete_below(
 def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, look: Look) -> datetime:
     with core.changing(workspace, reading=[core.parent(workspace)], look=look):
         workspace = core.find(workspace.id)
+        if discard_unmerged:  # all that is there goes into the trash as it is: nothing of it has to be looked at
+            return set_aside(core, workspace, handed=_handed(core, workspace, children))
         with core.backend.aside() as view:
-            snapshot = last_look(core, view, workspace, discard_unmerged)
-            handed = _hand_over(core, workspace) if children == "reparent" else {}
-            return set_aside(core, workspace, snapshot, handed, view)
+            snapshot = last_look(core, view, workspace)
+            return set_aside(core, workspace, snapshot, _handed(core, workspace, children), view)
 
 
 def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
@@ -185,22 +187,14 @@ def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
             _refuse_unmerged(core, view, each, _frozen(core, view, each))
 
 
-def last_look(core: Core, view: Backend, workspace: Workspace, discard_unmerged: bool) -> Snapshot | None:
-    """Freeze a workspace that the caller holds, after making sure that nothing unmerged goes unasked.
-
-    None when its files are gone already, or so broken that they can only be set aside as they are.
-    """
+def last_look(core: Core, view: Backend, workspace: Workspace) -> Snapshot | None:
+    """Freeze a workspace that the caller holds, after making sure that nothing unmerged goes unasked. None when its files are gone already."""
     try:
         snapshot = _frozen(core, view, workspace)
-        if not discard_unmerged:
-            _refuse_unmerged(core, view, workspace, snapshot)
+        _refuse_unmerged(core, view, workspace, snapshot)
         return snapshot
     except WorkspaceGone:
         return None
-    except (BackendFailed, Limit):
-        if discard_unmerged:
-            return None
-        raise
 
 
 def _frozen(core: Core, view: Backend, workspace: Workspace) -> Snapshot:
@@ -225,6 +219,10 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
         f"{call('delete', workspaces=[workspace.id], discard_unmerged=True)} (restorable for {term(core).days} days).",
         files=[change.path for change in changes[:50]],
     )
+
+
+def _handed(core: Core, workspace: Workspace, children: Children) -> dict[str, JsonValue]:
+    return _hand_over(core, workspace) if children == "reparent" else {}
 
 
 def _hand_over(core: Core, workspace: Workspace) -> dict[str, JsonValue]:

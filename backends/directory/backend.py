@@ -462,7 +462,7 @@ class DirectoryBackend:
             with self.keep_all():
                 self.keep(workspace, "last", snapshot)
         with as_ours():
-            trash.put_away(workspace, *trash.places(self.home, workspace))
+            tree.sync(*trash.put_away(workspace, *trash.places(self.home, workspace)))
 
     def revive(self, workspace: Workspace) -> None:
         with as_ours():

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from workspaces.errors import InvalidArgument, Limit, NoProject, WorkspaceGone, WorkspacesError, as_ours
+from workspaces.errors import BackendFailed, InvalidArgument, Limit, NoProject, WorkspaceGone, WorkspacesError, as_ours
 from workspaces.model import (
     NONE,
     Capabilities,
@@ -42,7 +42,7 @@ from ..matrix import Three
 from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
-from . import care, checkout, filling, packs, preparing, registration, remains, replaying, repository, snapshot, spares, trash
+from . import care, checkout, filling, keepsake, packs, preparing, registration, remains, replaying, repository, snapshot, spares, trash
 from .descent import common
 from .seen import Seen
 
@@ -153,6 +153,8 @@ class WorktreeBackend:
         self._refer(workspace, {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {}))
 
     def _refer(self, workspace: Workspace, refs: Mapping[str, str]) -> None:
+        if not refs:
+            return
         lines = [f"update {trash.prefix(workspace)}{name} {value}\n" for name, value in refs.items()]
         for name in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
             (self._repository.common_dir / f"{trash.prefix(workspace)}{name}.lock").unlink(missing_ok=True)
@@ -391,14 +393,26 @@ class WorktreeBackend:
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
         self._drop_dead_locks(workspace)
-        with as_ours(), nullcontext(self) if self._view else self.aside() as view:
+        with as_ours():
             refs = {"last": snapshot.id} if snapshot else {}
-            if self._repository.admin_dir(workspace).exists():
+            few = keepsake.few(self._repository, workspace)
+            if few is not None and self._retired(workspace, refs | {f"deleted-{number}": name for number, name in enumerate(few)}):
+                return
+            with nullcontext(self) if self._view else self.aside() as view:
                 refs["deleted"] = view.keepsake(workspace, snapshot)
-            with view.keep_all():
-                if refs:
+                with view.keep_all():
                     self._refer(workspace, refs)
-                trash.retire(self._repository, workspace)
+                    trash.retire(self._repository, workspace)
+
+    def _retired(self, workspace: Workspace, refs: Mapping[str, str]) -> bool:
+        """Move a workspace into the trash, when refs keep what git would forget of it; not where one of that is no object that there is."""
+        with self.keep_all():
+            try:
+                self._refer(workspace, refs)
+            except BackendFailed:
+                return False
+            trash.retire(self._repository, workspace)
+            return True
 
     def keepsake(self, workspace: Workspace, snapshot: Snapshot | None) -> str:
         """Return a commit that holds what git would forget of a workspace while it is in the trash."""
@@ -406,7 +420,7 @@ class WorktreeBackend:
             git: Git | None = self._at(workspace)
         except (WorkspaceGone, Limit):
             git = None
-        return trash.keepsake(self._git, self._repository, workspace, git, snapshot)
+        return keepsake.keepsake(self._git, self._repository, workspace, git, snapshot)
 
     def _drop_dead_locks(self, workspace: Workspace) -> None:
         """Remove the locks of a workspace's own refs: whoever calls this holds the workspace, so no git that made them lives."""

@@ -107,6 +107,7 @@ class Commit:
 
 
 _commits: dict[str, Commit] = {}
+_snapshots: dict[str, Snapshot] = {}
 _REMEMBERED = 10_000
 _ABOUT = "--format=%H %T %ct"
 
@@ -121,6 +122,21 @@ def _remembered(commit: Commit) -> Commit:
         _commits.clear()
     _commits[commit.id] = commit
     return commit
+
+
+def _noted(snapshot: Snapshot) -> Snapshot:
+    """Remember what a snapshot's id names. How it was found when it was made is no part of that."""
+    if len(_snapshots) > _REMEMBERED:
+        _snapshots.clear()
+    _snapshots[snapshot.id] = Snapshot(id=snapshot.id, contents=snapshot.contents, head=snapshot.head, staged=snapshot.staged)
+    return snapshot
+
+
+def held_by(name: str) -> set[str]:
+    """Return what is kept with a commit or snapshot, as far as that is remembered: its head, and the trees of both."""
+    found = _snapshots.get(name)
+    commits = [_commits[each] for each in (name, found.head if found else name) if each in _commits]
+    return {name, *((found.head, found.contents) if found else ()), *(commit.tree for commit in commits)}
 
 
 def head_of(git: Git) -> Commit:
@@ -162,7 +178,7 @@ def linked(git: Git, made: Snapshot, head_tree: str, lineage: Sequence[str], dat
         return made.model_copy(update={"id": made.head})
     who = f"{IDENTITY} {date} +0000"
     message = f"snapshot\n\nhead {made.head}" + (f"\nstaged {made.staged}" if made.staged else "")
-    return made.model_copy(update={"id": write_commit(git, made.contents, [made.head, *lineage], message, who, who)})
+    return _noted(made.model_copy(update={"id": write_commit(git, made.contents, [made.head, *lineage], message, who, who)}))
 
 
 def load(git: Git, name: str) -> Snapshot:

@@ -135,7 +135,7 @@ def _with_source_deleted(core: Core, bringer: Workspace, result: MergeResult) ->
     try:
         bringer = core.find(bringer.id)
         with core.backend.aside() as view:
-            until = set_aside(core, bringer, last_look(core, view, bringer, discard_unmerged=False), view=view)
+            until = set_aside(core, bringer, last_look(core, view, bringer), view=view)
     except WorkspacesError as error:
         return result.model_copy(update={"warnings": (*result.warnings, f"{bringer.name} was not deleted: {error.message}")})
     return result.model_copy(update={"summary": f"{result.summary} Deleted {bringer.name} (restorable until {until:%d %b %Y})."})
