@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,15 @@ from .git import Git
 _MARKER_SIZE = re.compile(rb"[-!]?conflict-marker-size(?:=[^ \t\r\n]*)?")
 _GENERATED = re.compile(rb"\blinguist-generated=true\b")
 _LONGEST = 3000
+_found: dict[str, list[tuple[bytes, str]]] = {}
+_MANY, _REMEMBERED = 50, 1000
+"""Files up to which it is remembered what a tree has of them, and trees."""
+_ALL = ":(glob)**/.gitattributes"
+_EMPTY = {
+    len(name): name
+    for name in ("4b825dc642cb6eb9a060e54bf8d69288fbee4904", "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321")
+}
+"""The tree with nothing in it, which every git knows, by the length of ids: SHA-1 and SHA-256."""
 
 
 def attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path:
@@ -22,9 +32,7 @@ def attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path:
     if folder.exists():
         return folder
     draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
-    rows = [row for row in git.fields("ls-tree", "-r", "-z", contents) if row.endswith(b".gitattributes")]
-    places = ((row.split(b"\t", 1)[1], row.split()[2].decode()) for row in rows)
-    names = {path: blob for path, blob in places if _is_attributes(path)}
+    names = {path: blob for path, blob in _named(git, contents) if _is_attributes(path)}
     texts = git.blobs(names.values(), mergetree.HUNK_LIMIT)
     files = {path: _GENERATED.sub(b"linguist-generated", _MARKER_SIZE.sub(b"", texts.get(blob, b""))) for path, blob in names.items()}
     files[b".gitattributes"] = b"* conflict-marker-size=%d\n" % marker + files.get(b".gitattributes", b"")
@@ -35,6 +43,25 @@ def attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path:
     with suppress(OSError):
         draft.rename(folder)
     return folder
+
+
+def _named(git: Git, contents: str) -> Sequence[tuple[bytes, str]]:
+    """Return the paths of that name in a tree, and their ids: what a tree was found to have never changes."""
+    if (found := _found.get(contents)) is None:
+        found = [*_looked_for(git, contents)]
+        if len(found) <= _MANY:
+            if len(_found) > _REMEMBERED:
+                _found.clear()
+            _found[contents] = found
+    return found
+
+
+def _looked_for(git: Git, contents: str) -> Iterator[tuple[bytes, str]]:
+    """Let git go through a tree. It tells of no other paths, as `ls-tree` would have to."""
+    how = ("-r", "-z", "--raw", "--no-abbrev", "--no-renames")
+    words = iter(git.fields("diff-tree", *how, _EMPTY[len(contents)], contents, "--", _ALL, literal=False))
+    for about in words:
+        yield next(words), about.split()[3].decode()
 
 
 def _is_attributes(path: bytes) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from workspaces.errors import Unsupported
@@ -13,6 +13,8 @@ from . import mergetree, resolution, tree
 from .attributes import attribute_tree
 from .diff import changes
 from .git import Git, refusal
+
+Look = Callable[[Git, str, str], tuple[Change, ...]]
 
 
 def merge(
@@ -24,8 +26,9 @@ def merge(
     labels: tuple[str, str],
     scratch: Path,
     choices: Mapping[str, Choice] = NONE,
+    look: Look = changes,
 ) -> Merge:
-    """Combine the commits `ours` (whose tree is `contents`) and `theirs`. See `Backend.merge`."""
+    """Combine the commits `ours` (whose tree is `contents`) and `theirs`. See `Backend.merge`. `look` tells what differs between two trees."""
     outcome = _tried(git, ours, theirs, contents, scratch)
     met = {clash.path for clash in outcome.clashes}
     made = resolution.choices(outcome, choices, on_conflict)
@@ -34,7 +37,7 @@ def merge(
     conflicts = mergetree.conflicts(git, outcome, scratch) if outcome.clashes else ()
     decided = sorted(met - {clash.path for clash in outcome.clashes})
     result = resolution.marked(git, outcome, labels, scratch) if outcome.clashes and on_conflict == "markers" else outcome.tree
-    gained: tuple[Change, ...] = () if result == contents else changes(git, contents, result)
+    gained: tuple[Change, ...] = () if result == contents else look(git, contents, result)
     return Merge(contents=result, conflicts=conflicts, decided=tuple(map(path_text, decided)), changes=gained)
 
 

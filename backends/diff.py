@@ -58,12 +58,13 @@ class Step:
 def steps(git: Git, old: str, new: str) -> list[Step]:
     """Return what differs between two trees, path by path, renames not told apart."""
     words = iter(git.fields("diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index", old, new))
-    found: list[Step] = []
-    for about in words:
-        old_mode, new_mode, old_blob, new_blob, _ = about[1:].decode().split()
-        sides = (None if mode == _NONE else Entry(mode, blob) for mode, blob in ((old_mode, old_blob), (new_mode, new_blob)))
-        found.append(Step(next(words), *sides))
-    return found
+    return [Step(next(words), *_sides(about)) for about in words]
+
+
+def _sides(about: bytes) -> tuple[Entry | None, Entry | None]:
+    """Return what a line of raw output says of a path before and after (git-diff-tree(1), RAW OUTPUT FORMAT)."""
+    old_mode, new_mode, old_blob, new_blob, _ = about[1:].decode().split()
+    return None if old_mode == _NONE else Entry(old_mode, old_blob), None if new_mode == _NONE else Entry(new_mode, new_blob)
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,8 @@ def moved_in_each(git: Git, pairs: Sequence[tuple[str, str]]) -> list[Moved]:
         # Each pair is told in a line of its own, in front of what differs in it.
         *heads, about = word.decode().split("\n")
         here = _pair(heads[-1]) if heads else here
-        old_mode, new_mode, old_blob, new_blob, status = about[1:].split()
-        sides = [None if mode == _NONE else Entry(mode, blob) for mode, blob in ((old_mode, old_blob), (new_mode, new_blob))]
-        found.setdefault(here, []).append(Step(next(words), *sides))
-        if status[0] in "RC":
+        found.setdefault(here, []).append(Step(next(words), *_sides(about.encode())))
+        if about.rsplit(" ", 1)[1][0] in "RC":
             renamed.add(here)
             next(words)
     return [Moved.of(found.get(pair, []), pair in renamed) for pair in pairs]
@@ -136,13 +135,21 @@ def refuse_hollow(git: Git, moved: Sequence[Step]) -> None:
 
 
 def changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
-    """Return every changed path, renames found, with line counts (git-diff-tree(1), `--raw --numstat -z`)."""
+    """Return every changed path, renames found, with line counts."""
+    return looked_at(git, old, new)[0]
+
+
+def looked_at(git: Git, old: str, new: str) -> tuple[tuple[Change, ...], list[Step] | None]:
+    """Return every changed path, renames found, with line counts (git-diff-tree(1), `--raw --numstat -z`); and the same as steps, where there are
+    no renames."""
     words = iter(git.fields("diff-tree", *_OPTIONS, "--raw", "--numstat", "--no-abbrev", old, new))
     found: dict[bytes, tuple[str, bytes]] = {}
     counts: dict[bytes, tuple[bytes, bytes]] = {}
+    moved: list[Step] = []
     for word in words:
         if word.startswith(b":"):
             kind, path = word.rsplit(b" ", 1)[1].decode()[0], next(words)
+            moved.append(Step(path, *_sides(word)))
             old_path, path = (path, next(words)) if kind in "RC" else (b"", path)
             found[path] = (kind, old_path)
         else:
@@ -150,7 +157,8 @@ def changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
             if not path:
                 path = (next(words), next(words))[1]
             counts[path] = (added, removed)
-    return tuple(_change(path, kind, old_path, *counts.get(path, (b"-", b"-"))) for path, (kind, old_path) in found.items())
+    told = tuple(_change(path, kind, old_path, *counts.get(path, (b"-", b"-"))) for path, (kind, old_path) in found.items())
+    return told, None if any(old_path for _, old_path in found.values()) else moved
 
 
 def _change(path: bytes, kind: str, old_path: bytes, added: bytes, removed: bytes) -> Change:

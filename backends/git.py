@@ -7,12 +7,14 @@ git and what it starts write only what the command is for, and reach no network.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -90,9 +92,13 @@ _LOCKED = re.compile(r"'([^'\n]+\.lock)': File exists")
 _FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.([^.]+)$", re.DOTALL)
 _CHECKOUT = re.compile(rb"core\.(autocrlf|eol|symlinks|attributesfile)$")
+_PLACED = re.compile(rb"includeif\.|extensions\.")
+"""What lets a configuration say something else in another git directory (git-config(1), "Conditional includes", and git-worktree(1))."""
 _LOCAL = (b"local", b"worktree")
 _COMMANDS = ("clean", "smudge", "process")
 """The settings of a filter that name a program."""
+_SHORT = 40
+"""Digits of an id by SHA-1; those by SHA-256 have more."""
 OFF = "off"
 """How a filter that is off says that it is not required: a boolean of git's that nobody writes."""
 
@@ -146,6 +152,8 @@ class Git:
     """The filters that run, by their key in the configuration."""
     checkout: Mapping[str, str] = field(default_factory=dict[str, str])
     """The settings that say how files are checked out (ends of lines, links, attributes), by their key."""
+    alike: bool = False
+    """Whether the configuration says the same wherever in the repository it is asked."""
     patience: float = bounds.PATIENCE
     """Seconds of processor that a command may use which only reads."""
     clock: bounds.Clock | None = None
@@ -339,7 +347,8 @@ class Git:
         filters = {key: off.get(key, line) for key, line in commands.items()}
         shared = [(key, value) for scope, key, value in told if scope != b"worktree"]  # a clone has nothing of its own
         checkout = {key.decode(): os.fsdecode(value or b"true") for key, value in shared if _CHECKOUT.match(key)}
-        return replace(self, settings=off, filters={key: line for key, line in filters.items() if line}, checkout=checkout)
+        running = {key: line for key, line in filters.items() if line}
+        return replace(self, settings=off, filters=running, checkout=checkout, alike=not any(_PLACED.match(key) for _, key, _ in told))
 
     def programs(self) -> tuple[Program, ...]:
         """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""
@@ -347,7 +356,7 @@ class Git:
 
     def _told(self) -> list[tuple[bytes, bytes, bytes]]:
         """Return scope, key and value of all settings that matter to what is checked out, in git's order: of equals the last one counts."""
-        pattern = r"^((filter|merge|hook)\.|core\.(autocrlf|eol|symlinks|attributesfile)$)"
+        pattern = r"^((filter|merge|hook|includeif)\.|core\.(autocrlf|eol|symlinks|attributesfile)$|extensions\.worktreeconfig$)"
         words = self.told("config", "--null", "--show-scope", "--get-regexp", pattern).out.split(b"\0")
         lines = zip(words[::2], (line.partition(b"\n") for line in words[1::2]), strict=False)
         return [(scope, key, value) for scope, (key, _, value) in lines]
@@ -372,6 +381,24 @@ class Git:
 
     def blob(self, contents: bytes) -> str:
         return self.line("hash-object", "-w", "--stdin", stdin=contents)
+
+    def write_aside(self, kind: str, contents: bytes, width: int) -> str:
+        """Write an object where new ones go that mostly vanish, as git stores it (gitformat-loose(5)), and return its id, of so many digits."""
+        whole = f"{kind} {len(contents)}\0".encode() + contents
+        name = hashlib.new("sha1" if width == _SHORT else "sha256", whole, usedforsecurity=False).hexdigest()
+        place = (self.objects or self.common_dir / "objects") / name[:2] / name[2:]
+        draft = place.with_name(f"tmp_{os.urandom(6).hex()}")
+        with as_ours():
+            place.parent.mkdir(exist_ok=True)
+            draft.write_bytes(zlib.compress(whole, 1))
+            draft.rename(place)
+        return name
+
+    def read_aside(self, name: str) -> bytes:
+        """Return an object as it was just written where new ones go that mostly vanish; nothing where it is not to be seen there."""
+        with suppress(OSError, zlib.error):
+            return zlib.decompress(((self.objects or self.common_dir / "objects") / name[:2] / name[2:]).read_bytes())
+        return b""
 
     def tree(self, base: str, entries: Sequence[tuple[str, str, bytes]], scratch: Path) -> str:
         """Write `base` with `(mode, id, path)` entries put in; mode `0` takes the path out, with all below it."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,18 @@ def test_a_filter_of_one_worktree_does_not_run(project: Project, repo: Repo, tri
     project.compare(["fix"])
     project.status()
     assert not (tripwire.parent / "tripped").exists()
+
+
+def test_a_filter_of_a_file_that_is_included_in_worktrees_alone_does_not_run(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    repo.write(".git/included", '[filter "evil"]\n\tclean = "sed s/mine/evil/"\n')
+    repo.git("config", "includeIf.gitdir:**/worktrees/**.path", "included")
+    fix.write(".gitattributes", "* filter=evil\n")
+    fix.write("cart.py", "mine\n")
+    assert "evil\n" not in project.compare(["fix"], detail="diff").diff.replace("filter=evil", "")
+    with suppress(UntrustedConfig):
+        project.merge("fix")
+    assert repo.read("cart.py") != "evil\n"
 
 
 def test_a_filter_of_an_included_file_does_not_run(project: Project, repo: Repo, tripwire: Path) -> None:

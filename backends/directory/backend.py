@@ -146,9 +146,10 @@ class DirectoryBackend:
                 self._archive.pool.bring_in(self._records.pool)
             yield
 
-    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
+    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot, *also: tuple[Workspace, str, Snapshot]) -> None:
         with as_ours():
-            self._archive.keep(workspace.uid, label, self._records.keep(snapshot, self.root, self._scratch))
+            for holder, name, kept in ((workspace, label, snapshot), *also):
+                self._archive.keep(holder.uid, name, self._records.keep(kept, self.root, self._scratch))
 
     # -- freezing and looking
 

@@ -34,7 +34,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import area, combine, confinement, extents, matrix, tree, views
+from .. import area, cachetree, combine, confinement, extents, matrix, tree, views
 from ..crew import Crew
 from ..diff import contents_of, patch, steps
 from ..git import OFF, Git
@@ -101,12 +101,18 @@ class WorktreeBackend:
     def _git(self) -> Git:
         return self._door(self._repository.git_dir)
 
+    @property
+    def _any(self) -> Git:
+        """Return git at a checkout that was looked at already, for what is the same wherever it is asked."""
+        return next(iter(self._doors.values()), None) or self._git
+
     def _door(self, git_dir: Path) -> Git:
         """Return git at a git directory. What the configuration there defines is looked at in every call; a view lives for one call."""
         if self._view is None:
             return self._repository.git(git_dir, self.trusted)
         if git_dir not in self._doors:
-            self._doors[git_dir] = replace(self._repository.git(git_dir, self.trusted), objects=self._view / "objects")
+            like = next((door for door in [*self._doors.values()] if door.alike), None)
+            self._doors[git_dir] = replace(self._repository.git(git_dir, self.trusted, like), objects=self._view / "objects")
         return self._doors[git_dir]
 
     def _at(self, workspace: Workspace) -> Git:
@@ -138,7 +144,7 @@ class WorktreeBackend:
             yield
             return
         with self._shelf.held():
-            kept = packs.bring_in(self._git, self._view / "objects", self._shelf)
+            kept = packs.bring_in(self._any, self._view / "objects", self._shelf)
             try:
                 yield
             finally:
@@ -149,16 +155,20 @@ class WorktreeBackend:
     def _shelf(self) -> packs.Shelf:
         return packs.Shelf(self._repository.common_dir / "objects" / "pack", self.home / "packs")
 
-    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
-        self._refer(workspace, {label: snapshot.id} | ({f"{label}-staged": snapshot.staged} if snapshot.staged else {}))
+    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot, *also: tuple[Workspace, str, Snapshot]) -> None:
+        refs: dict[str, str] = {}
+        for holder, name, kept in ((workspace, label, snapshot), *also):
+            ref = f"{trash.prefix(holder)}{name}"
+            refs |= {ref: kept.id} | ({f"{ref}-staged": kept.staged} if kept.staged else {})
+        self._refer(refs)
 
-    def _refer(self, workspace: Workspace, refs: Mapping[str, str]) -> None:
+    def _refer(self, refs: Mapping[str, str]) -> None:
         if not refs:
             return
-        lines = [f"update {trash.prefix(workspace)}{name} {value}\n" for name, value in refs.items()]
-        for name in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
-            (self._repository.common_dir / f"{trash.prefix(workspace)}{name}.lock").unlink(missing_ok=True)
-        self._lasting(self._git).run("update-ref", "--stdin", stdin="".join(lines).encode())
+        lines = [f"update {ref} {value}\n" for ref, value in refs.items()]
+        for ref in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
+            (self._repository.common_dir / f"{ref}.lock").unlink(missing_ok=True)
+        self._lasting(self._any).run("update-ref", "--stdin", stdin="".join(lines).encode())
 
     # -- freezing and looking
 
@@ -231,15 +241,15 @@ class WorktreeBackend:
     ) -> Merge:
         git, left = self._git, self._linked(ours, lineage)
         bases = self._seen.bases(git, left, theirs.id)
-        if [snapshot.commit_of(git, base).tree for base in bases] == [ours.contents]:  # only theirs changed anything
+        if [snapshot.tree_of(git, base) for base in bases] == [ours.contents]:  # only theirs changed anything
             return Merge(contents=theirs.contents, changes=self._seen.changes(git, ours.contents, theirs.contents))
-        return combine.merge(git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch, choices)
+        return combine.merge(git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch, choices, self._seen.changes)
 
     def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
         git = self._git
         bases = common(git, meetings)
         at = [number for number, base in enumerate(bases) if base]
-        trees = {base: snapshot.commit_of(git, base).tree for base in bases if base}
+        trees = {base: snapshot.tree_of(git, base) for base in bases if base}
         threes = [Three(trees[bases[each]], meetings[each].ours.contents, meetings[each].theirs.contents) for each in at]
         return matrix.settled(self, meetings, dict(zip(at, matrix.clashes(git, threes, self._scratch), strict=True)))
 
@@ -273,7 +283,7 @@ class WorktreeBackend:
 
     def _completed(self, name: str, lineage: Sequence[str]) -> str:
         """Return the tree of a commit with the lineage merged into it; where the two conflict, as the commit has it."""
-        tree = snapshot.commit_of(self._git, name).tree
+        tree = snapshot.tree_of(self._git, name)
         for other in lineage:
             if not self._has(name, other):
                 merged = self.merge(Snapshot(id=name, contents=tree), self.load(other), on_conflict="target")
@@ -300,7 +310,7 @@ class WorktreeBackend:
             return Snapshot(id="", contents=merge.contents, head=theirs.head)
         if history == "none" or merge.conflicts or merge.contents == ours.contents:
             return Snapshot(id="", contents=merge.contents, head=ours.head)
-        committed = snapshot.commit_of(self._git, ours.head).tree
+        committed = snapshot.tree_of(self._git, ours.head)
         uncommitted = {step.path for step in steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
         moved = [step for step in self._seen.steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
         put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
@@ -315,8 +325,7 @@ class WorktreeBackend:
         return Snapshot(id="", contents=merge.contents, head=made)
 
     def contains(self, workspace: Workspace, commit: str) -> bool:
-        git = Git(self._repository.admin_dir(workspace), self._repository.common_dir)
-        return git.told("merge-base", "--is-ancestor", commit, "HEAD").status == 0
+        return snapshot.contains(Git(self._repository.admin_dir(workspace), self._repository.common_dir), commit)
 
     def _has(self, descendant: str, ancestor: str) -> bool:
         return descendant == ancestor or self._git.told("merge-base", "--is-ancestor", ancestor, descendant).status == 0
@@ -329,7 +338,7 @@ class WorktreeBackend:
         """
         carried = next((base for base in map(self.load, lineage) if self._carried_into(base, theirs)), None)
         head = carried.head if carried else theirs.head
-        committed = Snapshot(id=head, contents=snapshot.commit_of(self._git, head).tree, head=head)
+        committed = Snapshot(id=head, contents=snapshot.tree_of(self._git, head), head=head)
         own = self.merge(committed, theirs, lineage, "source").contents
         if own == committed.contents:
             return head
@@ -365,10 +374,12 @@ class WorktreeBackend:
         return checkout.settle(checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, whole), since)
 
     def occupied(self, workspace: Workspace) -> str:
-        git = self._at(workspace)
-        if under_way := repository.under_way(self._repository, git.git_dir):
+        admin = self._repository.admin_dir(workspace)
+        if (admin / "HEAD").exists() and (under_way := repository.under_way(self._repository, admin)):
             return under_way
-        return "its index is unmerged" if git.fields("ls-files", "-z", "--unmerged") else ""
+        if cachetree.tree_of(admin / "index"):  # no tree can hold what is unmerged
+            return ""
+        return "its index is unmerged" if self._at(workspace).fields("ls-files", "-z", "--unmerged") else ""
 
     def programs(self) -> tuple[Program, ...]:
         return self._repository.git().programs()
@@ -394,21 +405,22 @@ class WorktreeBackend:
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
         self._drop_dead_locks(workspace)
         with as_ours():
-            refs = {"last": snapshot.id} if snapshot else {}
+            at = trash.prefix(workspace)
+            refs = {f"{at}last": snapshot.id} if snapshot else {}
             few = keepsake.few(self._repository, workspace)
-            if few is not None and self._retired(workspace, refs | {f"deleted-{number}": name for number, name in enumerate(few)}):
+            if few is not None and self._retired(workspace, refs | {f"{at}deleted-{number}": name for number, name in enumerate(few)}):
                 return
             with nullcontext(self) if self._view else self.aside() as view:
-                refs["deleted"] = view.keepsake(workspace, snapshot)
+                refs[f"{at}deleted"] = view.keepsake(workspace, snapshot)
                 with view.keep_all():
-                    self._refer(workspace, refs)
+                    self._refer(refs)
                     trash.retire(self._repository, workspace)
 
     def _retired(self, workspace: Workspace, refs: Mapping[str, str]) -> bool:
         """Move a workspace into the trash, when refs keep what git would forget of it; not where one of that is no object that there is."""
         with self.keep_all():
             try:
-                self._refer(workspace, refs)
+                self._refer(refs)
             except BackendFailed:
                 return False
             trash.retire(self._repository, workspace)

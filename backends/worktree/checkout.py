@@ -24,18 +24,20 @@ from ..diff import Step, refuse_hollow, steps
 from ..git import Git, Reply, refusal
 from ..gitlocks import in_the_way
 from ..mergetree import entries
-from .snapshot import commit_of, copied, everything, head_of, unhide
+from .snapshot import copied, everything, head_of, tree_of, unhide, written
 
 SUBMODULE = "160000"
 _OURS = "workspaces: the index is being moved\n"
 """What stands in a lock that we made, and not git."""
 _ABANDONED = 2.0
+_ARGUMENTS = 16_384
+"""Bytes of paths that git is told as arguments; it looks at all of them faster than at more."""
 _PATIENCE = 30
 """Tries, a tenth of a second apart."""
 
 
 def is_committed(git: Git, snapshot: Snapshot) -> bool:
-    return commit_of(git, snapshot.head).tree == snapshot.contents
+    return tree_of(git, snapshot.head) == snapshot.contents
 
 
 # -- what is in the way -------------------------------------------------------------------------------------------------------------------
@@ -48,7 +50,7 @@ def obstacles(git: Git, moved: Sequence[Step], old: Snapshot, scratch: Path) -> 
     if is_committed(git, old):
         with copied(git, scratch) as view:
             unhide(view)
-            dirty = _dirty(view)
+            dirty = _dirty(view, [step.path for step in moved])
         found |= {step.path for step in moved if step.path in dirty}
     leaving = {step.path for step in moved if step.new is None}
     root = os.fsencode(git.work_tree or "")
@@ -58,10 +60,12 @@ def obstacles(git: Git, moved: Sequence[Step], old: Snapshot, scratch: Path) -> 
     return sorted(found)
 
 
-def _dirty(git: Git) -> set[bytes]:
-    """Return the tracked paths that are modified, staged or unmerged."""
+def _dirty(git: Git, wanted: Sequence[bytes]) -> set[bytes]:
+    """Return the tracked paths that are modified, staged or unmerged: only of the wanted ones, where these are few."""
     found: set[bytes] = set()
-    words = iter(git.fields("status", "--porcelain=v2", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty"))
+    only = wanted if sum(map(len, wanted)) < _ARGUMENTS else ()
+    how = ("--porcelain=v2", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty")
+    words = iter(git.fields("status", *how, "--", *only))
     for word in words:
         kind, fields = word[:1], {b"1": 8, b"u": 10}
         if kind in fields:
@@ -222,7 +226,7 @@ def _move_files(move: Move) -> None:
         with copied(git, move.scratch) as view:
             return _switch(view, old.contents, new.contents)
     with everything(git, move.scratch) as seen:
-        if seen.git.line("write-tree") != old.contents:
+        if written(seen.git) != old.contents:
             raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
         return _switch(seen.git, old.contents, new.contents)
 
@@ -232,7 +236,7 @@ def _move_index(move: Move) -> None:
     git, old, new = move.git, move.old, move.new
     if move.whole:
         with own_index(git, move.scratch) as view:
-            view.run("read-tree", "--reset", new.staged or commit_of(git, new.head).tree)
+            view.run("read-tree", "--reset", new.staged or tree_of(git, new.head))
             view.ask("update-index", "-q", "--refresh")
         return
     # A submodule's folder is not ours to fill, so its commit is noted where git looks for it.
@@ -280,9 +284,8 @@ def _move_head(move: Move) -> None:
 def _updated_head(move: Move) -> Reply:
     """Move the head by compare-and-set. A linked worktree whose branch would lose commits by it is detached instead: the branch is not ours."""
     git, old, new = move.git, move.old.head, move.new.head
-    linked = git.git_dir != git.common_dir
-    forward = git.told("merge-base", "--is-ancestor", old, new).status == 0
-    option = ("--no-deref",) if move.whole and linked and not forward else ()
+    may_lose = move.whole and git.git_dir != git.common_dir
+    option = ("--no-deref",) if may_lose and git.told("merge-base", "--is-ancestor", old, new).status != 0 else ()
     return git.ask("update-ref", *option, "-m", move.reason, "HEAD", new, old)
 
 
@@ -319,7 +322,7 @@ def _progress(move: Move) -> tuple[list[Step], list[Step]]:
     git, root = move.git, os.fsencode(move.git.work_tree or "")
     moved = steps(git, move.old.contents, move.new.contents)
     with everything(git, move.scratch) as seen:
-        now = entries(git, seen.git.line("write-tree"), [step.path for step in moved])
+        now = entries(git, written(seen.git), [step.path for step in moved])
     arrived = [step for step in moved if now.get(step.path) == step.new]
     open_ones = [step for step in moved if now.get(step.path) not in (step.new, step.old)]
     return arrived, [step for step in open_ones if _is_begun(git, root, step)]

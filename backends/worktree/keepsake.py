@@ -11,8 +11,8 @@ from workspaces.errors import BackendFailed, Limit
 from workspaces.model import Snapshot, Workspace
 
 from .. import tree
+from ..cachetree import tree_of
 from ..git import Git
-from .cachetree import tree_of
 from .repository import Repository, text_of
 from .snapshot import IDENTITY, copied, held_by, write_commit
 from .trash import prefix
@@ -34,7 +34,7 @@ def few(repository: Repository, workspace: Workspace) -> list[str] | None:
     if not admin.exists():
         return []
     index = admin / "index"
-    staged = tree_of(index, len(workspace.origin) // 2)
+    staged = tree_of(index)
     if not staged and index.exists():
         return None
     named, below = {staged} if staged else set[str](), set[str]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workspaces.errors import NotAProject, readable
@@ -42,11 +42,13 @@ class Repository:
         """Return the git directory of a workspace, whatever the `.git` file inside of it says."""
         return self.git_dir if workspace.is_main else self.common_dir / "worktrees" / f"{workspace.name}-{workspace.uid}"
 
-    def git(self, git_dir: Path | None = None, trusted: str = "") -> Git:
+    def git(self, git_dir: Path | None = None, trusted: str = "", like: Git | None = None) -> Git:
         """Return the door to one checkout, without a work tree. Drivers that the repository configures, for all or for that one, are off, unless
-        they are exactly the trusted ones."""
+        they are exactly the trusted ones; with a door that is `like` this one, as they are there."""
         at = git_dir or self.git_dir
         patience = bounds.patience(self.common_dir / "index", is_main=at == self.git_dir)
+        if like:
+            return replace(like, git_dir=at, patience=patience)
         return Git(at, self.common_dir, scratch=self.scratch, patience=patience).disarmed(trusted)
 
 

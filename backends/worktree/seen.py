@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from workspaces.model import Change, Snapshot
 
-from ..diff import Step, changes, steps
+from ..diff import Step, looked_at, steps
 from ..git import Git
 from . import snapshot
 
@@ -34,9 +34,10 @@ class Seen:
             return ()
         found = self._changes.get((old, new))
         if found is None:
-            found = changes(git, old, new)
-        if self.remembers:
-            self._changes[old, new] = found
+            found, moved = looked_at(git, old, new)
+            if self.remembers:
+                self._changes[old, new] = found
+                self._steps |= {(old, new): moved} if moved else {}
         return found
 
     def steps(self, git: Git, old: str, new: str) -> list[Step]:

@@ -6,6 +6,7 @@ whose parents are the head and the earlier snapshots that it descends from. It i
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -17,13 +18,16 @@ from pathlib import Path
 from workspaces.errors import BackendFailed, Limit, translated
 from workspaces.model import Snapshot, path_text
 
-from .. import bounds, tree
+from .. import bounds, cachetree, tree
 from ..git import Git, Reply, refusal
 from ..place import WORKSPACES
 from . import packs
+from .repository import text_of
 
-IDENTITY = "mcp-workspaces snapshot <snapshot@workspaces.invalid>"
+_MAIL = "snapshot@workspaces.invalid"
+IDENTITY = f"mcp-workspaces snapshot <{_MAIL}>"
 _MESSAGE = re.compile(r"snapshot\n\nhead (?P<head>[0-9a-f]+)(?:\nstaged (?P<staged>[0-9a-f]+))?\n")
+_DATE = re.compile(rb"^committer .*<(.*)> (\d+) [+-]\d+$", re.MULTILINE)
 _NO_COMMIT = re.compile(r"^error: '.+' does not have a commit checked out$", re.MULTILINE)
 _VANISHED = re.compile(r"unable to (?:stat|index file)|No such file or directory|file changed|unexpected end|short read|failed to insert")
 NOBODY_KNOWN = {"user.name": "mcp-workspaces", "user.email": "mcp-workspaces@localhost"}
@@ -63,7 +67,13 @@ def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, auth
     """Write a commit; identities come with their date, as git stores them (`name <mail> seconds zone`)."""
     header = [f"tree {tree}", *(f"parent {parent}" for parent in dict.fromkeys(parents)), f"author {author}", f"committer {committer}"]
     raw = "\n".join(header).encode(errors="surrogateescape") + b"\n\n" + _text(message)
-    return write_raw(git, raw, tree, parents[0] if parents else "")
+    if not git.objects:
+        return write_raw(git, raw, tree, parents[0] if parents else "")
+    made = git.write_aside("commit", raw, len(tree))
+    if parents:
+        _note(git, made, tree, parents[0])
+    name, date, _ = committer.rsplit(" ", 2)
+    return _remembered(Commit(made, tree, date, _MAIL if name == IDENTITY else "")).id
 
 
 def write_raw(git: Git, raw: bytes, tree: str, parent: str) -> str:
@@ -83,6 +93,8 @@ def write_own(git: Git, tree: str, parents: Sequence[str], message: str) -> str:
         reply = Reply(0, replace(door, settings={**door.settings, **NOBODY_KNOWN}).run(*words, stdin=_text(message)), "")
     made = reply.out.decode().strip()
     _note(git, made, tree, parents[0])
+    if dated := _DATE.search(git.read_aside(made)):
+        _remembered(Commit(made, tree, dated[2].decode(), os.fsdecode(dated[1])))
     return made
 
 
@@ -94,7 +106,7 @@ def _note(git: Git, made: str, tree: str, parent: str) -> None:
     """Note what was made in a view: git writes no object that the repository has, even where nothing refers to it."""
     if git.objects:
         with (git.objects.parent / packs.MADE).open("a") as file:
-            file.write(f"{made} {tree} {commit_of(git, parent).tree}\n")
+            file.write(f"{made} {tree} {tree_of(git, parent)}\n")
 
 
 @dataclass(frozen=True)
@@ -104,22 +116,36 @@ class Commit:
     id: str
     tree: str
     date: str
+    mail: str
+    """Of who committed it."""
 
 
 _commits: dict[str, Commit] = {}
 _snapshots: dict[str, Snapshot] = {}
+_descents: set[tuple[str, str]] = set()
 _REMEMBERED = 10_000
-_ABOUT = "--format=%H %T %ct"
+_ABOUT = "--format=%H %T %ct %ce"
 
 
 def commit_of(git: Git, name: str) -> Commit:
     """Return the tree and date of a commit, by its full id. Ids name contents, so what was read once holds for ever."""
-    return _commits.get(name) or _remembered(Commit(*git.line("log", "-1", _ABOUT, name, "--").split()))
+    return _commits.get(name) or _remembered(_read(git.line("log", "-1", _ABOUT, name, "--")))
+
+
+def _read(said: str) -> Commit:
+    name, tree, date, *mail = said.split(" ", 3)
+    return Commit(name, tree, date, "".join(mail))
+
+
+def tree_of(git: Git, name: str) -> str:
+    """Return the tree of a commit, by its full id."""
+    return commit_of(git, name).tree
 
 
 def _remembered(commit: Commit) -> Commit:
     if len(_commits) > _REMEMBERED:
         _commits.clear()
+        _descents.clear()
     _commits[commit.id] = commit
     return commit
 
@@ -141,14 +167,37 @@ def held_by(name: str) -> set[str]:
 
 def head_of(git: Git) -> Commit:
     """Return the head commit."""
+    if known := _commits.get(_named_by_head(git)):
+        return known
     reply = git.ask("log", "-1", _ABOUT, "HEAD", "--")
-    said = reply.out.decode().split()
-    if reply.status != 0 or len(said) != 3:
+    said = os.fsdecode(reply.out).strip()
+    if reply.status != 0 or said.count(" ") < 2:
         raise BackendFailed(
             f"{git.work_tree} is on a branch without a commit, or its HEAD is broken. Nothing was changed.",
             "Check out a commit there, or delete the workspace with discard_unmerged=true.",
         )
-    return _remembered(Commit(*said))
+    return _remembered(_read(said))
+
+
+def contains(git: Git, commit: str) -> bool:
+    """Return whether the head is a commit or descends from it: once it does, that never changes."""
+    head = _named_by_head(git)
+    if head == commit or (head, commit) in _descents:
+        return True
+    if git.told("merge-base", "--is-ancestor", commit, "HEAD").status != 0:
+        return False
+    if head and head == _named_by_head(git):
+        _descents.update([(head, commit)] if len(_descents) < _REMEMBERED else [])
+    return True
+
+
+def _named_by_head(git: Git) -> str:
+    """Return the id that the files of a git directory say the head is at (gitrepository-layout(5)); nothing where git has to be asked."""
+    said = text_of(git.git_dir / "HEAD")
+    branch = said.removeprefix("ref: ")
+    if branch != said:
+        said = text_of(git.common_dir / branch) if branch.startswith("refs/heads/") and ".." not in branch else ""
+    return said
 
 
 def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kept: Path | None = None) -> tuple[Snapshot, Found | None]:
@@ -157,7 +206,7 @@ def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kep
     if committed:
         return Snapshot(id=head.id, contents=head.tree, head=head.id), None
     with everything(git, scratch) as view:
-        contents = view.git.line("write-tree")
+        contents = written(view.git)
         found = _kept(view, kept) if kept else None
     staged = "" if view.staged == head.tree else view.staged
     made = Snapshot(id="", contents=contents, head=head.id, staged=staged, unmerged=view.unmerged, left_out=view.left_out)
@@ -182,7 +231,14 @@ def linked(git: Git, made: Snapshot, head_tree: str, lineage: Sequence[str], dat
 
 
 def load(git: Git, name: str) -> Snapshot:
-    """Read a snapshot back by its id. Any other commit is a snapshot of itself, whatever its message claims."""
+    """Read a snapshot back by its id, if that was not done before. Any other commit is a snapshot of itself, whatever its message claims."""
+    known = _commits.get(name)
+    if known and known.mail != _MAIL:
+        return Snapshot(id=name, contents=known.tree, head=name)
+    return _snapshots.get(name) or _noted(_loaded(git, name))
+
+
+def _loaded(git: Git, name: str) -> Snapshot:
     header, _, message = git.run("cat-file", "commit", name).decode(errors="replace").partition("\n\n")
     lines = header.split("\n")
     noted = _MESSAGE.fullmatch(message) if any(line.startswith(f"committer {IDENTITY} ") for line in lines) else None
@@ -235,16 +291,34 @@ def everything(git: Git, scratch: Path) -> Generator[View]:
     """Open a view on all that is there: modified, deleted and untracked files, hidden ones too, but not what is ignored."""
     with copied(git, scratch) as view:
         begun = (view.index or scratch).stat()
-        reply = view.ask("write-tree")
-        unmerged = _unmerged(view) if reply.status != 0 else ()
-        if reply.status != 0 and not unmerged:
-            raise refusal(["write-tree"], reply)
+        staged, unmerged = _staged(view)
         modules = unhide(view)
         left_out = _add(view, modules)
         if modules:
             # Adding a submodule by name reads its head; `add -A` would start git inside of it, with whatever is configured there.
             view.run("update-index", "--remove", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in modules))
-        yield View(view, reply.out.decode().strip() if reply.status == 0 else "", unmerged, left_out, begun)
+        yield View(view, staged, unmerged, left_out, begun)
+
+
+def _staged(view: Git) -> tuple[str, tuple[str, ...]]:
+    """Return the tree that the index of a view makes; or nothing, and the paths that are unmerged in it."""
+    if known := _made_by(view):
+        return known, ()
+    reply = view.ask("write-tree")
+    if reply.status == 0:
+        return reply.out.decode().strip(), ()
+    if unmerged := _unmerged(view):
+        return "", unmerged
+    raise refusal(["write-tree"], reply)
+
+
+def written(view: Git) -> str:
+    """Return the tree that the index of a view makes, which is written if it was not."""
+    return _made_by(view) or view.line("write-tree")
+
+
+def _made_by(view: Git) -> str:
+    return cachetree.tree_of(view.index) if view.index else ""
 
 
 def _unmerged(view: Git) -> tuple[str, ...]:
@@ -257,14 +331,37 @@ def unhide(view: Git) -> list[bytes]:
 
     Returns the paths of submodules, found on the way.
     """
-    rows = [row for row in view.fields("ls-files", "-z", "-v", "--stage") if not row.startswith((b"H 100", b"H 120"))]
+    hidden, modules = _odd(view)
     root = os.fsencode(view.work_tree or "")
-    hidden = [row.split(b"\t", 1)[1] for row in rows if row[:1].islower() or row[:1] == b"S"]
     there = b"".join(path + b"\0" for path in hidden if os.path.lexists(os.path.join(root, path)))  # noqa: PTH118 - bytes
     if there:
         for option in ("--no-assume-unchanged", "--no-skip-worktree"):
             view.run("update-index", option, "-z", "--stdin", stdin=there)
-    return [row.split(b"\t", 1)[1] for row in rows if row[2:8] == b"160000"]
+    return [*modules]
+
+
+_plain: set[bytes] = set()
+"""Indexes, by a hash of their bytes, in which nothing is odd."""
+
+
+def _odd(view: Git) -> tuple[list[bytes], list[bytes]]:
+    """Return the paths in the index of a view that are hidden, and those of submodules. Most have none of either: these are told by their bytes when
+    they come again."""
+    raw = view.index.read_bytes() if view.index else b""
+    name = hashlib.blake2b(raw).digest()
+    if name in _plain:
+        return [], []
+    out = b"\0" + view.run("ls-files", "-z", "-v", "--stage")
+    if out.count(b"\0H 100") + out.count(b"\0H 120") == out.count(b"\0") - 1:
+        if len(_plain) > _REMEMBERED:
+            _plain.clear()
+        # Of a split index, a part stands in a file of its own ("link" in gitformat-index(5)): who works in a clone could put another in its place.
+        if view.git_dir == view.common_dir or b"link" not in raw:
+            _plain.add(name)
+        return [], []
+    rows = [row for row in out.split(b"\0")[1:-1] if not row.startswith((b"H 100", b"H 120"))]
+    hidden = [row.split(b"\t", 1)[1] for row in rows if row[:1].islower() or row[:1] == b"S"]
+    return hidden, [row.split(b"\t", 1)[1] for row in rows if row[2:8] == b"160000"]
 
 
 def _add(view: Git, modules: Sequence[bytes]) -> tuple[str, ...]:

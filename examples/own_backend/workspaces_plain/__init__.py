@@ -119,7 +119,7 @@ class PlainBackend:
                 self._objects.bring_in()
         yield
 
-    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot) -> None:
+    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot, *also: tuple[Workspace, str, Snapshot]) -> None:
         """Nothing that was made permanent is ever collected, so there is nothing to hold on to."""
 
     # -- snapshots: contents, and the snapshots that they descend from

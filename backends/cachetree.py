@@ -8,21 +8,27 @@ import re
 import struct
 from pathlib import Path
 
-from .. import tree
+from . import tree
 
 _EXTENSION = struct.Struct(">4sI")
 _NAME = b"TREE"
 _ROOT = re.compile(rb"\0\d+ \d+\n")
 """How the first of the trees is told, before its id: a path of no length, how many entries are in it, how many trees. Fewer than none: unknown."""
+_WIDTHS = 20, 32
+"""Bytes of an object's id, and of the checksum at the end: by SHA-1, and by SHA-256."""
 _TAIL = 4 << 20
 """Bytes from the end that are looked at: a folder takes about forty."""
 _LOOKS, _AFTER = 100, 8
 """Places that may look like the beginning of it, and parts of an index that may come after it."""
 
 
-def tree_of(index: Path, width: int) -> str:
-    """Return the id, of so many bytes, of the tree that an index makes; nothing where it does not say, or is not there."""
+def tree_of(index: Path) -> str:
+    """Return the id of the tree that an index makes; nothing where it does not say, or is not there."""
     tail = _tail(index)
+    return next((found for width in _WIDTHS if (found := _found(tail, width))), "")
+
+
+def _found(tail: bytes, width: int) -> str:
     at = len(tail)
     for _ in range(_LOOKS):
         if (at := tail.rfind(_NAME, 0, at)) < 0:
