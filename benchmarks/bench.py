@@ -27,6 +27,7 @@ import peers
 import repositories
 import servers
 import starting
+import verbs
 import volumes
 from report import Report, Row, machine, show
 from rich.console import Console
@@ -36,7 +37,7 @@ from volumes import Volume
 SMALL = 100
 WIDTH = 130
 """Columns of a table that goes into a file."""
-PARTS = ("repositories", "clones", "durability", "folders", "servers", "matrix", "growth", "starts", "calls", "disk")
+PARTS = ("repositories", "verbs", "clones", "durability", "folders", "servers", "matrix", "growth", "starts", "calls", "disk")
 ASKED_FOR = ("peers",)
 """Measured only when named: other projects are installed for it, from npm and PyPI."""
 BIG = 100
@@ -151,10 +152,13 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
     for each in _clones(asked, folder) if "clones" in asked.parts else ():
         print(f"clones of {each.files:,} files on {each.place.label} …", file=sys.stderr)
         yield from clones.measured(each, folder)
-    origins = list(_origins(asked, folder)) if {"repositories", "durability", "disk", "peers"} & set(asked.parts) else []
+    origins = list(_origins(asked, folder)) if {"repositories", "verbs", "durability", "disk", "peers"} & set(asked.parts) else []
     for label, origin in origins if "repositories" in asked.parts else ():
         print(f"{label} …", file=sys.stderr)
         yield from pairs.measured(pairs.prepared(origin, label, origin.with_name(f"{origin.name}-contest"), asked.rounds))
+    for label, origin in origins if "verbs" in asked.parts else ():
+        print(f"{label}, verb by verb …", file=sys.stderr)
+        yield from verbs.measured(origin, label, origin.with_name(f"{origin.name}-verbs"), asked.rounds)
     for label, origin in origins if "durability" in asked.parts else ():
         print(f"{label}, durable or not …", file=sys.stderr)
         yield from durability.measured(origin, label, origin.with_name(f"{origin.name}-durability"), asked.rounds)

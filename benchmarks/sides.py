@@ -12,6 +12,7 @@ from pathlib import Path
 
 import repositories
 
+from workspaces import backend as backends
 from workspaces.project import Project
 
 AT_ONCE = 2
@@ -97,6 +98,7 @@ class Ours(Side):
     def __init__(self, checkout: Path, backend: str = "auto") -> None:
         super().__init__(checkout)
         self.project = Project.initialize(checkout, backend)
+        self._backend = backends.find(checkout)
 
     def folder(self, name: str) -> Path:
         return Path(self.project.find(name).location)
@@ -112,6 +114,11 @@ class Ours(Side):
 
     def compare(self, name: str) -> None:
         self.project.compare([name])
+
+    def freeze(self, name: str) -> None:
+        """Freeze a workspace and keep nothing of it."""
+        with self._backend.aside() as view:
+            view.snapshot(self.project.find(name))
 
     def compare_all(self, names: Sequence[str]) -> int:
         return len(self.project.compare(names).pairs)
