@@ -86,6 +86,7 @@ def _worked(side: Side, number: int) -> dict[str, Cost]:
     """Do a round of work, and return what each verb cost."""
     name, other = f"work-{number}", f"left-{number}"
     for each in (name, other):
+        repositories.run(side.folder(each), "status")  # as everybody has looked at what he works on
         side.edit(each, side.files[number * CHANGED : (number + 1) * CHANGED])
     costs = {operation: timing.costs(act) for operation, act in _looks(side, name).items()}
     side.commit(name)
