@@ -508,15 +508,8 @@ class Core:
         committed: bool = False,
     ) -> RestorePoint:
         """Keep a snapshot as the workspace's next restore point. Whoever calls this holds the workspace and writes the point down."""
-        made = self.next_point(workspace, snapshot, cause, label, after, committed)
-        view.keep(workspace, made.place, snapshot)
-        return made
-
-    def next_point(
-        self, workspace: Workspace, snapshot: Snapshot, cause: str, label: str = "", after: str = "", committed: bool = False
-    ) -> RestorePoint:
-        """Return a snapshot as the workspace's next restore point, which is yet to be kept in its `place`."""
         number = self.store.next_number(workspace.uid)
+        view.keep(workspace, f"at/{number}", snapshot)
         return RestorePoint.model_validate(
             {
                 "name": f"{workspace.name}@{number}",

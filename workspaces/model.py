@@ -261,11 +261,6 @@ class RestorePoint(Noun):
     cause: Literal["checkpoint", "merge", "restore"]
     at: datetime
 
-    @property
-    def place(self) -> str:
-        """The label under which the backend keeps the snapshot."""
-        return f"at/{self.number}"
-
 
 class Operation(Noun):
     """One entry of the log: who did what to which workspaces, and whether it was taken back."""

@@ -22,7 +22,7 @@ def carry_out(core: Core, view: Backend, sides: Sides, plan: Plan, asked: Asked,
     """Journal the merge, move the receiver, and write it down; or fail with the receiver as it was."""
     bringer, receiver = sides.bringer, sides.receiver
     label, moved = f"before merging {bringer.name}", plan.result.head != plan.ours.head
-    point = core.next_point(receiver, plan.ours, "merge", label, plan.result.head, committed=receiver.is_main and moved)
+    point = core.point(view, receiver, plan.ours, "merge", label, plan.result.head, committed=receiver.is_main and moved)
     reason = f"workspaces: merge {bringer.name}"
     answer = telling.merged(core, sides, plan, point.name, verdicts)
     notes = _notes(plan, point, reason, bool(asked.paths))
@@ -31,7 +31,7 @@ def carry_out(core: Core, view: Backend, sides: Sides, plan: Plan, asked: Asked,
     operation = core.begin("merge", bringer, receiver, outcome=notes, **_arguments(asked))
     merged = [(each, f"merged/{operation.id}", plan.theirs) for each in (receiver, bringer) if each is receiver or not each.is_main]
     try:
-        view.keep(receiver, point.place, plan.ours, *merged)
+        view.keep(*merged[0], *merged[1:])
         view.checkout(receiver, plan.ours, plan.result, reason)
     except WorkspacesError as error:
         if error.settled:
