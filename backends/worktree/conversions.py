@@ -44,7 +44,7 @@ def _attributes(git: Git, entries: Iterable[Entry]) -> dict[bytes, dict[str, str
 
 def _doubt(attributes: Mapping[str, str], settings: Mapping[str, str], filters: Container[str]) -> Doubt:
     """Return the doubt about a file. One with a filter that nobody configured is as git keeps it, unless somebody did when it was checked out."""
-    if any(attributes.get(name, "unset") not in _OFF for name in _REWRITING) or attributes.get("filter") in filters:
+    if any(attributes.get(name, "unset") not in _OFF for name in _REWRITING) or attributes.get("filter", "") in filters:
         return "all"
     text = attributes.get("text", attributes.get("crlf", ""))
     if text == "unset":
