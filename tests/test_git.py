@@ -83,6 +83,7 @@ def test_a_git_that_could_not_answer_has_not_said_no(project: Project, repo: Rep
     repo.write(".env", "mine\n")
     clone(project, "fix").write("cart.py", "mine\n")
     project.merge("fix")
+    repo.commit("later")  # else the head is the merge itself, as its files say
     instead(f"*{asked}*) exit 127")
     with pytest.raises(BackendFailed):
         project.merge("fix")

@@ -9,12 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import pytest
+from mcp import Client
 from serving import Answer, hello, sent, served
-from support import Repo
+from support import Repo, clone
+
+from workspaces import Project
+from workspaces.locks import PATIENCE, Locks
 
 pytestmark = pytest.mark.anyio
 AT_WORK = 512
 """Calls over HTTP at a time."""
+THREADS = 64
+"""In which a server works."""
 
 
 async def begin(url: str, message: Mapping[str, object]) -> asyncio.StreamWriter:
@@ -52,6 +58,19 @@ async def test_who_does_not_get_in_is_told_when_to_come_again(repo: Repo) -> Non
                 pass
         server.process.terminate()
         assert server.ended() == ""
+
+
+async def test_many_that_wait_for_one_workspace_keep_nobody_from_another(project: Project, repo: Repo) -> None:
+    """There are more of them than threads; somebody else holds what they want for as long as they wait."""
+    clone(project, "fix").write("cart.py", "mine\n")
+    with served(repo) as server:
+        async with Client(server.url) as client, anyio.create_task_group() as waiting:
+            with Locks(project.home / "locks").change("shop.main"), anyio.fail_after(PATIENCE / 2):
+                for _ in range(THREADS + 16):  # a client has a hundred connections
+                    waiting.start_soon(client.call_tool, "merge", {"source": "fix"})
+                for _ in range(3):
+                    assert not (await client.call_tool("compare", {"workspaces": ["fix"], "base": "fix"})).is_error
+    assert repo.read("cart.py") == "mine\n"
 
 
 async def seconds(call: Callable[[], Awaitable[Answer]]) -> float:

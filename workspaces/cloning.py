@@ -50,9 +50,9 @@ def clone(
         free = [draft for draft in drafts if draft.name.lower() not in taken]
         made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)
         warnings += _untrusted(view, origin)
+    failed = {draft.name: _taken(draft) for draft in drafts if draft not in made} | failed
     if lease_seconds:
         made = [_leased(core, each, lease_seconds) for each in made]
-    failed = {draft.name: _taken(draft) for draft in drafts if draft not in made} | failed
     if not made and count == 1:
         raise next(iter(failed.values()))
     return Cloned(
@@ -129,8 +129,9 @@ def _clone_all(
         try:
             with view.keep_all():
                 made, failed, warnings = _make_all(core, view, origin, snapshot, claimed, progress)
-        except BaseException:
-            core.store.finish(operation.model_copy(update={"state": "failed"}))
+        except BaseException as error:
+            if not isinstance(error, WorkspacesError) or error.settled:  # else whoever comes next takes back what is left
+                core.store.finish(operation.model_copy(update={"state": "failed"}))
             raise
         if left := [draft for draft in claimed if draft.name in failed and not failed[draft.name].settled]:
             core.begin("clone", *left, source=origin.id, count=len(left))  # never ended here: whoever comes next takes these back
@@ -207,8 +208,11 @@ def _make_all(
     failed: dict[str, WorkspacesError] = {}
     warnings: list[str] = []
     with several() as pool:
-        work = {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
+        work: dict[Future[tuple[str, ...]], Workspace] = {}
         try:
+            if bases := [(draft, "base", snapshot) for draft in drafts]:
+                view.keep(*bases[0], *bases[1:])
+            work |= {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
             for number, future in enumerate(as_completed(work)):
                 draft = work[future]
                 try:
@@ -218,23 +222,27 @@ def _make_all(
                     failed[draft.name] = error
                 progress(number + 1, len(drafts), f"cloned {draft.name}")
         except BaseException:
-            _take_back(core, work)
+            _take_back(core, drafts, work)
             raise
     return [made[draft.name] for draft in drafts if draft.name in made], failed, warnings
 
 
-def _take_back(core: Core, work: dict[Future[tuple[str, ...]], Workspace]) -> None:
-    """Leave nothing of a call that was stopped: nobody has been told of its clones."""
-    for future, draft in work.items():
-        if future.cancel() or future.exception() is None:
-            core.backend.purge(draft)
-            core.store.forget(draft.uid)
+def _take_back(core: Core, drafts: list[Workspace], work: dict[Future[tuple[str, ...]], Workspace]) -> None:
+    """Leave nothing of a call that was stopped: nobody has been told of its clones. One that failed has left nothing itself."""
+    failed = {draft.uid for future, draft in work.items() if not future.cancel() and future.exception() is not None}
+    try:
+        for draft in drafts:
+            if draft.uid not in failed:
+                core.backend.purge(draft)
+                core.store.forget(draft.uid)
+    except WorkspacesError as error:
+        error.settled = False
+        raise
 
 
 def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draft: Workspace) -> tuple[str, ...]:
     """Make one clone, whose name the caller holds, and has claimed. Whatever goes wrong, nothing of it is left."""
     try:
-        view.keep(draft, "base", snapshot)
         warnings = view.fork(snapshot, draft, origin)
     except BaseException as error:
         try:

@@ -13,7 +13,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from workspaces.errors import Busy
@@ -29,6 +30,10 @@ Look = Callable[[], object]
 def nothing() -> None:
     """Look at nothing."""
 
+
+Aside = Callable[[], AbstractContextManager[None]]
+stepping: ContextVar[Aside] = ContextVar("stepping", default=nullcontext)
+"""What a call opens while it waits for its turn, so that others can have its place meanwhile."""
 
 _COURTESY = 2.0
 """Seconds for which a process lets another one go first that came before it."""
@@ -104,10 +109,9 @@ class _Turns:
             waiting.append(mine)
             waiting[0].set()
         try:
-            while not mine.wait(min(_GLANCE, max(0.0, deadline - time.monotonic()) + 0.001)):
-                if time.monotonic() >= deadline:
-                    raise _busy(name)
-                look()
+            if not mine.is_set():
+                with stepping.get()():
+                    self._await(mine, deadline, name, look)
             yield
         finally:
             with self._guard:
@@ -116,6 +120,12 @@ class _Turns:
                     waiting[0].set()
                 else:
                     self._lines.pop(line, None)
+
+    def _await(self, mine: threading.Event, deadline: float, name: str, look: Look) -> None:
+        while not mine.wait(min(_GLANCE, max(0.0, deadline - time.monotonic()) + 0.001)):
+            if time.monotonic() >= deadline:
+                raise _busy(name)
+            look()
 
 
 _turns = _Turns()
@@ -146,13 +156,24 @@ def _holder(descriptor: int) -> str:
 
 
 def _wait(descriptor: int, kind: int, deadline: float, name: str, look: Look) -> None:
+    if not _locked(descriptor, kind):
+        with stepping.get()():
+            _await_lock(descriptor, kind, deadline, name, look)
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _await_lock(descriptor: int, kind: int, deadline: float, name: str, look: Look) -> None:
     pause = 0.001
-    while True:
-        try:
-            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise _busy(name, _holder(descriptor)) from None
+    while not _locked(descriptor, kind):
+        if time.monotonic() >= deadline:
+            raise _busy(name, _holder(descriptor))
         look()
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads waiters out, keeps no secret
         pause = min(pause * 1.5, 0.02)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import accumulate
 from typing import TypeVar
@@ -18,6 +20,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
 
 from workspaces.errors import Busy, ErrorBody, Limit, WorkspacesError, translated
+from workspaces.locks import stepping
 from workspaces.model import Noun
 from workspaces.server.reporting import Reporter
 
@@ -129,4 +132,24 @@ async def in_thread(call: Callable[[], T]) -> T:
         _limiter = anyio.CapacityLimiter(_THREADS)
     if _limiter.statistics().tasks_waiting >= _WAITING:
         raise Busy("The server has more calls than it can take. Nothing was done.", "Call again in a second.", retry_after_seconds=1)
-    return await anyio.to_thread.run_sync(call, limiter=_limiter)
+    before = stepping.set(partial(_aside, asyncio.get_running_loop(), _limiter))
+    try:
+        return await anyio.to_thread.run_sync(call, limiter=_limiter)
+    finally:
+        stepping.reset(before)
+
+
+@contextmanager
+def _aside(loop: asyncio.AbstractEventLoop, limiter: anyio.CapacityLimiter) -> Generator[None]:
+    """Let another call be served in the place of this one, which waits: many that wait for one workspace keep nobody from another."""
+    with suppress(RuntimeError):  # the server is ending
+        loop.call_soon_threadsafe(_resize, limiter, 1)
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_resize, limiter, -1)
+
+
+def _resize(limiter: anyio.CapacityLimiter, by: int) -> None:
+    limiter.total_tokens += by
