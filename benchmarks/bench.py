@@ -112,7 +112,7 @@ def options() -> Options:
         "--clients",
         type=_sizes,
         default=calls.CLIENTS,
-        help="clients on one server at once (1,16,64,256); 256 make as many clones by each way",
+        help="clients at once (1,16,32,64,256; on stdio no more than 32); 256 make as many clones by each way",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--keep", action="store_true", help="leave the temporary directory")

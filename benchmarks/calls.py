@@ -34,8 +34,8 @@ from workspaces.project import Project
 
 Way = Literal["stdio", "HTTP, sessions", "HTTP, stateless", "nginx before three, stateless"]
 WAYS: tuple[Way, ...] = ("stdio", "HTTP, sessions", "HTTP, stateless", "nginx before three, stateless")
-CLIENTS = (1, 16, 64, 256)
-MOST_PROCESSES = 16
+CLIENTS = (1, 16, 32, 64, 256)
+MOST_PROCESSES = 32
 """Clients on stdio: each has a server of its own, of a hundred megabytes."""
 FEWEST = 48
 """Calls of which one is measured, at least."""
