@@ -100,7 +100,7 @@ def serving(home: Path, cwd: Path, *options: str) -> Generator[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(home)}
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "WORKSPACES_SPARES": "0"}
 
 
 def run(home: Path, cwd: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -332,6 +332,11 @@ def test_a_program_that_uses_the_library_gets_no_process_unasked(awake: Repo) ->
     assert preparers(awake) == [] and spares(awake) == []
 
 
+def test_what_was_made_does_not_fail_for_what_cannot_be_started_then(repo: Repo) -> None:
+    project = Project.initialize(repo.path, environment={"PATH": "/nowhere"})
+    assert clone(project, "fix").status() == []
+
+
 def test_those_that_nobody_needs_are_collected(project: Project, repo: Repo) -> None:
     project.prepare(2)
     project.gc(dry_run=True)

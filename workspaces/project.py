@@ -22,7 +22,7 @@ from workspaces.asked import Asked
 from workspaces.audit import Audit
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, as_ours, once_more
+from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, WorkspacesError, as_ours, once_more
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
     MAIN,
@@ -296,7 +296,8 @@ class Project:
         """Have what was prepared follow `main`, and be as many as are needed, after the call."""
         from workspaces import preparing
 
-        preparing.wake(self._core)
+        with suppress(WorkspacesError, OSError):  # what the call did is done, whatever comes of this
+            preparing.wake(self._core)
 
     @spanned
     @as_ours()
