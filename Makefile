@@ -1,8 +1,8 @@
 # Each target does all its own set-up: a virtual environment in the checkout, with the locked dependencies.
 PYTHON ?= python3
 BIN := .venv/bin
-# One worker more than there are cores: many tests wait for processes.
-WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+# More workers than there are cores: many tests wait for processes, and for the disk.
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 3 )))
 STAMP := .venv/.installed
 # The tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
