@@ -83,8 +83,8 @@ class Backend(Protocol):
         """Make what this view froze and combined permanent, and safe from any collection until the block ends: name it in there (`keep`)."""
         ...
 
-    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot, *also: tuple[Workspace, str, Snapshot]) -> None:
-        """Hold on to a snapshot under `label` until the workspace is purged, whatever is collected elsewhere; and to others with it."""
+    def keep(self, *held: tuple[Workspace, str, Snapshot]) -> None:
+        """Hold on to snapshots, each under a label of its workspace, until that is purged, whatever is collected elsewhere."""
         ...
 
     def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:

@@ -50,7 +50,8 @@ def clone(
         free = [draft for draft in drafts if draft.name.lower() not in taken]
         made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)
         warnings += _untrusted(view, origin)
-    failed = {draft.name: _taken(draft) for draft in drafts if draft not in made} | failed
+    there = {each.name for each in made}
+    failed = {draft.name: _taken(draft) for draft in drafts if draft.name not in there} | failed
     if lease_seconds:
         made = [_leased(core, each, lease_seconds) for each in made]
     if not made and count == 1:
@@ -210,8 +211,7 @@ def _make_all(
     with several() as pool:
         work: dict[Future[tuple[str, ...]], Workspace] = {}
         try:
-            if bases := [(draft, "base", snapshot) for draft in drafts]:
-                view.keep(*bases[0], *bases[1:])
+            view.keep(*((draft, "base", snapshot) for draft in drafts))
             work |= {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
             for number, future in enumerate(as_completed(work)):
                 draft = work[future]

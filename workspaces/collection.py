@@ -45,7 +45,7 @@ def gc(
         core.store.drop_requests(core.row.name, (now() - _REQUESTS).isoformat())
         checks.forget(core, now() - _VERDICTS)
         core.store.shorten()
-        if core.backend.capabilities.spares and not preparing.wanted(core):
+        if not preparing.wanted(core):
             with suppress(Busy):
                 preparing.prepare(core, 0, patience=0)
     return _answer(core, [each.id for each in going if each.id not in kept], freed, kept, dry_run)

@@ -509,7 +509,7 @@ class Core:
     ) -> RestorePoint:
         """Keep a snapshot as the workspace's next restore point. Whoever calls this holds the workspace and writes the point down."""
         number = self.store.next_number(workspace.uid)
-        view.keep(workspace, f"at/{number}", snapshot)
+        view.keep((workspace, f"at/{number}", snapshot))
         return RestorePoint.model_validate(
             {
                 "name": f"{workspace.name}@{number}",

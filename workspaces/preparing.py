@@ -28,8 +28,6 @@ _PROGRAM = "workspaces.beforehand"
 
 def wanted(core: Core) -> int:
     """Return how many clones are to lie prepared."""
-    if not core.backend.capabilities.spares:
-        return 0
     since = now() - _LATELY
     lately = takewhile(lambda each: each.at > since, core.store.past(core.row.name, "clone"))
     return min(_most(core), _peak([each.at for each in lately for _ in each.workspaces if each.state in ("done", "undone")]))
@@ -53,6 +51,8 @@ def _peak(made: list[datetime]) -> int:
 def prepare(core: Core, count: int | None = None, patience: float | None = None) -> int:
     """Have so many clones of `main` prepared, or as many as are wanted when it is this call's turn, and return how many there are. Raises `Busy`
     when another process is at it for too long, and at once where somebody else waits already who will find just that wanted."""
+    if not core.backend.capabilities.spares:
+        return 0
     with ExitStack() as working:
         with core.locks.change(_NEXT, patience=0 if count is None else patience):
             working.enter_context(core.locks.change(_AT_WORK, patience=patience))

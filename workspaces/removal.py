@@ -234,7 +234,7 @@ def _hand_over(core: Core, workspace: Workspace) -> dict[str, JsonValue]:
             child = core.find(child.id)
             handed[child.uid] = child.origin
             base = _shared(core, workspace, child)
-            core.backend.keep(child, "base-before", core.backend.load(base))
+            core.backend.keep((child, "base-before", core.backend.load(base)))
             core.store.save(child.model_copy(update={"parent": workspace.parent, "base": base, "origin": base}))
     return handed
 

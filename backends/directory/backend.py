@@ -146,10 +146,10 @@ class DirectoryBackend:
                 self._archive.pool.bring_in(self._records.pool)
             yield
 
-    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot, *also: tuple[Workspace, str, Snapshot]) -> None:
+    def keep(self, *held: tuple[Workspace, str, Snapshot]) -> None:
         with as_ours():
-            for holder, name, kept in ((workspace, label, snapshot), *also):
-                self._archive.keep(holder.uid, name, self._records.keep(kept, self.root, self._scratch))
+            for workspace, name, kept in held:
+                self._archive.keep(workspace.uid, name, self._records.keep(kept, self.root, self._scratch))
 
     # -- freezing and looking
 
@@ -367,7 +367,7 @@ class DirectoryBackend:
         location, index = located(workspace), Index.load(self._index(workspace), self._archive)
         if index.manifest.contents != old.contents:
             raise moving.changed(location)
-        self.keep(workspace, f"result/{new.id}", new)
+        self.keep((workspace, f"result/{new.id}", new))
         move = self._move(workspace, old, new, whole)
         moving.carry_out(move)
         # What came is as the plan says; its keys are not known, so the next look reads it.
@@ -461,7 +461,7 @@ class DirectoryBackend:
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
         if snapshot:
             with self.keep_all():
-                self.keep(workspace, "last", snapshot)
+                self.keep((workspace, "last", snapshot))
         with as_ours():
             tree.sync(*trash.put_away(workspace, *trash.places(self.home, workspace)))
 

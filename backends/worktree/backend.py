@@ -155,10 +155,10 @@ class WorktreeBackend:
     def _shelf(self) -> packs.Shelf:
         return packs.Shelf(self._repository.common_dir / "objects" / "pack", self.home / "packs")
 
-    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot, *also: tuple[Workspace, str, Snapshot]) -> None:
+    def keep(self, *held: tuple[Workspace, str, Snapshot]) -> None:
         refs: dict[str, str] = {}
-        for holder, name, kept in ((workspace, label, snapshot), *also):
-            ref = f"{trash.prefix(holder)}{name}"
+        for workspace, name, kept in held:
+            ref = f"{trash.prefix(workspace)}{name}"
             refs |= {ref: kept.id} | ({f"{ref}-staged": kept.staged} if kept.staged else {})
         self._refer(refs)
 
@@ -186,9 +186,9 @@ class WorktreeBackend:
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         with as_ours():
             found, door = self._found.get(snapshot.contents), self._lasting(self._git)
-            fits, has_been_there = spares.fitting(door, self.trusted), found is not None
             fill = partial(filling.fill, contents=snapshot.contents, found=found, crew=self._crew)
-            return registration.fork(self._repository, snapshot, clone, self._at(source), door, fits, fill, has_been_there)
+            files = registration.Files(spares.fitting(door, self.trusted), fill, found is not None)
+            return registration.fork(self._repository, snapshot, clone, self._at(source), door, files)
 
     def prepare(self, count: int) -> int:
         with as_ours():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workspaces.errors import Exists
@@ -29,21 +29,20 @@ _LONGEST = 4096
 REASON = "in use as a workspace; remove it with: workspaces delete"
 
 
-def fork(
-    repository: Repository,
-    snapshot: Snapshot,
-    clone: Workspace,
-    source: Git,
-    door: Git,
-    fits: str,
-    fill: Callable[[Git], None],
-    has_been_there: bool,
-) -> tuple[str, ...]:
-    """Make the clone's worktree, by a door to the repository: of a spare that `fits` if there is one, else `fill` gives an empty tree and its
-    index the snapshot's files.
+@dataclass(frozen=True)
+class Files:
+    """Where the files of a clone come from: a spare that `fits` if there is one, else `fill` gives an empty tree and its index the snapshot's. What
+    `has_been_there`, in a checkout, can be checked out; else what cannot is looked for."""
 
-    Its head is the snapshot's; what that lacks is uncommitted, or staged as it was. Raises `Limit` for more than can be checked out, unless it
-    has been in a checkout.
+    fits: str
+    fill: Callable[[Git], None]
+    has_been_there: bool
+
+
+def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: Git, door: Git, files: Files) -> tuple[str, ...]:
+    """Make the clone's worktree, by a door to the repository. Its head is the snapshot's; what that lacks is uncommitted, or staged as it was.
+
+    Raises `Limit` for more than can be checked out.
     """
     location, admin = Path(clone.location), repository.admin_dir(clone)
     staged_tree, staged_admin = staging(repository, clone)
@@ -51,18 +50,11 @@ def fork(
     if os.path.lexists(location):
         raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
     git = at(door, staged_admin).at(work_tree=staged_tree)
-    moved = _prepared(repository, git, fits, snapshot, location, has_been_there)
+    moved = _prepared(repository, git, files, snapshot, location)
     if moved is None:
-        if not has_been_there:
-            refuse_bombs(door, snapshot)
-        prepare_admin(staged_admin, location, snapshot.head)
-        staged_tree.mkdir()
-        fill(git)
+        _make(git, door, files, snapshot, location)
     (staged_tree / ".git").write_text(f"gitdir: {admin}\n")
-    own = snapshot.staged or commit_of(git, snapshot.head).tree
-    if own != snapshot.contents:
-        git.run("read-tree", "-m", own)
-        _note_submodules(git, own, snapshot.contents)
+    _leave_uncommitted(git, snapshot)
     carried = _carried(source)
     warnings = _copied(source.work_tree or Path(), staged_tree, carried)
     if moved is None or carried:
@@ -75,23 +67,37 @@ def fork(
     return warnings
 
 
-def _prepared(
-    repository: Repository, git: Git, fits: str, snapshot: Snapshot, location: Path, has_been_there: bool
-) -> Sequence[Step] | None:
+def _prepared(repository: Repository, git: Git, how: Files, snapshot: Snapshot, location: Path) -> Sequence[Step] | None:
     """Make a spare the staged worktree that `git` is at, and return what was changed in it since it was made. None when there is none that serves."""
     files, admin = git.work_tree or Path(), git.git_dir
-    held = spares.take(repository.spares, fits, snapshot.contents, admin, files)
+    held = spares.take(repository.spares, how.fits, snapshot.contents, admin, files)
     if not held:
         return None
     prepare_admin(admin, location, snapshot.head)
-    moved = spares.bring(git, held, snapshot.contents, has_been_there)
+    moved = spares.bring(git, held, snapshot.contents, how.has_been_there)
     if moved is None:
         tree.remove(files)
         tree.remove(admin)
     return moved
 
 
-def refuse_bombs(door: Git, snapshot: Snapshot) -> None:
+def _make(git: Git, door: Git, how: Files, snapshot: Snapshot, location: Path) -> None:
+    if not how.has_been_there:
+        _refuse_bombs(door, snapshot)
+    prepare_admin(git.git_dir, location, snapshot.head)
+    (git.work_tree or Path()).mkdir()
+    how.fill(git)
+
+
+def _leave_uncommitted(git: Git, snapshot: Snapshot) -> None:
+    """Let the index be what was staged, or committed, where the tree has more."""
+    own = snapshot.staged or commit_of(git, snapshot.head).tree
+    if own != snapshot.contents:
+        git.run("read-tree", "-m", own)
+        _note_submodules(git, own, snapshot.contents)
+
+
+def _refuse_bombs(door: Git, snapshot: Snapshot) -> None:
     """Raise `Limit` for a snapshot with more than can be checked out; what the project's own checkout has, it has."""
     known = head_of(door).tree
     if known != snapshot.contents:

@@ -145,7 +145,7 @@ def sync(files: Path, moved: Sequence[Step]) -> None:
 
 def tidy(folder: Path, fits: str, count: int) -> list[Spare]:
     """Remove what a kill left, what does not fit, and what is more than `count`. Returns the others."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     kept = [spare for spare in ready(folder) if spare.fits == fits][:count]
     for place in {*folder.iterdir()} - {spare.folder for spare in kept}:
         going = begin(folder)  # out of the way of whoever takes one
@@ -158,7 +158,8 @@ def tidy(folder: Path, fits: str, count: int) -> list[Spare]:
 def begin(folder: Path) -> Path:
     """Return where the next spare is prepared."""
     made = folder / f"{_NEW}{os.urandom(6).hex()}"
-    (made / TREE).mkdir(parents=True)
+    made.mkdir()
+    (made / TREE).mkdir()
     return made
 
 

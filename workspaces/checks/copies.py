@@ -66,7 +66,7 @@ def hold(core: Core, view: Backend, snapshot: Snapshot) -> Copy:
     (folder / "lock.new").rename(folder / "lock")
     copy = Copy(note, snapshot, folder, descriptor)
     try:
-        view.keep(copy.workspace, "judged", snapshot)
+        view.keep((copy.workspace, "judged", snapshot))
     except BaseException:
         drop(core, copy)
         raise

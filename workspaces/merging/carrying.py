@@ -31,7 +31,7 @@ def carry_out(core: Core, view: Backend, sides: Sides, plan: Plan, asked: Asked,
     operation = core.begin("merge", bringer, receiver, outcome=notes, **_arguments(asked))
     merged = [(each, f"merged/{operation.id}", plan.theirs) for each in (receiver, bringer) if each is receiver or not each.is_main]
     try:
-        view.keep(*merged[0], *merged[1:])
+        view.keep(*merged)
         view.checkout(receiver, plan.ours, plan.result, reason)
     except WorkspacesError as error:
         if error.settled:

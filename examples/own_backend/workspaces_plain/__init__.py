@@ -119,7 +119,7 @@ class PlainBackend:
                 self._objects.bring_in()
         yield
 
-    def keep(self, workspace: Workspace, label: str, snapshot: Snapshot, *also: tuple[Workspace, str, Snapshot]) -> None:
+    def keep(self, *held: tuple[Workspace, str, Snapshot]) -> None:
         """Nothing that was made permanent is ever collected, so there is nothing to hold on to."""
 
     # -- snapshots: contents, and the snapshots that they descend from
@@ -383,7 +383,7 @@ class PlainBackend:
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
         if snapshot:
             with self.keep_all():
-                self.keep(workspace, "last", snapshot)
+                self.keep((workspace, "last", snapshot))
         with as_ours(), suppress(FileNotFoundError):
             Path(workspace.location).rename(self._trash(workspace))
 
