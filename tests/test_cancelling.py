@@ -35,7 +35,7 @@ def assert_whole(repo: Repo, *names: str) -> Project:
 @everywhere
 async def test_clone(repo: Repo, era: Era, transport: str) -> None:
     async with talking(repo, era, transport) as talk:
-        said = await talk.stop("clone", "cloned", count=64, name="fix")
+        said = await talk.stop("clone", "cloned", count=128, name="fix")
         assert "It was stopped. Nothing was done." in said
         assert_whole(repo)
         assert (await talk.call("clone", name="fix-1"))["workspaces"][0]["name"] == "fix-1"
