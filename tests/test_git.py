@@ -94,6 +94,8 @@ def test_a_merge_whose_commit_was_reset_away_and_collected_can_be_made_again(pro
     clone(project, "fix").write("cart.py", "mine\n")
     merged = project.merge("fix").commit
     repo.git("reset", "-q", "--hard", "HEAD^")
+    for ref in repo.git("for-each-ref", "--format=%(refname)", f"--points-at={merged}").split():
+        repo.git("update-ref", "-d", ref)
     repo.git("reflog", "expire", "--expire=now", "--all")
     repo.git("gc", "-q", "--prune=now")
     assert repo.git("cat-file", "-t", merged, check=False) == ""

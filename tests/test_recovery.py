@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,10 @@ from pathlib import Path
 
 import pytest
 from conformance.forking import python
-from support import Repo, clone, fingerprint
+from support import Instead, Repo, clone, fingerprint
 
 from workspaces import Project
-from workspaces.errors import Busy
+from workspaces.errors import Busy, Exists
 
 CLONER = """
 import sys
@@ -397,4 +398,54 @@ def test_what_a_running_gc_is_about_to_prune_is_kept_by_a_snapshot_that_needs_it
     project.checkpoint("fix")
     (repo.path / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
     assert repo.git("cat-file", "-t", blob) == "blob"
+    assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+WAITS = """#!/bin/sh
+{real} "$@" || exit
+case "$1" in pack-objects) touch {packed}; while [ ! -e {go} ]; do sleep 0.02; done ;; esac
+"""
+"""git as `git gc` starts it: it waits when it has looked at what refs name, before it removes what they do not."""
+
+
+def taken_back(project: Project, repo: Repo) -> None:
+    """Leave the objects of a snapshot of main in the repository, with nothing that refers to them."""
+    repo.write("cart.py", "dirty\n")
+    (repo.path / ".workspaces" / "fix").mkdir(parents=True)
+    with pytest.raises(Exists):
+        project.clone(name="fix")
+    (repo.path / ".workspaces" / "fix").rmdir()
+
+
+def test_a_repack_that_had_looked_before_takes_nothing_away_under_a_new_clone(
+    project: Project, repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removes the packs that it had found by their names: equal contents must not come into one that it is about to remove."""
+    taken_back(project, repo)
+    packed, go = tmp_path / "packed", tmp_path / "go"
+    slow = tmp_path / "core" / "git"
+    slow.parent.mkdir()
+    slow.write_text(WAITS.format(real=shutil.which("git"), packed=packed, go=go))
+    slow.chmod(0o755)
+    with subprocess.Popen(["git", "gc", "-q", "--prune=now"], cwd=repo.path, env={**os.environ, "GIT_EXEC_PATH": str(slow.parent)}) as gc:
+        while not packed.exists():
+            assert gc.poll() is None
+            time.sleep(0.02)
+        fix = clone(project, "fix")
+        go.touch()
+    assert gc.returncode == 0
+    assert fix.read("cart.py") == "dirty\n"
+    assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+def test_a_gc_that_comes_just_before_the_refs_leaves_a_call_whole_or_undone(project: Project, repo: Repo, instead: Instead) -> None:
+    taken_back(project, repo)
+    done = repo.path.parent / "done"
+    instead(f'*update-ref*--stdin*) [ -e {done} ] || {{ touch {done}; (cd {repo.path} && env -i PATH="$PATH" $real gc -q --prune=now); }}')
+    with pytest.raises(Busy, match="gc took away"):
+        project.clone(name="fix")
+    project = Project.open(repo.path)
+    assert [each.name for each in project.status().workspaces] == ["main"]
+    assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""
+    assert clone(project, "fix").read("cart.py") == "dirty\n"
     assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""

@@ -57,6 +57,9 @@ class WorktreeBackend:
         self._found: dict[str, snapshot.Found] = {}
         self._doors: dict[Path, Git] = {}
         self._seen = Seen(remembers=view is not None)
+        self._calm = packs.Calm.of(found.common_dir) if view else None
+        self._keeps: list[Path] = []
+        self._brings_found = False
         self.root, self.home = found.root, found.home
         self.holds_store = found.root in found.home.parents
         self.isolation = confinement.isolated("worktree")
@@ -144,12 +147,13 @@ class WorktreeBackend:
             yield
             return
         with self._shelf.held():
-            kept = packs.bring_in(self._any, self._view / "objects", self._shelf)
+            self._brings_found = self._calm is None or not self._calm.lasts()
+            self._keeps += packs.bring_in(self._any, self._view / "objects", self._shelf, self._brings_found)
             try:
                 yield
             finally:
-                for file in kept:
-                    file.unlink(missing_ok=True)
+                while self._keeps:
+                    self._keeps.pop().unlink(missing_ok=True)
 
     @property
     def _shelf(self) -> packs.Shelf:
@@ -160,15 +164,19 @@ class WorktreeBackend:
         for workspace, name, kept in held:
             ref = f"{trash.prefix(workspace)}{name}"
             refs |= {ref: kept.id} | ({f"{ref}-staged": kept.staged} if kept.staged else {})
-        self._refer(refs)
+        self.refer(refs)
 
-    def _refer(self, refs: Mapping[str, str]) -> None:
+    def refer(self, refs: Mapping[str, str]) -> None:
         if not refs:
             return
         lines = [f"update {ref} {value}\n" for ref, value in refs.items()]
         for ref in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
             (self._repository.common_dir / f"{ref}.lock").unlink(missing_ok=True)
         self._lasting(self._any).run("update-ref", "--stdin", stdin="".join(lines).encode())
+        if self._view and self._calm and not self._brings_found and not self._calm.lasts():
+            # A gc that came meanwhile may not have seen the refs. What it has not taken yet is brought to where it does not look.
+            self._brings_found = True
+            self._keeps += packs.bring_found(self._any, self._view / "objects", self._shelf)
 
     # -- freezing and looking
 
@@ -364,10 +372,9 @@ class WorktreeBackend:
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
         lasting = self._lasting(self._at(workspace))
-        if not checkout.is_committed(lasting, new):
-            # What stays uncommitted would be in the repository, but nothing would refer to it: the next snapshot would find it there and not
-            # write it again, and a prune at that moment take it away under the snapshot.
-            lasting.run("update-ref", f"{trash.prefix(workspace)}result", new.contents)
+        # What stays uncommitted would be in the repository, but nothing would refer to it: the next snapshot would find it there and not write it
+        # again, and a prune at that moment take it away under the snapshot. What is committed is referred to when all files have arrived.
+        self.refer({f"{trash.prefix(workspace)}result": new.head if checkout.is_committed(lasting, new) else new.contents})
         checkout.carry_out(checkout.Move(lasting, old, new, reason, self._scratch, whole))
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
@@ -413,14 +420,14 @@ class WorktreeBackend:
             with nullcontext(self) if self._view else self.aside() as view:
                 refs[f"{at}deleted"] = view.keepsake(workspace, snapshot)
                 with view.keep_all():
-                    self._refer(refs)
+                    view.refer(refs)
                     trash.retire(self._repository, workspace)
 
     def _retired(self, workspace: Workspace, refs: Mapping[str, str]) -> bool:
         """Move a workspace into the trash, when refs keep what git would forget of it; not where one of that is no object that there is."""
         with self.keep_all():
             try:
-                self._refer(refs)
+                self.refer(refs)
             except BackendFailed:
                 return False
             trash.retire(self._repository, workspace)

@@ -178,9 +178,10 @@ def own_index(git: Git, scratch: Path) -> Generator[Git]:
         yield git
         return
     index = git.git_dir / "index"
-    with as_ours(), _locked(index.with_name("index.lock")), copied(git, scratch) as view:
-        yield view
-        (view.index or index).replace(index)
+    with as_ours():
+        with _locked(index.with_name("index.lock")), copied(git, scratch) as view:
+            yield view
+            (view.index or index).replace(index)
         tree.sync(index.parent)
 
 

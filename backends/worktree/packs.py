@@ -21,12 +21,28 @@ NOTE = "workspaces: being referred to\n"
 MADE = "made"
 """The file in a view that says which commits were made there: each with its tree, and that of its first parent."""
 _STALE = 3600.0
-
-
 MANY = 24
 """Packs of ours from which on they are made one."""
 _LARGE = 4 << 20
 """Bytes from which on a pack is not packed again: so the work stays small however long a project lives."""
+
+
+@dataclass(frozen=True)
+class Calm:
+    """A time in which no `git gc` was at work on a repository, as far as it can be told: since that folder had this time, in nanoseconds.
+
+    gc makes `gc.pid` before it looks at anything, and removes it last (git-gc(1)); each changes the folder.
+    """
+
+    common_dir: Path
+    since: int
+
+    @classmethod
+    def of(cls, common_dir: Path) -> Calm:
+        return cls(common_dir, common_dir.stat().st_mtime_ns)
+
+    def lasts(self) -> bool:
+        return not (self.common_dir / "gc.pid").exists() and self.common_dir.stat().st_mtime_ns == self.since
 
 
 @dataclass(frozen=True)
@@ -66,20 +82,28 @@ class Shelf:
         return found
 
 
-def bring_in(git: Git, source: Path, shelf: Shelf) -> list[Path]:
+def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
     """Move all objects of a quarantine into the repository's packs, durably. Returns the `.keep` files, to be removed by the caller.
 
-    While a `git gc` is at work, what the repository has already comes along: nothing may refer to it yet, and gc may be about to prune it.
-    Raises `Busy` when it is gone.
+    With `found`, what the repository has already comes along: nothing may refer to it yet, and a gc may be about to prune it. Raises `Busy` when it
+    is gone.
     """
     names = {f"{file.parent.name}{file.name}" for file in source.glob("[0-9a-f][0-9a-f]/*") if not file.name.startswith("tmp_")}
-    if (git.common_dir / "gc.pid").exists():
-        names |= _made(git, source.parent / MADE)
+    return _packed(git, names | (_made(git, source.parent / MADE) if found else set()), source / "pack", shelf)
+
+
+def bring_found(git: Git, source: Path, shelf: Shelf) -> list[Path]:
+    """Put what the commits of a quarantine hold into a pack of its own, when a gc came while they were brought in. See `bring_in`."""
+    with views.view(source.parent.parent) as folder:
+        return _packed(git, _made(git, source.parent / MADE), folder / "pack", shelf)
+
+
+def _packed(git: Git, names: set[str], folder: Path, shelf: Shelf) -> list[Path]:
     if names:
-        (source / "pack").mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         packing = replace(git, settings={**git.settings, "pack.compression": "-1"})
-        _asked(packing, "pack-objects", "--quiet", str(source / "pack" / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
-    return _bring_all(source / "pack", shelf)
+        _asked(packing, "pack-objects", "--quiet", str(folder / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
+    return _bring_all(folder, shelf)
 
 
 def _bring_all(folder: Path, shelf: Shelf) -> list[Path]:
@@ -112,10 +136,9 @@ def _make_one(git: Git, shelf: Shelf, old: list[Path], scratch: Path) -> None:
         _asked(git, "pack-objects", "--quiet", "--stdin-packs", str(folder / "pack"), stdin=names)
         keeps = _bring_all(folder, shelf)
     for pack in old:
-        if pack.with_suffix(".keep") not in keeps:
-            for suffix in (".idx", ".rev", ".pack"):  # the index first: without it there is no pack
-                pack.with_suffix(suffix).unlink(missing_ok=True)
-            (shelf.marks / pack.stem).unlink(missing_ok=True)
+        for suffix in (".idx", ".rev", ".pack"):  # the index first: without it there is no pack
+            pack.with_suffix(suffix).unlink(missing_ok=True)
+        (shelf.marks / pack.stem).unlink(missing_ok=True)
     for keep in keeps:
         keep.unlink(missing_ok=True)
 
@@ -142,15 +165,19 @@ def _asked(git: Git, *args: str, stdin: str) -> bytes:
 
 
 def _bring(pack: Path, shelf: Shelf) -> Path:
-    """Move one pack in: first its `.keep`, last its index, which makes it visible."""
-    keep, target = shelf.packs / f"{pack.stem}.keep", shelf.packs
+    """Move one pack in: first its `.keep`, last its index, which makes it visible.
+
+    It gets a name that no pack ever had, not that of its contents: a repack that runs meanwhile removes by their names what it had found without
+    a `.keep`.
+    """
+    name = f"pack-{os.urandom(len(pack.stem)).hex()[: len(pack.stem) - len('pack-')]}"
+    keep, target = shelf.packs / f"{name}.keep", shelf.packs
     keep.write_text(NOTE)
-    if not (target / pack.name).exists():  # one that is there may be the user's
-        (shelf.marks / pack.stem).touch()
+    (shelf.marks / name).touch()
     others = [file for file in pack.parent.glob(f"{pack.stem}.*") if file.suffix not in (".pack", ".idx")]
     for file in (*others, pack, pack.with_suffix(".idx")):
         tree.sync_file(file)
-        file.replace(target / file.name)
+        file.replace(target / f"{name}{file.suffix}")
     return keep
 
 

@@ -15,11 +15,15 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import sqlite3
 import subprocess
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import anyio
+
+from workspaces.model import MAIN, Operation
 
 from .beliefs import Beliefs, contradicted
 from .chaos import Agent, Field, bystander
@@ -65,12 +69,30 @@ def cuts(kind: str, form: str, folder: Path, agents: int, many: int, seed: str) 
         for image, believed in taken:
             tally.tried += 1
             with made.mounted(image):
-                (place.root / ".git" / "packed-refs.lock").unlink(missing_ok=True)  # the owner's own `git gc` left it, and says so to him
+                if kind == "worktree":
+                    _drop_owners_locks(place.root / ".git")
                 tally.broke += [f"{image.name}: {each}" for each in contradicted(believed, place.root)]
             if not tally.broke:
                 image.unlink()
     print(f"  {kind} on {form}: {tally.tried} cuts among {place.counts.total()} calls, {len(tally.broke)} broke", flush=True)
     return tally
+
+
+def _drop_owners_locks(folder: Path) -> None:
+    """Remove what the owner's own `git gc` and `git status` left, as git tells him to: what no call that the power stopped can have made.
+
+    `folder`: the project's `.git`. What such a call may have left is for the program to clear away, and stays.
+    """
+    with closing(sqlite3.connect(folder / "workspaces" / "store.sqlite")) as db:
+        stopped = [
+            Operation.model_validate_json(record) for (record,) in db.execute("SELECT record FROM operations WHERE state = 'started'")
+        ]
+    moved = [each.at.timestamp() for each in stopped if each.verb in ("merge", "restore") and each.moves.endswith(f"/{MAIN}")]
+    since = min(moved, default=float("inf"))
+    for name in ("packed-refs.lock", "index.lock", "HEAD.lock"):
+        with suppress(FileNotFoundError):
+            if (lock := folder / name).stat().st_mtime < since:
+                lock.unlink()
 
 
 def main() -> None:
