@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from support import Repo, at, clone, fingerprint
+from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
-from workspaces.errors import Exists, InvalidArgument, InvalidName, NotFound
+from workspaces.errors import BackendFailed, Exists, InvalidArgument, InvalidName, NotFound
 
 
 def test_a_clone_has_its_parents_files_and_head(project: Project, repo: Repo) -> None:
@@ -166,3 +166,12 @@ def test_a_folder_of_workspaces_that_is_a_link_is_refused(project: Project, repo
     made = project.clone(count=2, name="fix")
     assert set(made.failed) == {"fix-1", "fix-2"}
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_snapshot_that_cannot_be_kept_leaves_the_names_free(project: Project, repo: Repo, instead: Instead) -> None:
+    repo.write("cart.py", "changed\n")
+    instead('*pack-objects*) [ -e "$TMPDIR/once" ] || { touch "$TMPDIR/once"; exit 128; }')
+    with pytest.raises(BackendFailed):
+        project.clone(count=2, name="fix")
+    assert [each.name for each in project.status().workspaces] == ["main"]
+    assert [each.name for each in project.clone(count=2, name="fix").workspaces] == ["fix-1", "fix-2"]

@@ -21,6 +21,8 @@ from workspaces.wording import call, counted, flaws, listed, plain
 FOLDER = ".workspaces"
 MAX_COUNT = 256
 MAX_TEXT = 2000
+_AT_ONCE = 4
+"""Clones of a call that are made at once: half of the time one waits for the disk, and meanwhile the next is filled."""
 
 
 def clone(
@@ -128,8 +130,7 @@ def _clone_all(
         admit = None if core.limits is None else partial(_refuse_too_many, core, more=len(drafts))
         operation, claimed = core.begin_making(drafts, admit, note, source=origin.id, count=len(drafts))
         try:
-            with view.keep_all():
-                made, failed, warnings = _make_all(core, view, origin, snapshot, claimed, progress)
+            made, failed, warnings = _make_all(core, view, origin, snapshot, claimed, progress)
         except BaseException as error:
             if not isinstance(error, WorkspacesError) or error.settled:  # else whoever comes next takes back what is left
                 core.store.finish(operation.model_copy(update={"state": "failed"}))
@@ -205,26 +206,33 @@ def _draft(core: Core, origin: Workspace, snapshot: Snapshot, name: str, task: s
 def _make_all(
     core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, drafts: list[Workspace], progress: Progress
 ) -> tuple[list[Workspace], dict[str, WorkspacesError], list[str]]:
-    made: dict[str, Workspace] = {}
-    failed: dict[str, WorkspacesError] = {}
-    warnings: list[str] = []
-    with several() as pool:
+    """Make the clones, whose names are claimed, and return those that were made, why others were not, and warnings. Where all ends by an error,
+    nothing of any is left."""
+    with several(_AT_ONCE) as pool:
         work: dict[Future[tuple[str, ...]], Workspace] = {}
         try:
-            view.keep(*((draft, "base", snapshot) for draft in drafts))
-            work |= {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
-            for number, future in enumerate(as_completed(work)):
-                draft = work[future]
-                try:
-                    warnings += future.result()
-                    made[draft.name] = draft
-                except WorkspacesError as error:
-                    failed[draft.name] = error
-                progress(number + 1, len(drafts), f"cloned {draft.name}")
+            with view.keep_all():
+                view.keep(*((draft, "base", snapshot) for draft in drafts))
+                work |= {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
+                return _ended(work, progress)
         except BaseException:
             _take_back(core, drafts, work)
             raise
-    return [made[draft.name] for draft in drafts if draft.name in made], failed, warnings
+
+
+def _ended(
+    work: dict[Future[tuple[str, ...]], Workspace], progress: Progress
+) -> tuple[list[Workspace], dict[str, WorkspacesError], list[str]]:
+    failed: dict[str, WorkspacesError] = {}
+    warnings: list[str] = []
+    for number, future in enumerate(as_completed(work)):
+        name = work[future].name
+        try:
+            warnings += future.result()
+        except WorkspacesError as error:
+            failed[name] = error
+        progress(number + 1, len(work), f"cloned {name}")
+    return [draft for draft in work.values() if draft.name not in failed], failed, warnings
 
 
 def _take_back(core: Core, drafts: list[Workspace], work: dict[Future[tuple[str, ...]], Workspace]) -> None:

@@ -22,10 +22,10 @@ class Threads(ThreadPoolExecutor):
 
 
 @contextmanager
-def several() -> Generator[Threads]:
+def several(at_once: int = _AT_ONCE) -> Generator[Threads]:
     """Return what does things a few at once, all of them by the end of the block. Where that ends by an error, what was not begun is not done;
     what was begun is waited for."""
-    with Threads(_AT_ONCE) as pool:
+    with Threads(at_once) as pool:
         try:
             yield pool
         except BaseException:
