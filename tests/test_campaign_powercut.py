@@ -1,20 +1,151 @@
-"""A short form of `make powercut`."""
+"""A short form of `make powercut`, and each verb alone: on a quiet disk nothing but the verb itself makes durable what it did."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tempfile
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from campaigns.disks import missing
+from campaigns.disks import Disk, disk, missing
 from campaigns.powercut import cuts
-from campaigns.stage import KINDS, in_memory
+from campaigns.stage import KINDS, UNCOMMITTED, in_memory, project
+from conformance.forking import program, python
+from support import Instead, Repo
+
+
+@pytest.fixture
+def memory() -> Generator[Path]:
+    """A folder in memory, where there is room for files."""
+    with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
+        yield Path(folder).resolve()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_acknowledged_is_there_when_the_power_goes(kind: str) -> None:
+def test_what_was_acknowledged_is_there_when_the_power_goes(kind: str, memory: Path) -> None:
     if reason := missing("ext4"):
         pytest.skip(reason)
-    with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
-        tally = cuts(kind, "ext4", Path(folder).resolve(), agents=4, many=3, seed="short")
+    tally = cuts(kind, "ext4", memory, agents=4, many=3, seed="short")
     assert (tally.tried, tally.broke) == (3, [])
+
+
+@pytest.mark.parametrize("form", ["ext4", "xfs", "btrfs"])
+def test_each_verb_makes_durable_what_it_acknowledged(form: str, memory: Path, instead: Instead) -> None:
+    """Also when others have the file system written out before each rename of a ref: from then on btrfs has forgotten that somebody had asked for
+    the file, and does not note its new name for the next one who asks for anything."""
+    if reason := missing(form):
+        pytest.skip(reason)
+    hook = memory / "hooks" / "reference-transaction"
+    hook.parent.mkdir()
+    hook.write_text(f'#!/bin/sh\n[ "$1" != prepared ] || sync -f {memory / "disk"}\n')
+    hook.chmod(0o755)
+    instead(f'*update-ref*) exec $real -c core.hooksPath={hook.parent} "$@"')
+    with disk(form, memory) as made:
+        root = made.point / "shop"
+        images = worked(made, root)
+        for image, verb in zip(images, VERBS, strict=True):
+            with made.mounted(image):
+                verb.check(root)
+                assert Repo(root).git("fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+def worked(made: Disk, root: Path) -> list[Path]:
+    """Do one thing after the other, and return what was on the disk after each."""
+    images: list[Path] = []
+    with made.mounted(made.image):
+        project("worktree", root)
+        for verb in VERBS:
+            verb.prepare(root)
+            subprocess.run(["sync", "-f", str(root)], check=True)
+            said(root, *verb.command)
+            images.append(made.cut(len(images)))
+    return images
+
+
+def said(root: Path, *command: str) -> dict[str, object]:
+    done = subprocess.run([*program(), *command, "--json"], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def names(root: Path) -> list[str]:
+    found = said(root, "list")["workspaces"]
+    assert isinstance(found, list)
+    return sorted(str(each["name"]) for each in found)
+
+
+def edited(root: Path, workspace: str = "fix") -> Path:
+    return root / ".workspaces" / workspace / "src" / "part1" / "file1.py"
+
+
+def cloned(root: Path) -> None:
+    assert names(root) == ["fix", "main"]
+    assert Repo(root / ".workspaces" / "fix").status() == [f" M {UNCOMMITTED}"]
+    assert "/base" in Repo(root).git("for-each-ref", "refs/workspaces")
+
+
+def merged(root: Path) -> None:
+    assert Repo(root).git("show", "HEAD:src/part1/file1.py") == "merge"
+    assert Repo(root).status() == [f" M {UNCOMMITTED}"]
+
+
+def taken(root: Path) -> None:
+    assert names(root) == ["fix", "main", "quick"]
+    assert Repo(root / ".workspaces" / "quick").status() == [f" M {UNCOMMITTED}"]
+    assert edited(root, "quick").read_text() == "merge"
+    assert Repo(root).git("for-each-ref", "refs/workspaces").count("/base") == 2
+
+
+def kept(root: Path) -> None:
+    edited(root).write_text("lost")
+    said(root, "restore", "fix", "fix@1")
+    assert edited(root).read_text() == "checkpoint"
+
+
+def undone(root: Path) -> None:
+    assert "value" in Repo(root).git("show", "HEAD:src/part1/file1.py")
+    assert Repo(root).status() == [f" M {UNCOMMITTED}"]
+
+
+def deleted(root: Path) -> None:
+    assert names(root) == ["main", "quick"]
+    said(root, "restore", "fix")
+    assert edited(root).read_text() == "checkpoint"
+
+
+def restored(root: Path) -> None:
+    assert names(root) == ["fix", "main", "quick"]
+    assert edited(root).read_text() == "checkpoint"
+    assert Repo(root / ".workspaces" / "fix").status() != []
+
+
+PREPARES = """
+import sys
+from pathlib import Path
+from workspaces import Project
+assert Project.open(Path(sys.argv[1])).prepare(1) == 1
+"""
+
+
+@dataclass(frozen=True)
+class Verb:
+    command: Sequence[str]
+    check: Callable[[Path], None]
+    """Whether what it acknowledged is there."""
+    prepare: Callable[[Path], object] = lambda _: None
+
+
+VERBS = (
+    Verb(("clone", "--name", "fix"), cloned),
+    Verb(("merge", "fix"), merged, lambda root: edited(root).write_text("merge")),
+    Verb(("clone", "--name", "quick"), taken, lambda root: subprocess.run([*python(), "-c", PREPARES, str(root)], check=True)),
+    Verb(("checkpoint", "fix"), kept, lambda root: edited(root).write_text("checkpoint")),
+    Verb(("delete", "fix", "--discard-unmerged"), deleted),
+    Verb(("restore", "fix"), restored),
+    Verb(("undo",), deleted),
+    Verb(("restore", "main"), undone),
+)
