@@ -16,6 +16,8 @@ from campaigns.stage import KINDS, UNCOMMITTED, in_memory, project
 from conformance.forking import program, python
 from support import Instead, Repo
 
+from workspaces.model import Status
+
 
 @pytest.fixture
 def memory() -> Generator[Path]:
@@ -73,9 +75,7 @@ def said(root: Path, *command: str) -> dict[str, object]:
 
 
 def names(root: Path) -> list[str]:
-    found = said(root, "list")["workspaces"]
-    assert isinstance(found, list)
-    return sorted(str(each["name"]) for each in found)
+    return sorted(each.name for each in Status.model_validate(said(root, "list")).workspaces)
 
 
 def edited(root: Path, workspace: str = "fix") -> Path:

@@ -194,3 +194,17 @@ def test_the_doctor_tells_how_old_a_lock_is(project: Project, repo: Repo) -> Non
     os.utime(lock, (1, time.time() - 100))
     (finding,) = (each for each in project.doctor(quick=True).findings if not each.ok)
     assert (finding.check, "(1 minute); no process has it open" in finding.message) == ("locks of git", True)
+
+
+@pytest.mark.parametrize("said", ["warning: unable to access '/etc/gitconfig': Too many open files", "error: killed"])
+@pytest.mark.parametrize("status", [0, 128])
+def test_a_head_that_a_troubled_git_moved_has_moved(project: Project, repo: Repo, instead: Instead, said: str, status: int) -> None:
+    """Its files are not taken back under it."""
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.write("new/file.txt", "mine\n")
+    repo.write("notes.md", "dirty\n")
+    instead(f'*update-ref*" HEAD "*) $real "$@"; echo "{said}" >&2; exit {status}')
+    assert project.merge("fix").status == "merged"
+    assert repo.status() == [" M notes.md"]
+    assert repo.git("show", "HEAD:cart.py") == "mine"

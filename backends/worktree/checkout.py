@@ -159,8 +159,12 @@ def _sync(move: Move) -> None:
 
 
 def _take_back(move: Move, error: WorkspacesError) -> None:
-    """Put back what a failed move had begun; where not even that works (a full disk), the error says that it is not settled."""
+    """Put back what a failed move had begun; where not even that works (a full disk), or the head has moved, the error says that it is not
+    settled."""
     try:
+        if move.new.head != move.old.head and head_of(move.git).id == move.new.head:
+            error.settled = False
+            return
         arrived, begun = _progress(move)
         _settle_back(move, [*arrived, *begun])
     except (WorkspacesError, OSError):
@@ -270,7 +274,12 @@ def _index_line(step: Step, null: str) -> bytes:
 def _move_head(move: Move) -> None:
     if move.new.head == move.old.head:
         return
-    reply = _updated_head(move)
+    try:
+        reply = _updated_head(move)
+    except WorkspacesError:
+        if head_of(move.git).id != move.new.head:
+            raise
+        reply = Reply(0, b"", "")  # it was moved by a git that could not read something else
     # A git that is killed may have moved it already.
     if reply.status != 0 and head_of(move.git).id != move.new.head:
         if isinstance(error := refusal(["update-ref"], reply), Busy):
