@@ -106,10 +106,11 @@ def look(home: Path, folder: Path, known: Sequence[Workspace]) -> Finding:
 def weigh(home: Path, workspace: Workspace) -> int:
     """Return the bytes on disk that a workspace takes, a deleted one in its places in the trash. Links are not followed."""
     lies = places(home, workspace) if workspace.state == "deleted" else [Path(workspace.location)]
-    return sum(_weighed(place) for place in lies if place.is_dir() and not place.is_symlink())
+    return sum(weighed(place) for place in lies if place.is_dir() and not place.is_symlink())
 
 
-def _weighed(folder: Path) -> int:
+def weighed(folder: Path) -> int:
+    """Return the bytes on disk that a folder takes, with all in it. Links are not followed."""
     total, waiting = 0, [str(folder)]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from loops import mounted
 from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
+from workspaces.model import Finding
 
 PATIENCE = 60.0
 PREPARE = [sys.executable, "-P", "-m", "workspaces.beforehand"]
@@ -355,3 +357,15 @@ def test_there_are_none_where_the_disk_is_short(tmp_path: Path) -> None:
         assert project.prepare(3) == 0
         assert clone(project, "fix").status() == []
         assert spares(repo) == []
+
+
+def test_the_doctor_tells_what_lies_prepared_and_of_a_switch_that_says_nothing(project: Project, repo: Repo) -> None:
+    def found(check: str, **environment: str) -> Finding:
+        findings = Project.open(repo.path, environment=environment).doctor().findings
+        return next(each for each in findings if each.check == check)
+
+    assert found("spares").message == "no clone lies prepared"
+    project.prepare(2)
+    assert re.fullmatch(r"2 clones lie prepared, and take 0\.\d MB", found("spares").message)
+    assert found("settings", WORKSPACES_SPARES="0").ok
+    assert "WORKSPACES_SPARES is 'none'" in found("settings", WORKSPACES_SPARES="none").message

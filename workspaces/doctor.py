@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from workspaces import checks, config, programs
+from workspaces import checks, config, preparing, programs
 from workspaces.adoption import adopt, forgotten
 from workspaces.aside import set_aside, take_back
 from workspaces.core import Core
@@ -72,6 +72,9 @@ def _settings(core: Core) -> Finding:
         config.load(core.backend.root)
     except InvalidArgument as error:
         return Finding(check="settings", ok=False, message=error.message, repair=error.hint)
+    if said := preparing.misread(core.environment):
+        message = f"{preparing.SWITCH} is {said!r} in the environment, which is no number, and passed over"
+        return Finding(check="settings", ok=False, message=message, repair="Set it to how many clones may lie prepared; 0: none.")
     return Finding(check="settings", ok=True, message="as they should be, or as they are by default")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -31,6 +32,12 @@ def wanted(core: Core) -> int:
     since = now() - _LATELY
     lately = takewhile(lambda each: each.at > since, core.store.past(core.row.name, "clone"))
     return min(_most(core), _peak([each.at for each in lately for _ in each.workspaces if each.state in ("done", "undone")]))
+
+
+def misread(environment: Mapping[str, str]) -> str:
+    """Return what the switch says where that is no number, and so passed over."""
+    said = environment.get(SWITCH, "")
+    return "" if said.isdecimal() else said
 
 
 def _most(core: Core) -> int:

@@ -17,7 +17,7 @@ from .. import trash, tree
 from ..git import Git
 from ..gitlocks import described
 from ..place import WORKSPACES, located
-from . import registration
+from . import registration, spares
 from .repository import Repository, text_of
 
 _GIT_NEEDED = (2, 39)
@@ -40,6 +40,7 @@ def look(repository: Repository, git: Git, workspaces: Sequence[Workspace], know
     yield _bounded("worktree list", lambda: _listed(git))
     yield _locks(repository)
     if not quick:
+        yield _spares(repository)
         yield _bounded("fsck", lambda: _objects(replace(git, patience=_PATIENCE)))
 
 
@@ -124,6 +125,15 @@ def _locks(repository: Repository) -> Finding:
         message=", and ".join(map(described, there)) if there else "no lock of git's in the checkout",
         repair=f"If no git runs in {repository.root}, remove it." if there else "",
     )
+
+
+def _spares(repository: Repository) -> Finding:
+    ready = sum(1 for _ in spares.ready(repository.spares))
+    size = trash.weighed(repository.spares) if ready else 0
+    said = (
+        f"{ready} clone{' lies' if ready == 1 else 's lie'} prepared, and take {size / 1e6:,.1f} MB" if ready else "no clone lies prepared"
+    )
+    return Finding(check="spares", ok=True, message=said)
 
 
 # -- what lies about ----------------------------------------------------------------------------------------------------------------------
