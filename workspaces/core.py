@@ -506,10 +506,12 @@ class Core:
         label: str = "",
         after: str = "",
         committed: bool = False,
+        brought: Sequence[tuple[Workspace, Snapshot]] = (),
     ) -> RestorePoint:
-        """Keep a snapshot as the workspace's next restore point. Whoever calls this holds the workspace and writes the point down."""
+        """Keep a snapshot as the workspace's next restore point, and for others what is brought to it then. Whoever calls this holds the workspace
+        and writes the point down."""
         number = self.store.next_number(workspace.uid)
-        view.keep((workspace, f"at/{number}", snapshot))
+        view.keep((workspace, f"at/{number}", snapshot), *((each, f"merged/{workspace.uid}-{number}", what) for each, what in brought))
         return RestorePoint.model_validate(
             {
                 "name": f"{workspace.name}@{number}",

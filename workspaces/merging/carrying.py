@@ -22,16 +22,16 @@ def carry_out(core: Core, view: Backend, sides: Sides, plan: Plan, asked: Asked,
     """Journal the merge, move the receiver, and write it down; or fail with the receiver as it was."""
     bringer, receiver = sides.bringer, sides.receiver
     label, moved = f"before merging {bringer.name}", plan.result.head != plan.ours.head
-    point = core.point(view, receiver, plan.ours, "merge", label, plan.result.head, committed=receiver.is_main and moved)
+    committed = receiver.is_main and moved
+    brought = [(each, plan.theirs) for each in (receiver, bringer) if each is receiver or not each.is_main]
+    point = core.point(view, receiver, plan.ours, "merge", label, plan.result.head, committed, brought)
     reason = f"workspaces: merge {bringer.name}"
     answer = telling.merged(core, sides, plan, point.name, verdicts)
     notes = _notes(plan, point, reason, bool(asked.paths))
     if core.is_named:
         notes["answer"] = answer.model_dump(mode="json")
     operation = core.begin("merge", bringer, receiver, outcome=notes, **_arguments(asked))
-    merged = [(each, f"merged/{operation.id}", plan.theirs) for each in (receiver, bringer) if each is receiver or not each.is_main]
     try:
-        view.keep(*merged)
         view.checkout(receiver, plan.ours, plan.result, reason)
     except WorkspacesError as error:
         if error.settled:
