@@ -253,6 +253,18 @@ class Git:
             if branch.startswith("refs/") and not kind and ".." not in Path(branch).parts:  # what a workspace wrote may name any file
                 yield self.common_dir / f"{branch}.lock"
 
+    def sync_refs(self, *refs: Path) -> None:
+        """Make the names durable of refs that git just wrote, below the folder that all refs are in, or in a git directory.
+
+        git syncs a ref's file and then renames it, which is not always part of what the next sync of any file writes out. A folder is gone when a
+        gc packs what was in it.
+        """
+        own = self.common_dir / "refs"
+        folders = (folder for ref in refs for folder in (ref.parent, *(above for above in ref.parents if own in above.parents)))
+        for folder in dict.fromkeys(folders):
+            with suppress(*tree.ABSENT):
+                tree.sync(folder)
+
     def _drop_locks(self, since: float) -> None:
         """Remove the locks that are nobody's any more, since the git that made them was killed by a signal."""
         for lock in (*self.left_locks(), self.common_dir / "packed-refs.lock"):

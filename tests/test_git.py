@@ -208,3 +208,12 @@ def test_a_head_that_a_troubled_git_moved_has_moved(project: Project, repo: Repo
     assert project.merge("fix").status == "merged"
     assert repo.status() == [" M notes.md"]
     assert repo.git("show", "HEAD:cart.py") == "mine"
+
+
+def test_refs_that_a_gc_packs_at_once_are_kept_all_the_same(project: Project, repo: Repo, instead: Instead) -> None:
+    """No folder is left of them then."""
+    instead('*update-ref*) $real "$@"; status=$?; $real pack-refs --all --prune; exit $status')
+    clone(project, "fix").write("cart.py", "mine\n")
+    assert not (repo.path / ".git" / "refs" / "workspaces" / "shop").exists()
+    assert project.merge("fix").status == "merged"
+    assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""

@@ -173,9 +173,7 @@ class WorktreeBackend:
         for ref in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
             (self._repository.common_dir / f"{ref}.lock").unlink(missing_ok=True)
         self._lasting(self._any).run("update-ref", "--stdin", stdin="".join(lines).encode())
-        # git syncs a ref's file and then renames it, which is not always part of what the next sync of any file writes out.
-        common = self._repository.common_dir
-        tree.sync(*(folder for ref in refs for folder in (common / ref).parents if folder.is_relative_to(common / "refs" / "workspaces")))
+        self._any.sync_refs(*(self._repository.common_dir / ref for ref in refs))
         if self._view and self._calm and not self._brings_found and not self._calm.lasts():
             # A gc that came meanwhile may not have seen the refs. What it has not taken yet is brought to where it does not look.
             self._brings_found = True

@@ -289,8 +289,7 @@ def _move_head(move: Move) -> None:
             f"The head of {move.git.work_tree} could not be moved: {readable(' '.join(reply.err.split()))}. Nothing was changed.",
             "Call again.",
         )
-    # git syncs a ref's file and then renames it, which is not always part of what the next sync of any file writes out.
-    tree.sync(*(lock.parent for lock in move.git.left_locks() if lock.parent.is_dir()))
+    move.git.sync_refs(*move.git.left_locks())
 
 
 def _updated_head(move: Move) -> Reply:
