@@ -23,7 +23,8 @@ from workspaces.errors import Limit
 from . import processes
 
 MEMORY = 208 << 20
-"""Bytes of data (RLIMIT_DATA of setrlimit(2)) that a child may have: an index of about a million files. Two run at once in a call."""
+"""Bytes of data (RLIMIT_DATA of setrlimit(2)) that a child may have: an index of about a million files. Two run at once in a call, four that make
+clones."""
 OUTPUT = 48 << 20
 """Bytes that are read of a child's output: the names of about half a million files."""
 PATIENCE = 3.0
