@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -388,6 +389,18 @@ def test_what_killed_calls_left_in_the_scratch_folder_goes(project: Project, rep
             fcntl.flock(held, fcntl.LOCK_EX)
     project.status()
     assert list((repo.path / ".git" / "workspaces" / "tmp").glob("aside-*/lock")) == []
+
+
+def test_what_a_killed_gc_left_counts_for_nothing(project: Project, repo: Repo) -> None:
+    """Else every snapshot would bring its own copy of all that it found, for ever."""
+    file = clone(project, "fix").write("new.txt", "new\n")
+    blob = repo.git("hash-object", "-w", str(file))
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    (repo.path / ".git" / "gc.pid").write_text(f"{dead.pid} {socket.gethostname()}")
+    project.checkpoint("fix")
+    packs = [str(pack) for pack in (repo.path / ".git" / "objects" / "pack").glob("*.idx")]
+    assert not any(blob in repo.git("verify-pack", "-v", pack) for pack in packs)
 
 
 def test_what_a_running_gc_is_about_to_prune_is_kept_by_a_snapshot_that_needs_it(project: Project, repo: Repo) -> None:

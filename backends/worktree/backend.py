@@ -147,7 +147,7 @@ class WorktreeBackend:
             yield
             return
         with self._shelf.held():
-            self._brings_found = self._calm is None or not self._calm.lasts()
+            self._brings_found = packs.is_collected(self._repository.common_dir)
             self._keeps += packs.bring_in(self._any, self._view / "objects", self._shelf, self._brings_found)
             try:
                 yield
@@ -174,10 +174,17 @@ class WorktreeBackend:
             (self._repository.common_dir / f"{ref}.lock").unlink(missing_ok=True)
         self._lasting(self._any).run("update-ref", "--stdin", stdin="".join(lines).encode())
         self._any.sync_refs(*(self._repository.common_dir / ref for ref in refs))
-        if self._view and self._calm and not self._brings_found and not self._calm.lasts():
-            # A gc that came meanwhile may not have seen the refs. What it has not taken yet is brought to where it does not look.
+        if self._view and not self._brings_found:
+            self._secure(self._view / "objects")
+
+    def _secure(self, objects: Path) -> None:
+        """See that what the view found in the repository is there to stay: a gc that began before there were refs to it may take it away."""
+        if packs.is_collected(self._repository.common_dir):
             self._brings_found = True
-            self._keeps += packs.bring_found(self._any, self._view / "objects", self._shelf)
+            self._keeps += packs.bring_found(self._any, objects, self._shelf)
+        elif self._calm and not self._calm.lasts():
+            self._calm = packs.Calm.of(self._repository.common_dir)
+            packs.look(self._any, objects)
 
     # -- freezing and looking
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ NOTE = "workspaces: being referred to\n"
 MADE = "made"
 """The file in a view that says which commits were made there: each with its tree, and that of its first parent."""
 _STALE = 3600.0
+_ENDED, _LONGEST = 12 * 3600.0, 4096
 MANY = 24
 """Packs of ours from which on they are made one."""
 _LARGE = 4 << 20
@@ -29,9 +31,9 @@ _LARGE = 4 << 20
 
 @dataclass(frozen=True)
 class Calm:
-    """A time in which no `git gc` was at work on a repository, as far as it can be told: since that folder had this time, in nanoseconds.
+    """A time in which no `git gc` began or ended in a repository: since that folder had this time, in nanoseconds.
 
-    gc makes `gc.pid` before it looks at anything, and removes it last (git-gc(1)); each changes the folder.
+    gc makes `gc.pid` before it looks at anything, and removes it last (git-gc(1)); each changes the folder. So does much else.
     """
 
     common_dir: Path
@@ -42,7 +44,23 @@ class Calm:
         return cls(common_dir, common_dir.stat().st_mtime_ns)
 
     def lasts(self) -> bool:
-        return not (self.common_dir / "gc.pid").exists() and self.common_dir.stat().st_mtime_ns == self.since
+        return self.common_dir.stat().st_mtime_ns == self.since
+
+
+def is_collected(common_dir: Path) -> bool:
+    """Return whether a `git gc` is at work there, by what git itself goes by: what one that was killed leaves counts for nothing."""
+    file = common_dir / "gc.pid"
+    try:
+        process, host = tree.start_of(file, _LONGEST).decode(errors="replace").split()
+        if time.time() - file.stat().st_mtime > _ENDED:
+            return False
+        if host == socket.gethostname():
+            os.kill(int(process), 0)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 @dataclass(frozen=True)
@@ -93,9 +111,16 @@ def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
 
 
 def bring_found(git: Git, source: Path, shelf: Shelf) -> list[Path]:
-    """Put what the commits of a quarantine hold into a pack of its own, when a gc came while they were brought in. See `bring_in`."""
+    """Put what the commits of a quarantine hold into a pack of its own, while a gc is at work that came after they were brought in. See `bring_in`."""
     with views.view(source.parent.parent) as folder:
         return _packed(git, _made(git, source.parent / MADE), folder / "pack", shelf)
+
+
+def look(git: Git, source: Path) -> None:
+    """Raise `Busy` unless all is there that the commits of a quarantine hold: a gc may have come and gone since it was found."""
+    names = "".join(f"{name}\n" for name in _made(git, source.parent / MADE))
+    if names and b" missing\n" in _asked(git, "cat-file", "--batch-check", stdin=names):
+        raise _taken_away()
 
 
 def _packed(git: Git, names: set[str], folder: Path, shelf: Shelf) -> list[Path]:
@@ -123,7 +148,7 @@ def tidy(door: Callable[[], Git], shelf: Shelf, scratch: Path) -> None:
     if not shelf.marks.is_dir() or sum(1 for _ in shelf.marks.iterdir()) < MANY:
         return
     with shelf.held(alone=True) as alone:
-        if not alone or (shelf.packs.parent.parent / "gc.pid").exists() or any(shelf.packs.glob("multi-pack-index*")):
+        if not alone or is_collected(shelf.packs.parent.parent) or any(shelf.packs.glob("multi-pack-index*")):
             return
         old = shelf.small()
         if len(old) >= MANY:
@@ -158,10 +183,14 @@ def _made(git: Git, note: Path) -> set[str]:
 def _asked(git: Git, *args: str, stdin: str) -> bytes:
     reply = git.ask(*args, stdin=stdin.encode())
     if reply.status != 0 and any(sign in reply.err for sign in ("unable to", "bad object", "not a valid", "missing")):
-        raise Busy("A git gc took away what this call had just found. Nothing was changed.", "Call again.")
+        raise _taken_away()
     if reply.status != 0:
         raise refusal(args, reply)
     return reply.out
+
+
+def _taken_away() -> Busy:
+    return Busy("A git gc took away what this call had just found. Nothing was changed.", "Call again.")
 
 
 def _bring(pack: Path, shelf: Shelf) -> Path:
