@@ -1,4 +1,4 @@
-"""How a program of ours starts: what is loaded stays, so garbage is not looked for in it again and again."""
+"""How a program of ours starts and ends: what is loaded stays, so garbage is not looked for in it again and again."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def settle() -> None:
     """Look for garbage as usual from now on, only not in what was loaded. For what goes on running."""
     gc.freeze()
     gc.set_threshold(*_USUAL)
+
+
+def leave() -> None:
+    """Look for garbage in nothing of what there is: it goes with the process, which Python would search twice at its end."""
+    gc.freeze()
 
 
 def server() -> None:

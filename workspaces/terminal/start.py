@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
 
-from workspaces.starting import hurry
+from workspaces.starting import hurry, leave
 from workspaces.terminal import screen
 
 _COMMANDS = "workspaces_cli.cli"
@@ -49,6 +49,7 @@ def running(command: Callable[[], None]) -> None:
     except OSError:  # commands tell their own: this is stdout that takes nothing
         sys.exit(1)
     finally:
+        leave()
         screen.flushed(sys.stderr, 2)
         if not screen.flushed(sys.stdout, 1):
             screen.say("✗ The answer could not be written.", "red")
