@@ -85,7 +85,7 @@ def _matrix(result: Comparison) -> None:
     """Show who conflicts with whom: as a matrix where it fits, and by their paths as long as they are few."""
     clashing = [each for each in result.workspaces if each.clashes]
     widest = max((len(each.name) for each in clashing), default=0)
-    if len(clashing) > 2 and widest + 5 + 3 * len(clashing) <= screen.console(stderr=True).width:
+    if len(clashing) > 2 and widest + 5 + 3 * len(clashing) <= screen.width():
         _drawn([each.id for each in clashing], {frozenset((pair.a, pair.b)) for pair in result.pairs}, widest)
     for pair in result.pairs[:_PAIRS]:
         _told(pair)

@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from workspaces.terminal import bare
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -24,7 +26,10 @@ _AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 def say(line: str, style: str = "") -> None:
     """Narrate to stderr. What cannot be told there is not worth failing for."""
     with suppress(OSError, ValueError):
-        console(stderr=True).print(safe(line), style=style or None)
+        if is_styled(sys.stderr):
+            console(stderr=True).print(safe(line), style=style or None)
+        else:
+            bare.write(sys.stderr, safe(line))
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -39,7 +44,10 @@ def safe(text: str) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> None:
     """Print rows of (text, style)."""
-    console().print(drawn(columns, rows), soft_wrap=False)
+    if is_styled(sys.stdout):
+        console().print(drawn(columns, rows), soft_wrap=False)
+    else:
+        bare.write(sys.stdout, *bare.table([columns, *([safe(text) for text, _ in row] for row in rows)]))
 
 
 def drawn(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> Table:
@@ -55,6 +63,14 @@ def drawn(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> 
     return table
 
 
+def is_styled(stream: TextIO | None) -> bool:
+    """Say whether a stream is given more than bare text: to a terminal, or as the environment says; in the same cases as by rich itself."""
+    compatible, forced = os.environ.get("TTY_COMPATIBLE"), os.environ.get("FORCE_COLOR")
+    if stream is None or compatible in ("0", "1"):
+        return stream is not None and compatible == "1"
+    return stream.isatty() if forced is None else forced != ""
+
+
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
@@ -62,6 +78,11 @@ def console(stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _UNBOUNDED
     return console
+
+
+def width() -> int:
+    """Return how many columns narration may take."""
+    return console(stderr=True).width if is_styled(sys.stderr) else _UNBOUNDED
 
 
 @contextmanager

@@ -33,11 +33,11 @@ Row = tuple[str, str]
 
 def show(pages: Iterable[str], unified: bool) -> None:
     """Print a diff that comes in pages. Only a terminal gets colours, sides and a pager; anything else the diff itself."""
-    console = screen.console()
-    if not console.is_terminal:
+    if not screen.is_styled(sys.stdout):
         for page in pages:
             sys.stdout.write(page)
         return
+    console = screen.console()
     text = screen.safe("".join(pages))
     console.soft_wrap = unified or console.width < WIDE
     with console.capture() as drawn:

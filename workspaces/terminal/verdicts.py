@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -44,13 +45,12 @@ def live(wanted: bool) -> Generator[Callable[[Sequence[Verdict]], None] | None]:
     if not wanted:
         yield None
         return
-    console = screen.console(stderr=True)
-    if not console.is_terminal:
+    if not screen.is_styled(sys.stderr):
         yield _Lines().take
         return
     from rich.live import Live
 
-    with Live(console=console, refresh_per_second=5, transient=True) as shown:
+    with Live(console=screen.console(stderr=True), refresh_per_second=5, transient=True) as shown:
         yield lambda rows: shown.update(screen.drawn(("Workspace", "Check", "", "Seconds", ""), map(_row, rows)), refresh=True)
 
 
