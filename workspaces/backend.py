@@ -38,7 +38,7 @@ from workspaces.model import (
 GROUP = "workspaces.backends"
 SIGNS = "workspaces.signs"
 Sign = Callable[[Path], bool]
-OURS = "mcp-workspaces"
+OURS = "workspaces"
 
 
 class Backend(Protocol):
@@ -284,11 +284,18 @@ def installed() -> dict[str, type[Backend]]:
 
 @cache
 def _points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=_rank)}
+    return {point.name: point for point in sorted(_by_group()[GROUP], key=_rank)}
+
+
+@cache
+def _by_group() -> Mapping[str, Sequence[EntryPoint]]:
+    """Return what installed packages name for us. To find that takes reading what each of them names, which is done once."""
+    named = entry_points()
+    return {group: tuple(named.select(group=group)) for group in (GROUP, SIGNS)}
 
 
 def _rank(point: EntryPoint) -> tuple[bool, str]:
-    return point.dist is None or point.dist.name != OURS, point.name
+    return point.module.partition(".")[0] != OURS, point.name
 
 
 @cache
@@ -299,7 +306,7 @@ def _kind(name: str) -> type[Backend]:
 
 @cache
 def _signs() -> dict[str, Sign]:
-    return {point.name: point.load() for point in entry_points(group=SIGNS)}
+    return {point.name: point.load() for point in _by_group()[SIGNS]}
 
 
 def around(path: Path) -> Iterator[type[Backend]]:

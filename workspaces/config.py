@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
@@ -32,19 +31,19 @@ Command = Word | Annotated[tuple[Word, ...], Field(min_length=1, max_length=1000
 CheckName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
-class Trash(BaseModel):
-    """How long, and how much, deleted workspaces are kept until `gc` may remove them."""
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Trash(_Table):
+    """How long, and how much, deleted workspaces are kept until `gc` may remove them."""
 
     days: int = Field(default=14, ge=1, le=3660)
     max_gb: float = Field(default=0, ge=0, le=10**6, allow_inf_nan=False, description="0: as much as there is")
 
 
-class Check(BaseModel):
+class Check(_Table):
     """A command that judges a workspace: it passes when it ends with 0. It runs when a person trusted it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: Command = Field(description="a line for /bin/sh, or a list of words")
     timeout_seconds: float = Field(default=600, gt=0, le=86400)
@@ -53,10 +52,8 @@ class Check(BaseModel):
     repeat: int = Field(default=1, ge=1, le=100, description="how often it is run; when not all end alike it is flaky")
 
 
-class Checking(BaseModel):
+class Checking(_Table):
     """How checks are run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     at_once: int = Field(default=0, ge=0, le=256, description="0: as many as there are cores")
     max_output_mb: float = Field(default=16, gt=0, le=4096, description="of each log; beyond it only the end is kept")
@@ -65,10 +62,8 @@ class Checking(BaseModel):
 DRIVER = "driver:"
 
 
-class Regenerated(BaseModel):
+class Regenerated(_Table):
     """What makes a generated file anew from the merged contents. It runs when a person trusted it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     regenerate: Command
 
@@ -77,10 +72,8 @@ PathRule = Literal["union", "source", "target"] | Annotated[str, Field(pattern=r
 """How a path that conflicts is decided: by the lines of both, a side, a syntax-aware merge program on PATH, or a command."""
 
 
-class Merging(BaseModel):
+class Merging(_Table):
     """How merges are made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     require: tuple[CheckName, ...] = Field(default=(), description="checks that the merged contents must pass before main moves")
     paths: dict[Pattern, PathRule] = Field(
@@ -88,18 +81,14 @@ class Merging(BaseModel):
     )
 
 
-class Cloning(BaseModel):
+class Cloning(_Table):
     """How clones are made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     spares: int = Field(default=16, ge=0, le=256, description="how many may lie prepared for calls to come, at most; 0: none")
 
 
-class Limits(BaseModel):
+class Limits(_Table):
     """What each caller with a token may have, at most."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     workspaces: int = Field(default=256, ge=1, le=10**6, description="of its own, at a time")
     max_gb: float = Field(default=0, ge=0, le=10**6, allow_inf_nan=False, description="on disk, of its workspaces, when it clones; 0: any")
@@ -132,18 +121,20 @@ class RoleLimits(Limits):
         return Limits.model_validate({name: getattr(self, name) for name in Limits.model_fields} | own)
 
 
-class Config(BaseModel):
+class Config(_Table):
     """All settings of a project."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     durable: bool = Field(default=True, description="whether what is acknowledged survives a power cut")
-    clone: Cloning = Cloning()
-    trash: Trash = Trash()
+    clone: Cloning = Cloning.model_construct()
+    trash: Trash = Trash.model_construct()
     checks: dict[CheckName, Check] = Field(default_factory=dict[str, Check])
-    check: Checking = Checking()
-    merge: Merging = Merging()
-    limits: RoleLimits = RoleLimits()
+    check: Checking = Checking.model_construct()
+    merge: Merging = Merging.model_construct()
+    limits: RoleLimits = RoleLimits.model_construct()
+
+
+USUAL = Config.model_construct()
+"""What counts where nothing is set. What checks settings is not made ready for it: most projects have none, and every command would wait."""
 
 
 def load(root: Path) -> Config:
@@ -153,7 +144,7 @@ def load(root: Path) -> Config:
     for file, text in texts.items():
         settings = _over(settings, _parsed(file, text))
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate(settings) if settings else USUAL
     except ValidationError as error:
         raise _refusal(error, texts) from None
 
@@ -256,7 +247,7 @@ def known(root: Path) -> Config:
     try:
         return load(root)
     except InvalidArgument:
-        return Config()
+        return USUAL
 
 
 def _text(file: Path) -> str:
@@ -277,6 +268,10 @@ def _text(file: Path) -> str:
 
 
 def _parsed(file: Path, text: str) -> dict[str, JsonValue]:
+    if not text:
+        return {}
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from workspaces.access import PERSON, Access
 from workspaces.backend import Backend
-from workspaces.config import Config, Limits
+from workspaces.config import USUAL, Config, Limits
 from workspaces.errors import Busy, Interrupted, NotFound, likely
 from workspaces.locks import Locks, Look, nothing
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
@@ -78,7 +78,7 @@ class Core:
     locks: Locks
     recover: Callable[[Core], None]
     """Ends what dead processes left."""
-    config: Config = field(default_factory=Config)
+    config: Config = USUAL
     access: Access = PERSON
     """What the caller may see and change."""
     actor: str = ""
