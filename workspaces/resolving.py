@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from workspaces import parsing
 from workspaces.backend import Backend
-from workspaces.checks.making import Making, Texts, Unmade, driving, refuse_untrusted, regenerating
 from workspaces.config import DRIVER, PathRule, Regenerated
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument
@@ -22,6 +20,8 @@ from workspaces.model import By, Choice, Conflict, Decided, Merge, OnConflict, R
 if TYPE_CHECKING:
     from pathspec import PathSpec
     from pathspec.pattern import Pattern
+
+    from workspaces.checks.making import Making
 
 _TASK = 200
 _CHOICES: Mapping[str, Choice] = {"union": "union", "source": "source", "target": "target"}
@@ -139,6 +139,8 @@ def wished(
 ) -> tuple[dict[str, Wish], dict[str, str]]:
     """Return how the conflicts are to be decided, and why rules that there are for some cannot decide them. What is to be regenerated is as in
     the target until then: with markers in it, no command could read it."""
+    from workspaces.checks.making import Unmade
+
     wishes: dict[str, Wish] = {}
     refused: dict[str, str] = {}
     rules = Rules(core.config.merge.paths)
@@ -160,6 +162,9 @@ def wished(
 
 def _asked(core: Core, view: Backend, sides: Sides, conflict: Conflict, rule: PathRule, making: Making | None) -> Choice:
     """Return what a rule that runs something wants of a conflict. Raises `Unmade` where it cannot."""
+    from workspaces import parsing
+    from workspaces.checks.making import Texts, Unmade, driving, refuse_untrusted
+
     refuse_untrusted(core)
     if isinstance(rule, Regenerated):
         return "target"
@@ -201,6 +206,8 @@ def _regenerated(
     refused: Mapping[str, str],
 ) -> tuple[dict[str, Wish], dict[str, str]]:
     """Let generated files be made from the merged contents, once all else is decided; where they wait, see whether it is."""
+    from workspaces.checks.making import Unmade, regenerating
+
     last, why = dict(wishes), dict(refused)
     for path, rule in _regenerating(core, conflicts).items():
         if path not in last:
@@ -220,6 +227,8 @@ def _regenerated(
 def _flaws(view: Backend, sides: Sides, merged: Merge, rules: Mapping[str, Wish]) -> dict[str, str]:
     """Return which of the paths that a rule decided cannot be what they are named, and why. What a side has is its own affair, and where a side
     cannot be read either (JSON with comments), that says nothing."""
+    from workspaces import parsing
+
     found: dict[str, str] = {}
     result = Snapshot(id="", contents=merged.contents)
     for path, wish in rules.items():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from workspaces.backend import Backend
-from workspaces.comparison import across, kept, pages, ranking, seen, telling
+from workspaces.comparison import across, kept, seen, telling
 from workspaces.comparison.attempts import Attempt, Scene, frozen, worked_out
 from workspaces.comparison.evidence import Judged, judged
 from workspaces.comparison.ruled import Deciding
@@ -70,10 +70,16 @@ def _looked(
             told = kept.recalled(name) if cursor else None
             attempts = [] if told else worked_out(core, view, scene, base, progress)
         told = told or _told(core, view, attempts, scene, base, detail, progress)
-        paged = told.result if detail == "summary" else pages.page(view, told, detail, paths, cursor, max_chars)
+        paged = told.result if detail == "summary" else _page(view, told, detail, paths, cursor, max_chars)
         if paged.truncated:
             kept.keep(name, told)
         return telling.brief(paged, told.result, detail) if detail == "ranking" or len(workspaces) > telling.ROWS else paged
+
+
+def _page(view: Backend, told: kept.Told, detail: Detail, paths: Sequence[str], cursor: str, max_chars: int) -> Comparison:
+    from workspaces.comparison import pages
+
+    return pages.page(view, told, detail, paths, cursor, max_chars)
 
 
 def _told(core: Core, view: Backend, attempts: Sequence[Attempt], scene: Scene, base: str, detail: Detail, progress: Progress) -> kept.Told:
@@ -81,7 +87,11 @@ def _told(core: Core, view: Backend, attempts: Sequence[Attempt], scene: Scene, 
     known = [judged(core, view, attempt) for attempt in attempts]
     across_them = len(attempts) > 1 and not base and detail != "ranking"
     result = _compared_all(core, view, attempts, scene, known, base, detail, across_them, progress)
-    return kept.Told(attempts, ranking.ranked(core, view, attempts, known, result) if detail == "ranking" else result)
+    if detail != "ranking":
+        return kept.Told(attempts, result)
+    from workspaces.comparison import ranking
+
+    return kept.Told(attempts, ranking.ranked(core, view, attempts, known, result))
 
 
 def _compared_all(

@@ -7,14 +7,17 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
-from workspaces import outline
 from workspaces.backend import Backend
 from workspaces.comparison.attempts import Attempt
 from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Progress
 from workspaces.model import Alike, Meeting, Pair, Snapshot
 from workspaces.resolving import Sides, settled
+
+if TYPE_CHECKING:
+    from workspaces.outline import Side
 
 COMPARING = "comparing pairs"
 """What is reported before every two are compared, and when that is done."""
@@ -129,18 +132,24 @@ def _syntax(view: Backend, attempts: Sequence[Attempt]) -> dict[int, str]:
     changed = [attempt for attempt in attempts if 0 < len(attempt.diff.changes) <= _FILES]
     alike = _by(changed, lambda attempt: (attempt.base.contents, tuple((each.path, each.status) for each in attempt.diff.changes)))
     close = [attempt for members in alike if len({each.snapshot.contents for each in members}) > 1 for attempt in members]
+    if not close:
+        return {}
+    from workspaces import outline
+
     wanted = [(attempt.snapshot, change.path) for attempt in close for change in attempt.diff.changes]
-    held = {place: outline.Side(place[1], data) for place, data in outline.contents(view, wanted).items()} if wanted else {}
+    held = {place: outline.Side(place[1], data) for place, data in outline.contents(view, wanted).items()}
     outline.read_all(held.values())
     return {id(attempt): _whole(attempt, held) for attempt in close}
 
 
-def _whole(attempt: Attempt, held: dict[tuple[str, str], outline.Side]) -> str:
+def _whole(attempt: Attempt, held: dict[tuple[str, str], Side]) -> str:
     sides = [held[attempt.snapshot.id, change.path] for change in attempt.diff.changes]
     gone = [change.status == "deleted" for change in attempt.diff.changes]
     if any(side.data is None and not deleted for side, deleted in zip(sides, gone, strict=True)):
         return ""
-    told = [f"{side.path} {outline.parts_of(side).whole or side.key[1]}" for side in sides]
+    from workspaces.outline import parts_of
+
+    told = [f"{side.path} {parts_of(side).whole or side.key[1]}" for side in sides]
     return hashlib.sha256("\n".join([attempt.base.contents, *told]).encode(errors="surrogatepass")).hexdigest()
 
 

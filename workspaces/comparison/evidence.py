@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workspaces import checks
 from workspaces.backend import Backend
 from workspaces.comparison.attempts import Attempt
 from workspaces.config import Check
@@ -78,7 +77,15 @@ class Evidence:
 def judged(core: Core, view: Backend, attempt: Attempt) -> Judged:
     """Return the verdicts that are remembered of what an attempt holds. Runs nothing."""
     base = attempt.snapshot if attempt.workspace.is_main else view.load(core.agreed(attempt.workspace).snapshot)
-    return Judged(checks.remembered(core, view, attempt.snapshot, base), base)
+    return Judged(_remembered(core, view, attempt.snapshot, base), base)
+
+
+def _remembered(core: Core, view: Backend, snapshot: Snapshot, base: Snapshot) -> dict[str, Verdict]:
+    if not core.config.checks:
+        return {}
+    from workspaces.checks import remembered
+
+    return remembered(core, view, snapshot, base)
 
 
 def gathered(
@@ -86,7 +93,7 @@ def gathered(
 ) -> list[Evidence]:
     """Return the evidence of all attempts, those that hold the same taken together, in the order in which they were named."""
     bases = {each.base.id: each.base for each in known}
-    controls = {name: outcomes(checks.remembered(core, view, base, base), counting) for name, base in bases.items()}
+    controls = {name: outcomes(_remembered(core, view, base, base), counting) for name, base in bases.items()}
     together: dict[tuple[str, str, str], list[tuple[Attempt, Judged, Compared]]] = {}
     for attempt, each, row in zip(attempts, known, result.workspaces, strict=True):
         together.setdefault((attempt.snapshot.contents, each.base.contents, row.parent), []).append((attempt, each, row))
@@ -114,6 +121,8 @@ def _evidence(
     groups: Sequence[Sequence[str]],
     counting: Mapping[str, Check],
 ) -> Evidence:
+    from workspaces import checks
+
     changes, mine = attempt.diff.changes, {row.id for row in seen}
     protected = frozenset(path for check in counting.values() for path in checks.protected(check, changes))
     return Evidence(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from workspaces import outline
 from workspaces.backend import Backend
 from workspaces.comparison import telling
 from workspaces.comparison.attempts import Attempt
@@ -98,8 +97,10 @@ def _met(result: Comparison, paths: Sequence[str]) -> tuple[Noun, ...]:
 
 
 def _outlined(view: Backend, result: Comparison, attempts: Sequence[Attempt], paths: Sequence[str]) -> tuple[Noun, ...]:
+    from workspaces.outline import outlines
+
     asked = [(each.base, each.snapshot, [change for change in each.diff.changes if _is_within(change, paths)]) for each in attempts]
-    told = outline.outlines(view, asked, _OUTLINED)
+    told = outlines(view, asked, _OUTLINED)
     rows = zip(result.workspaces, told, asked, strict=True)
     return tuple(row.model_copy(update={"outline": (*lines, *_left_out(lines, changes))}) for row, lines, (_, _, changes) in rows)
 

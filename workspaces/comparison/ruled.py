@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from workspaces import parsing
 from workspaces.backend import Backend
 from workspaces.core import Core
 from workspaces.model import Conflict
@@ -33,7 +32,7 @@ class Deciding:
 
     def left(self, sides: Sides, conflicts: Sequence[Conflict]) -> tuple[Conflict, ...]:
         """Return the conflicts that stay when the two are merged."""
-        wishes = wished(self.core, self.view, sides, conflicts)[0] if conflicts else {}
+        wishes = wished(self.core, self.view, sides, conflicts)[0] if conflicts and self.core.config.merge.paths else {}
         unclear = [each for each in conflicts if each.path in wishes and not _is_clear(each, wishes[each.path])]
         if not wishes:
             return tuple(conflicts)
@@ -52,9 +51,11 @@ class Deciding:
 
 def _is_clear(conflict: Conflict, wish: Wish) -> bool:
     """Return whether the kind of a conflict tells what a rule makes of it: what comes out need not be read."""
+    from workspaces.parsing import kind_of
+
     sides = [side for side in (conflict.base, conflict.ours, conflict.theirs) if side]
     is_file = all(side.mode.startswith("100") for side in sides)
-    return wish.waits or (is_file and conflict.kind in _ALONE and not parsing.kind_of(conflict.path))
+    return wish.waits or (is_file and conflict.kind in _ALONE and not kind_of(conflict.path))
 
 
 def _staying(conflicts: Sequence[Conflict], wishes: Mapping[str, Wish], known: Mapping[Conflict, bool]) -> set[str]:
