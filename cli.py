@@ -849,11 +849,19 @@ def hook() -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run what the words after the program's name ask for. When the first of them names a command, only that one is made ready, which takes long."""
-    meant = [each for each in app.registered_commands if _called(each) in words[:1]]
+    """Run what the words after the program's name ask for. When they name a command, only that one is made ready, which takes long."""
+    named = _past_project(words)[:1]
+    meant = [each for each in app.registered_commands if _called(each) in named]
     if meant:
         app.registered_commands, app.registered_groups = meant, []
     app([*words])
+
+
+def _past_project(words: Sequence[str]) -> Sequence[str]:
+    """Return the words without the option before the command that names the project."""
+    if words[:1] in (["-C"], ["--project"]):
+        return words[2:]
+    return words[1:] if words and words[0].startswith("--project=") else words
 
 
 def _called(command: CommandInfo) -> str:

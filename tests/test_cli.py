@@ -8,7 +8,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -269,38 +268,6 @@ def test_names_are_completed(shop: Repo) -> None:
     environment = {**os.environ, "_WORKSPACES_COMPLETE": "complete_bash", "COMP_WORDS": "workspaces merge log", "COMP_CWORD": "2"}
     done = subprocess.run(program(), cwd=shop.path, env=environment, capture_output=True, text=True, check=False)
     assert set(done.stdout.split()) == {"login", "logout"}
-
-
-def test_mcp_is_imported_by_serve_only(shop: Repo) -> None:
-    script = (
-        "import sys; from workspaces_cli.cli import app\n"
-        "try: app(['list'])\nexcept SystemExit: pass\n"
-        "sys.exit(any(name.split('.')[0] in ('mcp', 'starlette', 'uvicorn') for name in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", script], cwd=shop.path, capture_output=True, check=False).returncode == 0
-
-
-LOADED = (
-    "import sys\nfrom workspaces.terminal.start import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
-)
-
-
-def loaded(folder: Path, *args: str) -> set[str]:
-    """Return the modules that a command loads."""
-    done = subprocess.run([sys.executable, "-c", LOADED, *args], cwd=folder, capture_output=True, text=True, check=True)
-    return {*done.stderr.splitlines()[-1].split()}
-
-
-def test_the_version_loads_no_more_than_it_needs(tmp_path: Path) -> None:
-    assert not loaded(tmp_path, "--version") & {"typer", "rich", "pydantic", "git", "workspaces.model", "workspaces.project"}
-
-
-def test_a_command_loads_what_its_project_needs(shop: Repo, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    run(Repo(tmp_path / "folder"), "init")
-    asked = {"git", "workspaces.backends.directory", "workspaces.backends.worktree", "workspaces.merging", "workspaces.checks"}
-    assert loaded(shop.path, "list") & asked == {"git", "workspaces.backends.worktree"}
-    assert loaded(tmp_path / "folder", "list") & asked == {"workspaces.backends.directory"}
 
 
 def test_a_broken_pipe_is_quiet(shop: Repo) -> None:
