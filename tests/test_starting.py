@@ -140,3 +140,14 @@ def test_what_is_piped_looks_as_on_a_terminal(shop: Repo, monkeypatch: pytest.Mo
 
 def shown(repo: Repo) -> str:
     return subprocess.run([WORKSPACES, "compare"], cwd=repo.path, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_server_loads_verbs_when_they_are_called(shop: Repo) -> None:
+    script = "import sys\nfrom workspaces.starting import server\nserver()\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=shop.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    found = {*done.stderr.splitlines()[-1].split()}
+    assert "mcp" in found
+    assert not found & {"typer", "yaml", "pygments.lexers", "workspaces.server.fixtures", "workspaces.backends.directory"}
+    assert not ours(found) & {"checks", "cloning", "comparison", "history", "looking", "merging", "outline", "overview", "removal"}

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from workspaces import config
 from workspaces.access import Access
-from workspaces.config import Limits
+from workspaces.config import USUAL, Limits
 from workspaces.errors import Busy, Limit, TooFast
 
 _MOST = 10_000
 """Callers that are remembered; a full bucket says nothing, so the ones that were not seen for longest go first."""
-_NONE = Limits()
 
 
 _Seal = tuple[tuple[int, ...], ...]
@@ -81,7 +80,7 @@ class Admission:
     def _limits(self, access: Access, root: str) -> Limits:
         """Return the limits of a caller's role by the settings of a project, which are read when their files changed."""
         if not root:
-            return _NONE
+            return USUAL.limits
         seal = tuple(_seal(Path(root, name)) for name in config.FILES)
         if root not in self._known or self._known[root][0] != seal:
             self._known[root] = (seal, config.known(Path(root)))

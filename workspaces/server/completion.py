@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from mcp.types import CompleteRequestParams, Completion, ResourceTemplateReference
 
 from workspaces.errors import WorkspacesError
-from workspaces.looking import Look
 from workspaces.project import Project
 from workspaces.server.calls import in_thread
 from workspaces.server.resources import KINDS, Projects
+
+if TYPE_CHECKING:
+    from workspaces.looking import Look
 
 _MOST = 100
 """Completions of one answer, by the protocol."""

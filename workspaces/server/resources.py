@@ -6,6 +6,7 @@ import mimetypes
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -17,7 +18,6 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import JsonValue
 
 from workspaces.errors import NotFound, WorkspacesError
-from workspaces.looking import Look
 from workspaces.model import Comparison, Noun, Workspace
 from workspaces.project import Project
 from workspaces.server.auditing import meant
@@ -25,6 +25,9 @@ from workspaces.server.calls import in_thread, wrapped
 from workspaces.server.guide import GUIDE
 from workspaces.server.icons import CHECK, DIFF, FILE, LOG, TREE, icon
 from workspaces.wording import call, plain
+
+if TYPE_CHECKING:
+    from workspaces.looking import Look
 
 SCHEME = "workspace://"
 _GUIDE = "workspace://guide"
