@@ -63,6 +63,8 @@ class Glance:
     """What a call that only looks has read: it looks once, at one time."""
 
     live: list[Workspace] = field(default_factory=list[Workspace])
+    found: dict[tuple[str, str], list[Workspace]] = field(default_factory=dict[tuple[str, str], list[Workspace]])
+    """What is there, by a column and its value: who names a few of a thousand reads these few."""
     above: dict[str, Workspace | None] = field(default_factory=dict[str, Workspace | None])
     merges: dict[str, list[MergeRow]] = field(default_factory=dict[str, list[MergeRow]])
     operations: list[Operation] = field(default_factory=list[Operation])
@@ -173,7 +175,9 @@ class Core:
             return []
         if self.glance is None or tuple(phases) != ("live",):
             return self.store.workspaces(self.row.name, phases, **{column: value})
-        return [each for each in self.live() if str(getattr(each, column)).lower() == value.lower()]
+        if (column, value) not in self.glance.found:
+            self.glance.found[column, value] = self.store.workspaces(self.row.name, **{column: value})
+        return self.glance.found[column, value]
 
     def find_ever(self, name: str) -> Workspace:
         """Return the workspace of that name; where a call resumes that may have deleted it, the one that was deleted last."""
@@ -195,9 +199,10 @@ class Core:
 
     def use(self, names: Iterable[str]) -> None:
         """Renew the leases of the workspaces that a call names. One that was abandoned is whose call it is from now on."""
-        leased = self.store.leased(self.row.name)
-        here = replace(self, glance=Glance(leased))
-        for workspace in {each.uid: each for name in filter(None, names) for each in here._meant(name)}.values() if leased else ():
+        named = [*filter(None, names)]
+        if not named or not self.store.has_leases:
+            return
+        for workspace in {each.uid: each for name in named for each in self._meant(name)}.values():
             if workspace.lease_until is None:
                 continue
             left, term = workspace.lease_until - now(), timedelta(seconds=workspace.lease_seconds)
@@ -210,6 +215,8 @@ class Core:
         a deleted one may be another's by now. What is shown is never stored: see `parent`."""
         lapsed = workspace.lease_until is not None and workspace.lease_until < now() and workspace.state != "deleted"
         above = workspace.parent if workspace.parent in ("", f"{self.row.name}/{MAIN}") else self.parent(workspace).id
+        if above == workspace.parent and not lapsed:
+            return workspace
         return workspace.model_copy(update={"parent": above, "state": "abandoned" if lapsed else workspace.state})
 
     def parent(self, workspace: Workspace) -> Workspace:
@@ -354,10 +361,11 @@ class Core:
 
     def _merged(self, holder: Workspace, others: Sequence[Workspace]) -> list[str]:
         """Return what was merged between a workspace and others. A merge counts as long as its commit is still in the holder's history, so
-        one that was reset away can be made again."""
+        one that was reset away can be made again. Not all that main had part in are looked through: those are nearly all there ever were."""
         uids = {workspace.uid for workspace in others}
-        rows = self._merges(holder.uid)
-        return [row.snapshot for row in rows if uids & {row.source, row.target} and self._stands(row, holder)]
+        rows = {row for each in (others if holder.is_main else [holder]) for row in self._merges(each.uid)}
+        between = [row for row in rows if holder.uid in (row.source, row.target) and uids & {row.source, row.target}]
+        return [row.snapshot for row in sorted(between, key=lambda each: each.operation) if self._stands(row, holder)]
 
     def agreed(self, child: Workspace, states: Mapping[int, str] | None = None) -> Agreement:
         """Return where the workspace and its parent last agreed: when it was cloned, or when one was last merged into the other. `states` of

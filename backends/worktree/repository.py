@@ -136,6 +136,8 @@ _UNDER_WAY = {
     "sequencer": "a cherry-pick or revert",
     "BISECT_START": "a bisect",
 }
+_CLAIMS = ("HEAD", "rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START")
+"""Where the git directory of a checkout names a branch that is in use there (gitrepository-layout(5))."""
 
 
 def under_way(repository: Repository, git_dir: Path) -> str:
@@ -171,9 +173,14 @@ def _checkouts(repository: Repository) -> Iterator[Path]:
 
 
 def _claimed(git_dir: Path) -> set[str]:
-    """Return the branches that a checkout has, or will come back to after what is under way in it. Asked of each of a thousand checkouts."""
+    """Return the branches that a checkout has, or will come back to after what is under way in it. Asked of each of a thousand checkouts: what most
+    of them do not have is not even looked for."""
     claimed, folder = set[str](), str(git_dir)
-    for name in ("HEAD", "rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START"):
+    try:
+        there = {*os.listdir(folder)}  # noqa: PTH208 - names alone, and a thousand times
+    except tree.ABSENT:
+        return claimed
+    for name in (name for name in _CLAIMS if name.partition("/")[0] in there):
         try:
             text = _line_of(f"{folder}/{name}").removeprefix("ref: ")
         except (*tree.ABSENT, UnicodeDecodeError):

@@ -134,41 +134,60 @@ def failed(error: WorkspacesError) -> MCPError:
 
 def page(before: list[Resource], projects: Projects, cursor: str) -> tuple[ListResourcesResult, tuple[str, ...]]:
     """Return the next resources that there are for a caller: after those `before`, each project's tree and workspaces; and what all of these are."""
-    ours = [row for name in projects for row in _rows(projects[name].look())]
-    rows = [*before, *ours]
-    known = [row.uri for row in rows]
+    ours = {uri: (look, each) for look in _looks(projects) for uri, each in _named(look)}
+    known = [*(row.uri for row in before), *ours]
     if cursor and cursor not in known:
         raise MCPError(code=INVALID_PARAMS, message="The cursor names a resource that is gone. List again, without a cursor.")
     start = known.index(cursor) + 1 if cursor else 0
     end = start + _PAGE
-    result = ListResourcesResult(resources=rows[start:end], next_cursor=known[end - 1] if end < len(known) else None)
-    return result, tuple(row.uri for row in ours)
+    rows = [*before[start:end], *_rows({uri: ours[uri] for uri in known[start:end] if uri in ours})]
+    return ListResourcesResult(resources=rows, next_cursor=known[end - 1] if end < len(known) else None), (*ours,)
 
 
 def uris(projects: Projects) -> tuple[str, ...]:
-    """Return what a caller's list names."""
-    return tuple(row.uri for name in projects for row in _rows(projects[name].look()))
+    """Return what a caller's list names. Asked for each who watches it, after each change: nothing is read but names."""
+    return tuple(uri for look in _looks(projects) for uri, _ in _named(look))
 
 
-def _rows(look: Look) -> Iterator[Resource]:
-    """Yield a project's tree and its workspaces. One that is called like the tree is found in there."""
-    touched = {uid: at.isoformat() for uid, at in look.touched().items()}
-    yield Resource(
-        uri=f"{SCHEME}{look.project}/tree",
+def _looks(projects: Projects) -> list[Look]:
+    return [project.look() for project in projects.values()]
+
+
+def _named(look: Look) -> Iterator[tuple[str, Workspace | None]]:
+    """Yield the names of a project's tree and of its workspaces. One that is called like the tree is found in there."""
+    yield f"{SCHEME}{look.project}/tree", None
+    for each in look.workspaces():
+        if each.name.lower() != "tree":
+            yield f"{SCHEME}{each.project}/{quote(each.name, safe='')}", each
+
+
+def _rows(named: Mapping[str, tuple[Look, Workspace | None]]) -> Iterator[Resource]:
+    """Yield what is told of some trees and workspaces."""
+    touched = {
+        look.project: {uid: at.isoformat() for uid, at in look.touched().items()}
+        for look in {id(at): at for at, _ in named.values()}.values()
+    }
+    for uri, (look, each) in named.items():
+        at = touched[look.project]
+        yield _row(uri, each, at.get(each.uid)) if each else _tree(uri, look, max(at.values(), default=None))
+
+
+def _tree(uri: str, look: Look, touched: str | None) -> Resource:
+    return Resource(
+        uri=uri,
         name=f"{look.project}/tree",
         title=f"Workspaces of {look.project}",
         description="All workspaces: state, task, size of change, how far behind",
         mime_type=_JSON,
-        annotations=Annotations(audience=["user", "assistant"], priority=0.7, last_modified=max(touched.values(), default=None)),
+        annotations=Annotations(audience=["user", "assistant"], priority=0.7, last_modified=touched),
     )
-    yield from (_row(each, touched.get(each.uid)) for each in look.workspaces() if each.name.lower() != "tree")
 
 
-def _row(workspace: Workspace, touched: str | None) -> Resource:
+def _row(uri: str, workspace: Workspace, touched: str | None) -> Resource:
     task = " ".join(plain(workspace.task).split())[:_TASK]
     what = "The project itself" if workspace.is_main else f"Made for: {task}" if task else f"Cloned from {workspace.parent}"
     return Resource(
-        uri=f"{SCHEME}{workspace.project}/{quote(workspace.name, safe='')}",
+        uri=uri,
         name=workspace.id,
         title=workspace.name,
         description=f"{what} ({workspace.state})",

@@ -44,12 +44,14 @@ class ProjectRow:
 
 @dataclass(frozen=True)
 class MergeRow:
-    """`snapshot` of `source` is contained in `target` since `head` (a commit of the target, or nothing when none was made)."""
+    """`snapshot` of `source` is contained in `target` since `head` (a commit of the target, or nothing when none was made). `operation` is the one
+    that brought it: they came in the order of these."""
 
     source: str
     target: str
     snapshot: str
     head: str
+    operation: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,11 @@ class Store(StoreFile):
             rows = db.execute(f"{_SELECT} WHERE {where} ORDER BY w.rowid", (workspace.project, workspace.id)).fetchall()
         return [_workspace(*map(str, row)) for row in rows]
 
-    def leased(self, project: str) -> list[Workspace]:
-        """Return the workspaces that are there and have a lease, in order of creation."""
+    @property
+    def has_leases(self) -> bool:
+        """Whether anything here was ever leased for less than for ever, and is remembered."""
         with self._read() as db:
-            rows = db.execute(f"{_SELECT} WHERE project = ? AND phase = 'live' AND seconds > 0 ORDER BY w.rowid", (project,)).fetchall()
-        return [_workspace(*map(str, row)) for row in rows]
+            return db.execute("SELECT 1 FROM leases WHERE seconds > 0 LIMIT 1").fetchone() is not None
 
     def names(self, project: str) -> set[str]:
         """Return the names of the workspaces that are there, in small letters."""
@@ -187,7 +189,11 @@ class Store(StoreFile):
                 " WHERE (source = ? OR target = ?) ORDER BY m.operation",
                 (uid, uid),
             ).fetchall()
-        return [MergeRow(*map(str, row[2:])) for row in rows if (states or {}).get(int(row[0]), row[1]) == "done"]
+        return [
+            MergeRow(str(source), str(target), str(snapshot), str(head), int(number))
+            for number, state, source, target, snapshot, head in rows
+            if (states or {}).get(int(number), state) == "done"
+        ]
 
     def next_number(self, uid: str) -> int:
         with self._read() as db:
@@ -379,5 +385,6 @@ def _workspace(uid: str, origin: str, record: str, seconds: str, until: str, hol
     return found.model_copy(update={"uid": uid, "origin": origin, **leased})
 
 
+@lru_cache(_REMEMBERED)
 def _operation(number: int, state: str, record: str) -> Operation:
     return Operation.model_validate_json(record).model_copy(update={"id": number, "state": state})

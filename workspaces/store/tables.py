@@ -18,6 +18,7 @@ CREATE TABLE workspaces (
     origin TEXT NOT NULL, phase TEXT NOT NULL, record TEXT NOT NULL);
 CREATE UNIQUE INDEX live_name ON workspaces (project, name) WHERE phase <> 'deleted';
 CREATE INDEX phases ON workspaces (project, phase, name);
+CREATE INDEX places ON workspaces (location, project, phase);
 CREATE INDEX parents ON workspaces (project, json_extract(record, '$.parent')) WHERE phase = 'live';
 CREATE TABLE merges (
     operation INTEGER PRIMARY KEY, source TEXT NOT NULL, target TEXT NOT NULL, snapshot TEXT NOT NULL, head TEXT NOT NULL);
