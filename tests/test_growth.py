@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 from support import Repo, at, clone
@@ -13,6 +17,8 @@ from support import Repo, at, clone
 from workspaces import Project
 
 MANY = 6
+CROWD, MERGED = 60, 16
+CONNECT = sqlite3.connect
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +82,80 @@ def test_a_pack_that_a_kill_left_half_removed_is_removed(project: Project, repo:
         live(project, number)
     assert not half.exists()
     assert len(packs(repo)) <= MANY + 3
+
+
+# -- many workspaces ----------------------------------------------------------------------------------------------------------------------
+
+
+class Work:
+    """What calls have the store and git do: the steps of SQLite's machine, some for each row that is looked at, and the gits that are started."""
+
+    def __init__(self) -> None:
+        self._steps, self._gits, self.is_over = list[None](), list[None](), False
+
+    def opened(self, file: Path | str, *, timeout: float = 5, isolation_level: None = None) -> sqlite3.Connection:
+        db = CONNECT(file, timeout=timeout, isolation_level=isolation_level)
+        db.set_progress_handler(lambda: self._steps.append(None), 1)
+        return db
+
+    def hear(self, event: str, told: tuple[object, ...]) -> None:
+        if event == "subprocess.Popen" and not self.is_over and "git" in (told[1] if isinstance(told[1], list) else ()):
+            self._gits.append(None)
+
+    def of(self, act: Callable[[], object]) -> tuple[int, int]:
+        steps, gits = len(self._steps), len(self._gits)
+        act()
+        return len(self._steps) - steps, len(self._gits) - gits
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Generator[Work]:
+    found = Work()
+    monkeypatch.setattr("sqlite3.connect", found.opened)
+    sys.addaudithook(found.hear)  # there is no way to take it back
+    yield found
+    found.is_over = True
+
+
+def day(project: Project, work: Work, name: str) -> dict[str, tuple[int, int]]:
+    """Do with a workspace what is done with one, and return what each call had the store and git do."""
+    acts: dict[str, Callable[[], object]] = {
+        "clone": lambda: project.clone(name=name),
+        "edit": lambda: at(project.find(name)).write(f"{name}.txt", "mine\n"),
+        "compare": lambda: project.compare([name]),
+        "status": lambda: project.status([name]),
+        "status by path": lambda: project.status([str(project.root / ".workspaces" / name)], "names"),
+        "checkpoint": lambda: project.checkpoint(name),
+        "merge": lambda: project.merge(name),
+        "delete": lambda: project.delete([name]),
+        "restore": lambda: project.restore(name),
+        "delete, whatever is in it": lambda: project.delete([name], discard_unmerged=True),
+    }
+    return {verb: work.of(act) for verb, act in acts.items()}
+
+
+def test_a_call_on_one_workspace_costs_the_same_however_many_others_there_are(project: Project, work: Work) -> None:
+    day(project, work, "first")
+    project.clone(name="leased", lease_seconds=600)
+    few = day(project, work, "early")
+    project.clone(name="live", count=CROWD, lease_seconds=600)
+    gone = project.clone(name="gone", count=CROWD).workspaces
+    project.delete([each.id for each in gone], discard_unmerged=True)
+    many = day(project, work, "late")
+    gits = {verb: started - few[verb][1] for verb, (_, started) in many.items()}
+    assert max(gits.values()) < 4, f"but for packs that become one, and what two threads ask at once: {gits}"
+    more = {verb: steps - few[verb][0] for verb, (steps, _) in many.items()}
+    assert max(more.values()) < CROWD, f"but for what is remembered of main, into which was merged once more: {more}"
+    assert work.of(lambda: project.status(detail="names")) > (CROWD, 0), "rows are seen"
+    assert few["merge"][1] > 0, "gits are seen"
+
+
+def test_a_call_costs_the_same_however_much_was_merged(project: Project, work: Work) -> None:
+    live(project, 0)
+    few = day(project, work, "early")
+    for number in range(1, MERGED):
+        live(project, number)
+    many = day(project, work, "late")
+    more = {verb: steps - few[verb][0] for verb, (steps, _) in many.items()}
+    assert more.pop("merge") < 30 * MERGED, "the last restore points of main are written down again"
+    assert max(more.values()) < MERGED, more

@@ -449,6 +449,28 @@ def test_an_update_stages_no_reverts(project: Project, repo: Repo) -> None:
     assert fix.read("cart.py").endswith("theirs\n")
 
 
+@pytest.mark.parametrize("busy", ["checkout", "rebase", "bisect"])
+def test_a_branch_that_another_checkout_is_on_or_comes_back_to_is_not_moved(
+    project: Project, repo: Repo, tmp_path: Path, busy: str
+) -> None:
+    repo.write("more.md", "more\n")
+    repo.commit("more")
+    clone(project, "fix").write("cart.py", "mine\n")
+    repo.git("checkout", "-q", "--detach")
+    repo.git("worktree", "add", "-q", str(tmp_path / "other"), "trunk")
+    other = Repo(tmp_path / "other")
+    if busy == "rebase":
+        other.git("-c", "sequence.editor=sed -i s/^pick/edit/", "rebase", "-q", "-i", "HEAD~1")
+    if busy == "bisect":
+        other.git("bisect", "start", "HEAD", "HEAD~1")
+        other.git("checkout", "-q", "--detach")
+    repo.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    before = repo.head
+    with pytest.raises(Busy, match="trunk is also in use by"):
+        project.merge("fix")
+    assert (repo.head, repo.status()) == (before, [])
+
+
 def test_a_message_that_is_no_text(project: Project, repo: Repo) -> None:
     clone(project, "fix").write("cart.py", "mine\n")
     assert project.merge("fix", message="odd \ud800 text").status == "merged"

@@ -48,8 +48,8 @@ def clone(
         with core.looking(view, origin) as freeze:
             snapshot = freeze(origin, core.lineage(origin), committed=not include_uncommitted)
         drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
-        taken = core.store.names(core.row.name)
-        free = [draft for draft in drafts if draft.name.lower() not in taken]
+        taken = core.store.taken(core.row.name, names)
+        free = [draft for draft in drafts if draft.name not in taken]
         made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)
         warnings += _untrusted(view, origin)
     there = {each.name for each in made}

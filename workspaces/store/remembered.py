@@ -162,6 +162,12 @@ class Store(StoreFile):
                 str(name).lower() for (name,) in db.execute("SELECT name FROM workspaces WHERE project = ? AND phase = 'live'", (project,))
             }
 
+    def taken(self, project: str, names: Iterable[str]) -> set[str]:
+        """Return which of these names workspaces have that are there, in whatever case."""
+        asked = "SELECT 1 FROM workspaces WHERE project = ? AND phase = 'live' AND name = ?"
+        with self._read() as db:
+            return {name for name in names if db.execute(asked, (project, name)).fetchone()}
+
     def workspace(self, uid: str) -> Workspace | None:
         with self._read() as db:
             row = db.execute(f"{_SELECT} WHERE uid = ?", (uid,)).fetchone()
