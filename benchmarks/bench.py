@@ -104,9 +104,9 @@ def options() -> Options:
     parser.add_argument(
         "--grown",
         type=_grown,
-        default=growth.Size(live=1_000, trash=1_000, refs=10_000, commits=100_000),
+        default=growth.Size(live=1_000, trash=10_000, refs=10_000, commits=100_000),
         metavar="LIVE,TRASH,REFS,COMMITS",
-        help="how large a project has grown (1000,1000,10000,100000); a trash of 10000 takes half an hour to fill",
+        help="how large a project has grown (1000,10000,10000,100000), which takes some minutes and 10 GB, or 1 where files are shared (XFS, btrfs)",
     )
     parser.add_argument(
         "--clients",
