@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import pytest
 from mcp import Client
+from mcp.types import JSONRPCResponse
+from pydantic import JsonValue
 from serving import Answer, hello, sent, served
 from support import Repo, clone
 
 from workspaces import Project
 from workspaces.locks import PATIENCE, Locks
+from workspaces.server.replay import Replay
 
 pytestmark = pytest.mark.anyio
 AT_WORK = 512
@@ -77,3 +81,16 @@ async def seconds(call: Callable[[], Awaitable[Answer]]) -> float:
     began = time.monotonic()
     assert (await call()).status == 503
     return time.monotonic() - began
+
+
+async def test_answers_that_are_kept_weigh_no_more_than_they_may() -> None:
+    most = 1 << 20
+    rows: list[dict[str, JsonValue]] = [{"id": f"shop/fix-{number}", "state": "ready", "task": "a task"} for number in range(50)]
+    tracemalloc.start()
+    try:
+        kept, before = Replay(most), tracemalloc.get_traced_memory()[0]
+        for number in range(600):
+            await kept.store_event("1", JSONRPCResponse(jsonrpc="2.0", id=number, result={"workspaces": [{**row} for row in rows]}))
+        assert most // 2 < tracemalloc.get_traced_memory()[0] - before < 2 * most
+    finally:
+        tracemalloc.stop()

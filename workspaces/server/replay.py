@@ -8,13 +8,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
-from mcp.types import JSONRPCMessage
+from mcp.types import JSONRPCMessage, jsonrpc_message_adapter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 RETRY = 500
 """Milliseconds after which a client may come back."""
 _MOST = 8 << 20
+_ABOUT = 500
+"""Bytes that an event takes beside its text."""
 _HEADER = "mcp-session-id"
 
 
@@ -25,10 +27,15 @@ class _Session:
 
 @dataclass(frozen=True)
 class _Event:
+    """What was told on a stream, as the text that went out: as an object it would weigh many times as much."""
+
     session: _Session
     stream: str
-    message: JSONRPCMessage | None
-    size: int
+    text: str
+
+    @property
+    def size(self) -> int:
+        return _ABOUT + len(self.text)
 
 
 _session: ContextVar[_Session | None] = ContextVar("session", default=None)
@@ -63,10 +70,10 @@ class Replay(EventStore):
         self._most, self._size = most, 0
 
     async def store_event(self, stream_id: str, message: JSONRPCMessage | None) -> str:
-        size = 200 + (len(message.model_dump_json(by_alias=True, exclude_none=True)) if message else 0)
+        text = message.model_dump_json(by_alias=True, exclude_unset=True) if message else ""
         event = secrets.token_urlsafe(16)
-        self._events[event] = _Event(_session.get() or _Session(), stream_id, message, size)
-        self._size += size
+        self._events[event] = kept = _Event(_session.get() or _Session(), stream_id, text)
+        self._size += kept.size
         while self._size > self._most:
             _, oldest = self._events.popitem(last=False)
             self._size -= oldest.size
@@ -79,6 +86,6 @@ class Replay(EventStore):
         ids = list(self._events)
         for event in ids[ids.index(last_event_id) + 1 :]:
             kept = self._events.get(event)
-            if kept and kept.message and (kept.session.id, kept.stream) == (session.id, last.stream):
-                await send_callback(EventMessage(kept.message, event))
+            if kept and kept.text and (kept.session.id, kept.stream) == (session.id, last.stream):
+                await send_callback(EventMessage(jsonrpc_message_adapter.validate_json(kept.text, by_name=False), event))
         return last.stream
