@@ -15,7 +15,8 @@ def forgotten(core: Core) -> list[Workspace]:
     """Return the project's workspaces that are whole on disk, and not remembered."""
     # Looked at before what is remembered: a clone is remembered before anything of it is on disk.
     there = sorted(core.backend.remains(), key=lambda each: (each.created, each.name))
-    return [each for each in there if each.project == core.row.name and core.store.workspace(each.uid) is None]
+    known = core.store.uids
+    return [each for each in there if each.project == core.row.name and each.uid not in known]
 
 
 def adopt(core: Core) -> Iterator[str]:

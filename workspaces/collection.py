@@ -76,14 +76,15 @@ def _due(core: Core) -> Iterator[tuple[Workspace, int, str]]:
     """Yield what may be removed for good, oldest first, with its size in bytes and the reason."""
     limit = int(core.config.trash.max_gb * 10**9)
     gone = sorted(core.store.workspaces(core.row.name, ("deleted",)), key=lambda each: each.deleted or each.created)
-    sizes = {each.uid: core.backend.weigh(each) for each in gone}
+    sizes = {each.uid: core.backend.weigh(each) for each in gone} if limit else {}
     total = sum(sizes.values())
     for workspace in gone:
         over = bool(limit) and total > limit
         ended = workspace.restorable_until is None or workspace.restorable_until < now()
         if (over or ended) and (workspace.deleted or workspace.created) < now() - YOUNG:
-            total -= sizes[workspace.uid]
-            yield workspace, sizes[workspace.uid], "its term is over" if ended else "the trash is larger than it may be"
+            size = sizes[workspace.uid] if limit else core.backend.weigh(workspace)
+            total -= size
+            yield workspace, size, "its term is over" if ended else "the trash is larger than it may be"
 
 
 def _purge(core: Core, workspace: Workspace) -> bool:

@@ -19,9 +19,12 @@ _BASE = re.compile(r"refs/workspaces/([^/]+)/([^/]+)/base")
 
 def remains(repository: Repository, isolation: str) -> Iterator[Workspace]:
     """Yield the workspaces of this checkout that are whole, as far as git knows them; those in the trash are `deleted`."""
+    registered: dict[str, list[Path]] = {}
+    for admin in (repository.common_dir / "worktrees").glob("*-*"):
+        registered.setdefault(admin.name.rpartition("-")[2], []).append(admin)
     for uid, project, base in _bases(repository):
         kept = repository.home / "trash" / uid / "admin"
-        for admin in [*(repository.common_dir / "worktrees").glob(f"*-{uid}"), *([kept] if kept.is_dir() else [])]:
+        for admin in [*registered.get(uid, ()), *([kept] if kept.is_dir() else [])]:
             location = Path(text_of(admin / "gitdir")).parent
             if location.parent != repository.root / WORKSPACES or text_of(admin / "locked") != REASON:
                 continue

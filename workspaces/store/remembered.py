@@ -17,7 +17,7 @@ from workspaces.model import Operation, RestorePoint, Verdict, Workspace, now
 from workspaces.naming import age_then_name
 from workspaces.store.file import StoreFile
 from workspaces.store.ledger import Row
-from workspaces.store.tables import Page
+from workspaces.store.tables import Page, all_uids
 
 _SELECT = (
     "SELECT uid, origin, record, COALESCE(seconds, 0), COALESCE(until, ''), COALESCE(holder, '')"
@@ -167,6 +167,12 @@ class Store(StoreFile):
         asked = "SELECT 1 FROM workspaces WHERE project = ? AND phase = 'live' AND name = ?"
         with self._read() as db:
             return {name for name in names if db.execute(asked, (project, name)).fetchone()}
+
+    @property
+    def uids(self) -> set[str]:
+        """All workspaces that are remembered, in whatever phase, of whatever project."""
+        with self._read() as db:
+            return all_uids(db)
 
     def workspace(self, uid: str) -> Workspace | None:
         with self._read() as db:
