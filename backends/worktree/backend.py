@@ -42,9 +42,10 @@ from ..matrix import Three
 from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
-from . import care, checkout, filling, keepsake, packs, preparing, registration, remains, replaying, repository, snapshot, spares, trash
+from . import care, checkout, commits, filling, keepsake, packs, preparing, registration, remains, replaying, repository, spares, trash
 from .descent import common
 from .seen import Seen
+from .snapshot import Found, freeze
 
 
 class WorktreeBackend:
@@ -54,7 +55,7 @@ class WorktreeBackend:
 
     def __init__(self, found: repository.Repository, view: Path | None = None, trusted: str = "", crew: Crew | None = None) -> None:
         self._repository, self._view, self.trusted, self._crew = found, view, trusted, crew
-        self._found: dict[str, snapshot.Found] = {}
+        self._found: dict[str, Found] = {}
         self._doors: dict[Path, Git] = {}
         self._seen = Seen(remembers=view is not None)
         self._calm = packs.Calm.of(found.common_dir) if view else None
@@ -191,7 +192,7 @@ class WorktreeBackend:
     def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
         # What the index of a clone says was found, whoever works there may have made up.
         kept = self._view if workspace.is_main else None
-        made, found = snapshot.freeze(self._at(workspace), lineage, committed, self._scratch, kept)
+        made, found = freeze(self._at(workspace), lineage, committed, self._scratch, kept)
         if found:
             self._found[made.contents] = found
         return made
@@ -244,7 +245,7 @@ class WorktreeBackend:
 
     def graft(self, contents: Snapshot, onto: str) -> Snapshot:
         made = Snapshot(id="", contents=contents.contents, head=onto)
-        return snapshot.linked(self._git, made, "", [onto], snapshot.commit_of(self._git, onto).date)
+        return commits.linked(self._git, made, "", [onto], commits.commit_of(self._git, onto).date)
 
     def merge(
         self,
@@ -257,7 +258,7 @@ class WorktreeBackend:
     ) -> Merge:
         git, left = self._git, self._linked(ours, lineage)
         bases = self._seen.bases(git, left, theirs.id)
-        if [snapshot.tree_of(git, base) for base in bases] == [ours.contents]:  # only theirs changed anything
+        if [commits.tree_of(git, base) for base in bases] == [ours.contents]:  # only theirs changed anything
             return Merge(contents=theirs.contents, changes=self._seen.changes(git, ours.contents, theirs.contents))
         return combine.merge(git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch, choices, self._seen.changes)
 
@@ -265,7 +266,7 @@ class WorktreeBackend:
         git = self._git
         bases = common(git, meetings)
         at = [number for number, base in enumerate(bases) if base]
-        trees = {base: snapshot.tree_of(git, base) for base in bases if base}
+        trees = {base: commits.tree_of(git, base) for base in bases if base}
         threes = [Three(trees[bases[each]], meetings[each].ours.contents, meetings[each].theirs.contents) for each in at]
         return matrix.settled(self, meetings, dict(zip(at, matrix.clashes(git, threes, self._scratch), strict=True)))
 
@@ -299,12 +300,12 @@ class WorktreeBackend:
 
     def _completed(self, name: str, lineage: Sequence[str]) -> str:
         """Return the tree of a commit with the lineage merged into it; where the two conflict, as the commit has it."""
-        tree = snapshot.tree_of(self._git, name)
+        tree = commits.tree_of(self._git, name)
         for other in lineage:
             if not self._has(name, other):
                 merged = self.merge(Snapshot(id=name, contents=tree), self.load(other), on_conflict="target")
                 tree = merged.contents
-                name = snapshot.write_commit(self._git, tree, [name, other], "completed", replaying.NOBODY, replaying.NOBODY)
+                name = commits.write_commit(self._git, tree, [name, other], "completed", commits.identity())
         return tree
 
     # -- moving a workspace
@@ -326,7 +327,7 @@ class WorktreeBackend:
             return Snapshot(id="", contents=merge.contents, head=theirs.head)
         if history == "none" or merge.conflicts or merge.contents == ours.contents:
             return Snapshot(id="", contents=merge.contents, head=ours.head)
-        committed = snapshot.tree_of(self._git, ours.head)
+        committed = commits.tree_of(self._git, ours.head)
         uncommitted = {step.path for step in steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
         moved = [step for step in self._seen.steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
         put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
@@ -337,11 +338,11 @@ class WorktreeBackend:
             made = replaying.remade(git, like, contents, ours.head, self._identity("COMMITTER"))
             return Snapshot(id="", contents=merge.contents, head=made)
         side = [self._side(theirs, lineage, self._identity("AUTHOR"))] if history == "merge" else []
-        made = snapshot.write_own(git, contents, [ours.head, *side], message)
+        made = commits.write_own(git, contents, [ours.head, *side], message)
         return Snapshot(id="", contents=merge.contents, head=made)
 
     def contains(self, workspace: Workspace, commit: str) -> bool:
-        return snapshot.contains(Git(self._repository.admin_dir(workspace), self._repository.common_dir), commit)
+        return commits.contains(Git(self._repository.admin_dir(workspace), self._repository.common_dir), commit)
 
     def _has(self, descendant: str, ancestor: str) -> bool:
         return descendant == ancestor or self._git.told("merge-base", "--is-ancestor", ancestor, descendant).status == 0
@@ -354,11 +355,11 @@ class WorktreeBackend:
         """
         carried = next((base for base in map(self.load, lineage) if self._carried_into(base, theirs)), None)
         head = carried.head if carried else theirs.head
-        committed = Snapshot(id=head, contents=snapshot.tree_of(self._git, head), head=head)
+        committed = Snapshot(id=head, contents=commits.tree_of(self._git, head), head=head)
         own = self.merge(committed, theirs, lineage, "source").contents
         if own == committed.contents:
             return head
-        return snapshot.write_commit(self._git, own, [head], "Uncommitted work" if head == theirs.head else "Work", author, author)
+        return commits.write_commit(self._git, own, [head], "Uncommitted work" if head == theirs.head else "Work", author)
 
     def _carried_into(self, base: Snapshot, theirs: Snapshot) -> bool:
         """Return whether commits since a base touch the paths that were uncommitted in it."""
@@ -370,7 +371,7 @@ class WorktreeBackend:
         reply = self._git.ask("var", f"GIT_{role}_IDENT")
         if reply.status == 0:
             return reply.out.decode(errors="surrogateescape").strip()
-        reply = replace(self._git, settings={**self._git.settings, **snapshot.NOBODY_KNOWN}).ask("var", f"GIT_{role}_IDENT")
+        reply = replace(self._git, settings={**self._git.settings, **commits.NOBODY_KNOWN}).ask("var", f"GIT_{role}_IDENT")
         return reply.out.decode(errors="surrogateescape").strip()
 
     def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from ..diff import Step, refuse_hollow, steps
 from ..git import Git, Reply, refusal
 from ..gitlocks import in_the_way
 from ..mergetree import entries
-from .snapshot import copied, everything, head_of, tree_of, unhide, written
+from .commits import head_of, tree_of
+from .snapshot import copied, everything, unhide, written
 
 SUBMODULE = "160000"
 _OURS = "workspaces: the index is being moved\n"

@@ -13,8 +13,9 @@ from workspaces.model import Snapshot, Workspace
 from .. import tree
 from ..cachetree import tree_of
 from ..git import Git
+from .commits import held_by, identity, write_commit
 from .repository import Repository, text_of
-from .snapshot import IDENTITY, copied, held_by, write_commit
+from .snapshot import copied
 from .trash import prefix
 
 _NOTES = 1 << 24
@@ -60,8 +61,7 @@ def keepsake(door: Git, repository: Repository, workspace: Workspace, git: Git |
     said = [line.split() for line in door.run("cat-file", "--batch-check", stdin=asked).splitlines()] if names else []
     known = [words[0].decode() for words in said if words[1] == b"commit"]
     parents = [*known, *([snapshot.id] if snapshot else [])]
-    who = f"{IDENTITY} 0 +0000"
-    return write_commit(door, _staged(door, repository.scratch, git), parents, f"kept for {workspace.id} while it is deleted", who, who)
+    return write_commit(door, _staged(door, repository.scratch, git), parents, f"kept for {workspace.id} while it is deleted", identity())
 
 
 def _notes(admin: Path) -> Iterator[str]:

@@ -10,10 +10,11 @@ from ..crew import Crew
 from ..git import Git
 from ..place import WORKSPACES
 from . import registration, spares
+from .commits import Commit, head_of
 from .filling import fill
 from .index import Index, Strange
 from .repository import Repository
-from .snapshot import Commit, Found, copied, head_of
+from .snapshot import Found, copied
 from .spares import Spare
 
 _LOCATION = ".spare"

@@ -21,8 +21,8 @@ from ..git import Git
 from ..place import prepare_folder
 from . import spares
 from .checkout import SUBMODULE, write_index
+from .commits import commit_of, head_of
 from .repository import Repository, text_of
-from .snapshot import commit_of, head_of
 
 INCLUDE = ".worktreeinclude"
 _LONGEST = 4096

@@ -11,9 +11,8 @@ from workspaces.model import Pick, Snapshot
 
 from ..diff import steps
 from ..git import Git
-from . import snapshot
+from .commits import identity, write_commit, write_raw
 
-NOBODY = f"{snapshot.IDENTITY} 0 +0000"
 _MOST = 1000
 
 
@@ -49,8 +48,8 @@ def pick(git: Git, commit: str, subject: str, before: str, after: str, paths: Se
         moved = [step for step in steps(git, before, after) if any(_is_within(step.path, path) for path in paths)]
         put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
         after = git.tree(before, put, scratch) if put else before
-    start = snapshot.write_commit(git, before, [], "before", NOBODY, NOBODY)
-    made = snapshot.write_commit(git, after, [start], "after", NOBODY, NOBODY)
+    start = write_commit(git, before, [], "before", identity())
+    made = write_commit(git, after, [start], "after", identity())
     return Pick(
         commit=commit,
         subject=subject,
@@ -73,4 +72,4 @@ def remade(git: Git, like: str, tree: str, parent: str, committer: str) -> str:
         return like
     kept = [next(line for line in lines if line.startswith(b"author ")), b"committer " + committer.encode(errors="surrogateescape")]
     kept += [line for line in lines if line.startswith(b"encoding ")]
-    return snapshot.write_raw(git, b"\n".join([*new, *kept]) + b"\n\n" + message, tree, parent)
+    return write_raw(git, b"\n".join([*new, *kept]) + b"\n\n" + message, tree, parent)

@@ -8,7 +8,7 @@ from workspaces.model import Change, Snapshot
 
 from ..diff import Step, looked_at, steps
 from ..git import Git
-from . import snapshot
+from . import commits
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Seen:
     _linked: dict[tuple[str, ...], str] = field(default_factory=dict[tuple[str, ...], str])
 
     def snapshot(self, git: Git, name: str) -> Snapshot:
-        found = self._snapshots.get(name) or snapshot.load(git, name)
+        found = self._snapshots.get(name) or commits.load(git, name)
         if self.remembers:
             self._snapshots[name] = found
         return found
@@ -60,8 +60,8 @@ class Seen:
         """Return a commit with these contents that descends from all the parents."""
         made = self._linked.get((contents, *parents))
         if made is None:
-            who = f"{snapshot.IDENTITY} {snapshot.commit_of(git, parents[0]).date} +0000"
-            made = snapshot.write_commit(git, contents, parents, "ours, and what it is known to contain", who, who)
+            who = commits.identity(commits.commit_of(git, parents[0]).date)
+            made = commits.write_commit(git, contents, parents, "ours, and what it is known to contain", who)
         if self.remembers:
             self._linked[contents, *parents] = made
         return made
