@@ -59,19 +59,21 @@ class Locks:
 
     @contextmanager
     def _hold(self, name: str, kind: int, deadline: float, look: Look) -> Generator[None]:
-        with _turns.turn(str(self.folder / name.lower()), deadline, name, look):
-            descriptor = self._taken(name, kind, deadline, look)
+        line = str(self.folder / name.lower())
+        with _turns.turn(line, deadline, name, look) as bell:
+            descriptor = self._taken(name, kind, deadline, look, bell)
         try:
             yield
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+            _turns.ring(line)
 
-    def _taken(self, name: str, kind: int, deadline: float, look: Look) -> int:
+    def _taken(self, name: str, kind: int, deadline: float, look: Look, bell: threading.Event) -> int:
         descriptor = _opened(self.folder / f"{name.lower()}.lock")
         try:
-            with self._at_the_door(name, deadline, look):
-                _wait(descriptor, kind, deadline, name, look)
+            with self._at_the_door(name, deadline, look, bell):
+                _wait(descriptor, kind, deadline, name, look, bell)
         except BaseException:
             os.close(descriptor)
             raise
@@ -82,27 +84,29 @@ class Locks:
         return descriptor
 
     @contextmanager
-    def _at_the_door(self, name: str, deadline: float, look: Look) -> Generator[None]:
+    def _at_the_door(self, name: str, deadline: float, look: Look, bell: threading.Event) -> Generator[None]:
         """Be the one process that asks next: the kernel lets readers in as long as there are any, so whoever wants to change something would wait
         for ever beside them. Whoever stands at the door for too long, and may be stopped, is passed by: this is for order alone."""
         descriptor = _opened(self.folder / f"{name.lower()}.door")
         try:
             with suppress(Busy):
-                _wait(descriptor, fcntl.LOCK_EX, min(deadline, time.monotonic() + _COURTESY), name, look)
+                _wait(descriptor, fcntl.LOCK_EX, min(deadline, time.monotonic() + _COURTESY), name, look, bell)
             yield
         finally:
             os.close(descriptor)
 
 
 class _Turns:
-    """First come, first served, among the threads of one process: only the first in a line asks the kernel, which knows no order."""
+    """First come, first served, among the threads of one process: only the first in a line asks the kernel, which knows no order. For it rings
+    who in this process lets go of what it waits for; who lets go elsewhere, it has to ask for again and again."""
 
     def __init__(self) -> None:
         self._lines: dict[str, deque[threading.Event]] = {}
         self._guard = threading.Lock()
 
     @contextmanager
-    def turn(self, line: str, deadline: float, name: str, look: Look) -> Generator[None]:
+    def turn(self, line: str, deadline: float, name: str, look: Look) -> Generator[threading.Event]:
+        """Stand in a line until first, and give the bell."""
         mine = threading.Event()
         with self._guard:
             waiting = self._lines.setdefault(line, deque())
@@ -112,7 +116,7 @@ class _Turns:
             if not mine.is_set():
                 with stepping.get()():
                     self._await(mine, deadline, name, look)
-            yield
+            yield mine
         finally:
             with self._guard:
                 waiting.remove(mine)
@@ -120,6 +124,11 @@ class _Turns:
                     waiting[0].set()
                 else:
                     self._lines.pop(line, None)
+
+    def ring(self, line: str) -> None:
+        with self._guard:
+            if waiting := self._lines.get(line):
+                waiting[0].set()
 
     def _await(self, mine: threading.Event, deadline: float, name: str, look: Look) -> None:
         while not mine.wait(min(_GLANCE, max(0.0, deadline - time.monotonic()) + 0.001)):
@@ -155,10 +164,11 @@ def _holder(descriptor: int) -> str:
     return f"process {number}" + (", which is stopped" if state in "Tt" else "")
 
 
-def _wait(descriptor: int, kind: int, deadline: float, name: str, look: Look) -> None:
+def _wait(descriptor: int, kind: int, deadline: float, name: str, look: Look, bell: threading.Event) -> None:
+    bell.clear()
     if not _locked(descriptor, kind):
         with stepping.get()():
-            _await_lock(descriptor, kind, deadline, name, look)
+            _await_lock(descriptor, kind, deadline, name, look, bell)
 
 
 def _locked(descriptor: int, kind: int) -> bool:
@@ -169,11 +179,12 @@ def _locked(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _await_lock(descriptor: int, kind: int, deadline: float, name: str, look: Look) -> None:
+def _await_lock(descriptor: int, kind: int, deadline: float, name: str, look: Look, bell: threading.Event) -> None:
     pause = 0.001
     while not _locked(descriptor, kind):
         if time.monotonic() >= deadline:
             raise _busy(name, _holder(descriptor))
         look()
-        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads waiters out, keeps no secret
+        bell.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads waiters out, keeps no secret
+        bell.clear()
         pause = min(pause * 1.5, 0.02)
