@@ -64,6 +64,8 @@ http {{
 """
 Call = Callable[[str, Mapping[str, JsonValue]], Awaitable[None]]
 """What makes a call of a tool and waits for its answer."""
+Arguments = Callable[[], Mapping[str, JsonValue]]
+"""What makes the arguments of the next call."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def measured(checkout: Path, clients: Sequence[int]) -> Iterator[Row]:
 
 
 async def _together(way: Way, clients: int, checkout: Path, names: Iterator[str]) -> list[Row]:
-    async with _crowd(way, clients, checkout, OURS) as ours, _crowd(way, clients, checkout, NOOP) as noop:
+    async with crowd(way, clients, checkout, OURS) as ours, crowd(way, clients, checkout, NOOP) as noop:
         found: list[Row] = []
         for operation, arguments in _work(names).items():
             beside = (await noop.taken("noop", dict)).figures
@@ -133,32 +135,34 @@ class Crowd:
     calls: Sequence[Call]
     servers: Sequence[int]
 
-    async def taken(self, tool: str, arguments: Callable[[], Mapping[str, JsonValue]]) -> Taken:
-        """Let each client call one tool again and again, all of them at once."""
+    async def taken(self, tool: str, arguments: Arguments, fewest: int = FEWEST) -> Taken:
+        """Let each client call one tool again and again, all of them at once, equally often and so often in all at least."""
         seconds: list[float] = []
-        rounds = max(1, -(-FEWEST // len(self.calls)))
-        before, start = _processor(self.servers), time.perf_counter()
+        rounds = max(1, -(-fewest // len(self.calls)))
+        before, start = processor(self.servers), time.perf_counter()
         async with anyio.create_task_group() as tasks:
             for call in self.calls:
                 tasks.start_soon(partial(_repeated, call, tool, arguments, rounds, seconds))
-        return Taken(seconds, time.perf_counter() - start, _processor(self.servers) - before)
+        taken = time.perf_counter() - start
+        return Taken(seconds, taken, sum(processor(self.servers)) - sum(before))
 
 
-async def _repeated(call: Call, tool: str, arguments: Callable[[], Mapping[str, JsonValue]], rounds: int, seconds: list[float]) -> None:
+async def _repeated(call: Call, tool: str, arguments: Arguments, rounds: int, seconds: list[float]) -> None:
     for _ in range(rounds):
         start = time.perf_counter()
         await call(tool, arguments())
         seconds.append(time.perf_counter() - start)
 
 
-def _processor(servers: Sequence[int]) -> float:
-    """Return the milliseconds of processor of processes, with the children that they waited for."""
+def processor(servers: Sequence[int]) -> tuple[float, float]:
+    """Return the milliseconds of processor of processes, and those of the children that they waited for (proc_pid_stat(5))."""
     stats = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in servers]
-    return TICK * sum(int(ticks) for stat in stats for ticks in stat[11:15])
+    own, children = (TICK * sum(int(ticks) for stat in stats for ticks in stat[at : at + 2]) for at in (11, 13))
+    return own, children
 
 
 @asynccontextmanager
-async def _crowd(way: Way, clients: int, checkout: Path, command: Sequence[str]) -> AsyncGenerator[Crowd]:
+async def crowd(way: Way, clients: int, checkout: Path, command: Sequence[str]) -> AsyncGenerator[Crowd]:
     """Connect so many clients to a server of their way."""
     async with AsyncExitStack() as held:
         if way == "stdio":
@@ -308,9 +312,9 @@ async def _weighed(checkout: Path) -> Row:
     """Return what many sessions add to the memory of a server."""
     found: list[float] = []
     for command, tool, arguments in ((OURS, "status", {"detail": "names"}), (NOOP, "noop", {})):
-        async with _crowd("HTTP, sessions", SESSIONS, checkout, command) as crowd:
-            await crowd.taken(tool, partial(dict[str, JsonValue], arguments))
-            found.append(_memory(crowd.servers[0]))
+        async with crowd("HTTP, sessions", SESSIONS, checkout, command) as many:
+            await many.taken(tool, partial(dict[str, JsonValue], arguments))
+            found.append(_memory(many.servers[0]))
     return _figure(f"HTTP: {SESSIONS} sessions, MB of memory", "one call of each", (found[0], found[1]))
 
 
