@@ -20,6 +20,7 @@ from workspaces.model import Snapshot, path_text
 from .. import bounds, cachetree, tree
 from ..git import Git, refusal
 from ..place import WORKSPACES
+from . import racy
 from .commits import head_of, linked
 
 _NO_COMMIT = re.compile(r"^error: '.+' does not have a commit checked out$", re.MULTILINE)
@@ -117,6 +118,8 @@ def everything(git: Git, scratch: Path) -> Generator[View]:
     with copied(git, scratch) as view:
         begun = (view.index or scratch).stat()
         staged, unmerged = _staged(view)
+        if git.git_dir == git.common_dir:  # the index of a clone is made with files that are older
+            racy.settle(view)
         modules = unhide(view)
         left_out = _add(view, modules)
         if modules:
