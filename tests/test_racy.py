@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,15 @@ def test_a_file_of_the_same_second_that_differs_is_seen(young: Repo) -> None:
     os.utime(index, (then, then))
     for name in ("one", "two"):
         assert clone(Project.open(young.path), name).read("src/7.txt") == "x\n"
+
+
+def test_many_may_look_at_once(young: Repo) -> None:
+    project = settled(young)
+
+    def look(_: int) -> int:
+        for each in kept(young):
+            each.unlink(missing_ok=True)
+        return project.compare(["main"]).workspaces[0].files_changed
+
+    with ThreadPoolExecutor(16) as pool:
+        assert {*pool.map(look, range(96))} == {0}

@@ -59,12 +59,11 @@ def _copied(source: Path, target: Path) -> bool:
 
 def _keep(index: Path, folder: Path, kept: Path) -> None:
     """Keep an index, and no other: whole, also when the power goes."""
+    draft = index.with_name(f"{index.name}.{os.urandom(4).hex()}")
+    _copied(index, draft)
+    tree.sync_file(draft)
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         with suppress(FileNotFoundError):  # another call does the same
             old.unlink()
-    draft = folder / f"new-{os.urandom(4).hex()}"
-    if _copied(index, draft):
-        with suppress(FileNotFoundError):
-            tree.sync_file(draft)
-            draft.rename(kept)
+    draft.rename(kept)
