@@ -393,13 +393,14 @@ def test_what_killed_calls_left_in_the_scratch_folder_goes(project: Project, rep
     assert list((repo.path / ".git" / "workspaces" / "tmp").glob("aside-*/lock")) == []
 
 
-def test_what_a_killed_gc_left_counts_for_nothing(project: Project, repo: Repo) -> None:
+@pytest.mark.parametrize("left", ["{dead} {here}", f"{10**30} {{here}}", "", "no number here"])
+def test_what_a_killed_gc_left_counts_for_nothing(project: Project, repo: Repo, left: str) -> None:
     """Else every snapshot would bring its own copy of all that it found, for ever."""
     file = clone(project, "fix").write("new.txt", "new\n")
     blob = repo.git("hash-object", "-w", str(file))
-    with subprocess.Popen(["true"]) as dead:
+    with subprocess.Popen(["true"]) as ended:
         pass
-    (repo.path / ".git" / "gc.pid").write_text(f"{dead.pid} {socket.gethostname()}")
+    (repo.path / ".git" / "gc.pid").write_text(left.format(dead=ended.pid, here=socket.gethostname()))
     project.checkpoint("fix")
     packs = [str(pack) for pack in (repo.path / ".git" / "objects" / "pack").glob("*.idx")]
     assert not any(blob in repo.git("verify-pack", "-v", pack) for pack in packs)

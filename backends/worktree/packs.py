@@ -56,7 +56,7 @@ def is_collected(common_dir: Path) -> bool:
             return False
         if host == socket.gethostname():
             os.kill(int(process), 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, ValueError, OverflowError):
         return False
     except PermissionError:  # it is somebody else's
         return True
