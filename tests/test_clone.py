@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
-from workspaces.errors import BackendFailed, Exists, InvalidArgument, InvalidName, NotFound
+from workspaces.errors import BackendFailed, Exists, InvalidArgument, InvalidName, NotFound, WorkspaceGone
 
 
 def test_a_clone_has_its_parents_files_and_head(project: Project, repo: Repo) -> None:
@@ -175,3 +176,20 @@ def test_a_snapshot_that_cannot_be_kept_leaves_the_names_free(project: Project, 
         project.clone(count=2, name="fix")
     assert [each.name for each in project.status().workspaces] == ["main"]
     assert [each.name for each in project.clone(count=2, name="fix").workspaces] == ["fix-1", "fix-2"]
+
+
+def test_a_source_that_is_deleted_meanwhile_is_named_and_nothing_is_made(project: Project, repo: Repo, instead: Instead) -> None:
+    clone(project, "first").write("cart.py", "mine\n")
+    scratch = repo.path / ".git" / "workspaces" / "tmp"
+    instead('*pack-objects*) [ -e "$TMPDIR/at" ] || { touch "$TMPDIR/at"; until [ -e "$TMPDIR/go" ]; do sleep 0.02; done; }')
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(project.clone, "first", name="second")
+        while not (scratch / "at").exists():
+            assert not made.done()
+        project.delete(["first"], discard_unmerged=True)
+        (scratch / "go").touch()
+    with pytest.raises(WorkspaceGone, match="shop/first"):
+        made.result()
+    assert [each.name for each in project.status().workspaces] == ["main"]
+    project.restore("first")
+    assert at(project.clone("first", name="second").workspaces[0]).read("cart.py") == "mine\n"

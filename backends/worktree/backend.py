@@ -103,12 +103,8 @@ class WorktreeBackend:
 
     @property
     def _git(self) -> Git:
+        """Return git at the project's own checkout, which nobody deletes."""
         return self._door(self._repository.git_dir)
-
-    @property
-    def _any(self) -> Git:
-        """Return git at a checkout that was looked at already, for what is the same wherever it is asked."""
-        return next(iter(self._doors.values()), None) or self._git
 
     def _door(self, git_dir: Path) -> Git:
         """Return git at a git directory. What the configuration there defines is looked at in every call; a view lives for one call."""
@@ -149,7 +145,7 @@ class WorktreeBackend:
             return
         with self._shelf.held():
             self._brings_found = packs.is_collected(self._repository.common_dir)
-            self._keeps += packs.bring_in(self._any, self._view / "objects", self._shelf, self._brings_found)
+            self._keeps += packs.bring_in(self._git, self._view / "objects", self._shelf, self._brings_found)
             try:
                 yield
             finally:
@@ -173,8 +169,8 @@ class WorktreeBackend:
         lines = [f"update {ref} {value}\n" for ref, value in refs.items()]
         for ref in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
             (self._repository.common_dir / f"{ref}.lock").unlink(missing_ok=True)
-        self._lasting(self._any).run("update-ref", "--stdin", stdin="".join(lines).encode())
-        self._any.sync_refs(*(self._repository.common_dir / ref for ref in refs))
+        self._lasting(self._git).run("update-ref", "--stdin", stdin="".join(lines).encode())
+        self._git.sync_refs(*(self._repository.common_dir / ref for ref in refs))
         if self._view and not self._brings_found:
             self._secure(self._view / "objects")
 
@@ -182,10 +178,10 @@ class WorktreeBackend:
         """See that what the view found in the repository is there to stay: a gc that began before there were refs to it may take it away."""
         if packs.is_collected(self._repository.common_dir):
             self._brings_found = True
-            self._keeps += packs.bring_found(self._any, objects, self._shelf)
+            self._keeps += packs.bring_found(self._git, objects, self._shelf)
         elif self._calm and not self._calm.lasts():
             self._calm = packs.Calm.of(self._repository.common_dir)
-            packs.look(self._any, objects)
+            packs.look(self._git, objects)
 
     # -- freezing and looking
 
