@@ -27,7 +27,8 @@ from workspaces.errors import BackendFailed, Details, NoSpace, Vanished, as_ours
 from workspaces.model import Program, fingerprint, path_text
 from workspaces.telemetry import span
 
-from . import bounds, confinement, landlock, tree
+from . import bounds, configuration, confinement, landlock, tree
+from .configuration import Setting
 from .gitlocks import in_the_way
 from .place import WORKSPACES
 
@@ -91,7 +92,7 @@ _MOVES_REFS = {"update-ref", "fast-import"}
 _LOCKED = re.compile(r"'([^'\n]+\.lock)': File exists")
 _FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.([^.]+)$", re.DOTALL)
-_CHECKOUT = re.compile(rb"core\.(autocrlf|eol|symlinks|attributesfile)$")
+_CHECKOUT = re.compile(rb"core\.(autocrlf|eol|symlinks|filemode|attributesfile)$")
 _PLACED = re.compile(rb"includeif\.|extensions\.")
 """What lets a configuration say something else in another git directory (git-config(1), "Conditional includes", and git-worktree(1))."""
 _LOCAL = (b"local", b"worktree")
@@ -366,12 +367,14 @@ class Git:
         """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""
         return _programs([row for row in _drivers(self._told()) if row[0] in _LOCAL and row[1] != "hook"])
 
-    def _told(self) -> list[tuple[bytes, bytes, bytes]]:
-        """Return scope, key and value of all settings that matter to what is checked out, in git's order: of equals the last one counts."""
-        pattern = r"^((filter|merge|hook|includeif)\.|core\.(autocrlf|eol|symlinks|attributesfile)$|extensions\.worktreeconfig$)"
-        words = self.told("config", "--null", "--show-scope", "--get-regexp", pattern).out.split(b"\0")
-        lines = zip(words[::2], (line.partition(b"\n") for line in words[1::2]), strict=False)
-        return [(scope, key, value) for scope, (key, _, value) in lines]
+    def _told(self) -> list[Setting]:
+        """Return all settings that matter to what is checked out."""
+        return configuration.told(self._said, self.git_dir, self.common_dir)
+
+    def _said(self, *args: str) -> bytes:
+        """Return what git says to a question, or else complains of."""
+        reply = self.ask(*args) if "--system" in args else self.told(*args)
+        return reply.out or os.fsencode(reply.err)
 
     # -- objects
 
@@ -432,7 +435,7 @@ class Git:
         return self.line("write-tree")
 
 
-def _drivers(told: Iterable[tuple[bytes, bytes, bytes]]) -> list[tuple[bytes, str, str, str, str]]:
+def _drivers(told: Iterable[Setting]) -> list[tuple[bytes, str, str, str, str]]:
     """Return scope, kind, name, setting and value of all that defines a driver or a hook."""
     found: list[tuple[bytes, str, str, str, str]] = []
     for scope, key, value in told:

@@ -16,6 +16,9 @@ from workspaces.model import Workspace
 Instead = Callable[[str], None]
 """Lets a script see git's arguments first."""
 
+REFS_WRITTEN = "workspaces.backends.worktree.refs:write"
+"""What gives what is to stay its names."""
+
 WORKSPACES = str(Path(sys.executable).with_name("workspaces"))
 """The program, as it is installed."""
 
@@ -85,6 +88,11 @@ def clone(project: Project, name: str, source: str = "main") -> Repo:
     """Make a workspace and return its folder, to act in."""
     (made,) = project.clone(source, name=name).workspaces
     return at(made)
+
+
+def hidden(repo: Repo, path: str) -> None:
+    """Let git pass a file over when it looks for changes: then a checkout is frozen by adding all that is there, as where anything else is odd."""
+    repo.git("update-index", "--assume-unchanged", path)
 
 
 def fingerprint(repo: Repo) -> dict[str, str]:

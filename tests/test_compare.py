@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import Repo, clone, fingerprint
+from support import Repo, clone, fingerprint, hidden
 
 from workspaces import Project
 from workspaces.errors import Busy, InvalidArgument, NotFound
@@ -218,6 +218,7 @@ def test_a_comparison_whose_objects_are_pruned_under_it_looks_again(project: Pro
     folders = [clone(project, name) for name in ("one", "two")]
     for number, folder in enumerate(folders):
         folder.write("cart.py", folder.read("cart.py").replace(f"line {5 + 10 * number}\n", f"changed {number}\n"))
+        hidden(folder, "auth/api.py")
         repo.git("hash-object", "-w", str(folder.path / "cart.py"))  # the comparison finds them there, and nothing refers to them
     pruned: list[str] = []
 
@@ -233,6 +234,7 @@ def test_what_finds_its_objects_gone_again_may_be_asked_again(project: Project, 
     fix = clone(project, "fix")
     fix.write("new.txt", "new\n")
     fix.git("add", "new.txt")
+    hidden(fix, "cart.py")
     staged = fix.git("rev-parse", ":new.txt")
     blob = repo.path / ".git" / "objects" / staged[:2] / staged[2:]
     held = blob.read_bytes()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 from conformance.forking import program, python
-from support import Instead, Repo, clone, fingerprint
+from support import REFS_WRITTEN, Instead, Repo, at, clone, fingerprint, hidden
 
 from workspaces import Project
 from workspaces.errors import BackendFailed, Busy, TargetMoved
@@ -71,7 +73,7 @@ def test_the_lock_of_a_git_that_was_killed_on_a_restore_point_is_no_obstacle(pro
 def test_a_snapshot_holds_all_that_is_there_or_is_none(project: Project, instead: Instead) -> None:
     """git leaves a folder out that it cannot open for lack of descriptors, warns, and says that all is well."""
     clone(project, "fix").write("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/file.txt", "mine\n")
-    instead("*add*-A*) ulimit -n 16")
+    instead("*status*|*add*-A*) ulimit -n 16")
     with pytest.raises(BackendFailed, match="Too many open files"):
         project.merge("fix")
 
@@ -84,6 +86,9 @@ def test_a_git_that_could_not_answer_has_not_said_no(project: Project, repo: Rep
     clone(project, "fix").write("cart.py", "mine\n")
     project.merge("fix")
     repo.commit("later")  # else the head is the merge itself, as its files say
+    repo.git("config", "user.nickname", asked)  # else it is known what the configuration says
+    for folder in (repo, at(project.find("fix"))):
+        hidden(folder, "auth/api.py")
     instead(f"*{asked}*) exit 127")
     with pytest.raises(BackendFailed):
         project.merge("fix")
@@ -210,9 +215,18 @@ def test_a_head_that_a_troubled_git_moved_has_moved(project: Project, repo: Repo
     assert repo.git("show", "HEAD:cart.py") == "mine"
 
 
-def test_refs_that_a_gc_packs_at_once_are_kept_all_the_same(project: Project, repo: Repo, instead: Instead) -> None:
+def test_refs_that_a_gc_packs_at_once_are_kept_all_the_same(
+    project: Project, repo: Repo, instead: Instead, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No folder is left of them then."""
     instead('*update-ref*) $real "$@"; status=$?; $real pack-refs --all --prune; exit $status')
+    write: Callable[[Path, Mapping[str, str]], None] = resolve_name(REFS_WRITTEN)
+
+    def packed(common_dir: Path, names: Mapping[str, str]) -> None:
+        write(common_dir, names)
+        repo.git("pack-refs", "--all", "--prune")
+
+    monkeypatch.setattr(REFS_WRITTEN.replace(":", "."), packed)
     clone(project, "fix").write("cart.py", "mine\n")
     assert not (repo.path / ".git" / "refs" / "workspaces" / "shop").exists()
     assert project.merge("fix").status == "merged"

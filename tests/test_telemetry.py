@@ -40,7 +40,7 @@ def test_gits_and_locks_lie_in_verbs_and_these_in_calls_of_tools(repo: Repo) -> 
     known = spans("server", str(repo.path), cwd=repo.path)
     gits = [each for each in known if each["name"].startswith("git ")]
     merged = [each for each in gits if "workspaces merge" in above(each, known)]
-    assert {"git write-tree", "git update-ref"} <= {each["name"] for each in merged}
+    assert {"git status", "git update-ref"} <= {each["name"] for each in merged}
     for each in merged:
         assert above(each, known)[-3:] == ["workspaces merge", "tools/call merge", "agent"]
         assert (each["kind"], each["attributes"]["process.executable.name"]) == ("CLIENT", "git")

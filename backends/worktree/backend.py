@@ -43,6 +43,7 @@ from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
 from . import care, checkout, commits, filling, keepsake, packs, preparing, registration, remains, replaying, repository, spares, trash
+from . import refs as names
 from .descent import common
 from .seen import Seen
 from .snapshot import Found, freeze
@@ -166,22 +167,33 @@ class WorktreeBackend:
     def refer(self, refs: Mapping[str, str]) -> None:
         if not refs:
             return
+        common_dir = self._repository.common_dir
+        if self._view and names.are_files(common_dir):
+            self._secure(self._view)  # of a ref that names nothing, every git in the repository would complain
+            names.write(common_dir, refs)
+        else:
+            self._refer_by_git(refs)
+        self._git.sync_refs(*(common_dir / ref for ref in refs))
+        if self._view:
+            self._secure(self._view)
+
+    def _refer_by_git(self, refs: Mapping[str, str]) -> None:
+        """Let git write refs, which looks whether there is what they name."""
         lines = [f"update {ref} {value}\n" for ref, value in refs.items()]
         for ref in refs:  # nobody else writes under this label: the lock of it is that of a git that was killed
             (self._repository.common_dir / f"{ref}.lock").unlink(missing_ok=True)
         self._lasting(self._git).run("update-ref", "--stdin", stdin="".join(lines).encode())
-        self._git.sync_refs(*(self._repository.common_dir / ref for ref in refs))
-        if self._view and not self._brings_found:
-            self._secure(self._view / "objects")
 
-    def _secure(self, objects: Path) -> None:
-        """See that what the view found in the repository is there to stay: a gc that began before there were refs to it may take it away."""
+    def _secure(self, view: Path) -> None:
+        """See that what a view found in the repository is there to stay: a gc that began before there were refs to it may take it away."""
+        if self._brings_found:
+            return
         if packs.is_collected(self._repository.common_dir):
             self._brings_found = True
-            self._keeps += packs.bring_found(self._git, objects, self._shelf)
+            self._keeps += packs.bring_found(self._git, view / "objects", self._shelf)
         elif self._calm and not self._calm.lasts():
             self._calm = packs.Calm.of(self._repository.common_dir)
-            packs.look(self._git, objects)
+            packs.look(self._git, view / "objects")
 
     # -- freezing and looking
 

@@ -25,7 +25,7 @@ from ..git import Git, Reply, refusal
 from ..gitlocks import in_the_way
 from ..mergetree import entries
 from .commits import head_of, tree_of
-from .snapshot import copied, everything, unhide, written
+from .snapshot import copied, everything, put, unhide, written
 
 SUBMODULE = "160000"
 _OURS = "workspaces: the index is being moved\n"
@@ -255,21 +255,8 @@ def _move_index(move: Move) -> None:
 def _follow(move: Move, moved: Iterable[Step]) -> None:
     """Bring the own index along, by steps; of what they leave, it knows afterwards what was only touched."""
     with own_index(move.git, move.scratch) as view:
-        write_index(view, moved)
+        put(view, {step.path: step.new for step in moved}, len(move.new.head))
         view.ask("update-index", "-q", "--refresh")
-
-
-def write_index(git: Git, moved: Iterable[Step]) -> None:
-    """Put the new sides of steps into the index of `git`, as they are or not there."""
-    null = "0" * len(git.line("rev-parse", "HEAD"))
-    lines = {step.path: _index_line(step, null) for step in moved}
-    # Removals sort first, so that a file can take the place of a folder and the other way round.
-    git.run("update-index", "--replace", "-z", "--index-info", stdin=b"".join(sorted(lines.values())))
-
-
-def _index_line(step: Step, null: str) -> bytes:
-    about = f"0 {null}\t" if step.new is None else f"{step.new.mode} {step.new.blob}\t"
-    return about.encode() + step.path + b"\0"
 
 
 def _move_head(move: Move) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+import os
+from collections.abc import Container, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from ..git import Git
@@ -17,13 +19,20 @@ Doubt = Literal["none", "size", "all"]
 """What tells whether a file has the bytes that a checkout would give it: nothing need, its size, or nothing can."""
 
 
+def attribute_files(git: Git) -> tuple[Path, ...]:
+    """Return where attributes are, if there are any, that no tree has (gitattributes(5)): of the repository, the user and the system."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    named = git.checkout.get("core.attributesfile", "")
+    own = Path(named).expanduser() if named else home / "git/attributes"
+    return git.common_dir / "info/attributes", own, Path("/etc/gitattributes")
+
+
 def converted(git: Git, index: Index) -> set[bytes]:
     """Return the paths in an index that are not sure to be as a checkout makes them. `git` is at that index."""
-    attributes = _attributes(git, index.entries)
-    filters = {key.split(".", 1)[1].rpartition(".")[0] for key in (*git.filters, *git.settings) if key.startswith("filter.")}
-    sure, found, measured = _doubt({}, git.checkout, filters), set[bytes](), list[Entry]()
-    for entry in index.entries if attributes or sure != "none" else ():
-        doubt = _doubt(attributes[entry.path], git.checkout, filters) if entry.path in attributes else sure
+    doubts = Doubts(git, [entry.path for entry in index.entries], "--cached")
+    found, measured = set[bytes](), list[Entry]()
+    for entry in index.entries if doubts.any else ():
+        doubt = doubts.of(entry.path)
         if doubt == "all":
             found.add(entry.path)
         elif doubt == "size":
@@ -31,10 +40,31 @@ def converted(git: Git, index: Index) -> set[bytes]:
     return found | set(_of_other_size(git, index, measured))
 
 
-def _attributes(git: Git, entries: Iterable[Entry]) -> dict[bytes, dict[str, str]]:
+class Doubts:
+    """What is in doubt of paths. With no paths, what is of one of which no attributes say anything."""
+
+    def __init__(self, git: Git, paths: Sequence[bytes], *where: str) -> None:
+        """Ask for the attributes of all of them, in the files there or in the index."""
+        self._git = git
+        self._attributes = _attributes(git, paths, *where) if paths else {}
+        self._filters = {key.split(".", 1)[1].rpartition(".")[0] for key in (*git.filters, *git.settings) if key.startswith("filter.")}
+        self._sure: Doubt = self._told({})
+
+    @property
+    def any(self) -> bool:
+        return bool(self._attributes) or self._sure != "none"
+
+    def of(self, path: bytes) -> Doubt:
+        return self._told(self._attributes[path]) if path in self._attributes else self._sure
+
+    def _told(self, attributes: Mapping[str, str]) -> Doubt:
+        return _doubt(attributes, self._git.checkout, self._filters)
+
+
+def _attributes(git: Git, paths: Sequence[bytes], *where: str) -> dict[bytes, dict[str, str]]:
     """Return what attributes say of the paths of which they say anything that matters here."""
-    asked = b"".join(entry.path + b"\0" for entry in entries)
-    words = git.fields("check-attr", "-z", "--stdin", "--cached", "--all", stdin=asked)
+    asked = b"".join(path + b"\0" for path in paths)
+    words = git.fields("check-attr", "-z", "--stdin", *where, "--all", stdin=asked)
     found: dict[bytes, dict[str, str]] = {}
     for path, raw, value in zip(words[::3], words[1::3], words[2::3], strict=True):
         if (name := raw.decode(errors="replace")) in ("filter", *_REWRITING, *_ENDINGS):

@@ -25,7 +25,7 @@ _FOLDERS = (0o040000, 0o160000)
 def fill(git: Git, contents: str, found: Found | None, crew: Crew | None) -> None:
     """Fill an empty tree, and the index of it, with the contents of a snapshot. `git` is at both."""
     dated, width = time.time_ns() - int(_AGE * 10**9), len(contents) // 2
-    known = _read(found.index, width) if found and crew and tree.KERNEL_COPIES else None
+    known = _known(git, found, width) if found and crew and tree.KERNEL_COPIES else None
     if found and crew and known:
         _check_out(git, known, _copy(git, known, found, crew, dated), dated)
         return
@@ -34,9 +34,10 @@ def fill(git: Git, contents: str, found: Found | None, crew: Crew | None) -> Non
     _check_out(git, index, index.entries, dated)
 
 
-def _read(index: Path, width: int) -> Index | None:
+def _known(git: Git, found: Found, width: int) -> Index | None:
+    found.complete(git, 2 * width)
     try:
-        return Index(index.read_bytes(), width)
+        return Index(found.index.read_bytes(), width)
     except Strange:
         return None
 
@@ -47,7 +48,9 @@ def _copy(git: Git, index: Index, found: Found, crew: Crew, dated: int) -> list[
     left = converted(git.at(index=found.index), index)
     wanted = [entry for entry in index.entries if entry.path not in left and entry.mode not in _FOLDERS]
     ends = os.fsencode(found.root), os.fsencode(git.work_tree or "")
-    copies = crew.copy(copying.Job(*ends, found.device, found.since, dated, [(entry.path, entry.found) for entry in wanted]))
+    copies = crew.copy(
+        copying.Job(*ends, found.device, found.since, dated, [(entry.path, found.seen.get(entry.path, entry.found)) for entry in wanted])
+    )
     made = {entry.at: copy for entry, copy in zip(wanted, copies, strict=True)}
     for entry in index.entries:
         index.note(entry, made.get(entry.at, b""))

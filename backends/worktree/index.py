@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _HEAD, _EXTENSION = struct.Struct(">4sII"), struct.Struct(">4sI")
@@ -117,3 +118,55 @@ def _number(raw: bytes, at: int) -> tuple[int, int]:
         at += 1
         value = (value + 1 << 7) + (raw[at] & 0x7F)
     return value, at + 1
+
+
+_plain: set[bytes] = set()
+"""Indexes, by a hash of their bytes, in which nothing is odd."""
+_REMEMBERED = 10_000
+_KIND, _KINDS = 26, (0x81, 0xA0)
+"""Where an entry says what it is, and what files and links are there."""
+
+
+def is_plain(raw: bytes, width: int) -> bool:
+    """Return whether an index is whole, and tells of nothing but files and links that git looks at: nothing unmerged, hidden or only intended, and no
+    submodule."""
+    name = hashlib.sha256(raw).digest()
+    if name in _plain:
+        return True
+    try:
+        plain = _is_plain(raw, width)
+    except (IndexError, ValueError, struct.error):
+        return False
+    if plain:
+        if len(_plain) > _REMEMBERED:
+            _plain.clear()
+        _plain.add(name)
+    return plain
+
+
+def _is_plain(raw: bytes, width: int) -> bool:
+    magic, version, count = _HEAD.unpack_from(raw)
+    if magic != b"DIRC" or version not in (2, 3, 4):
+        return False
+    at, flags = _HEAD.size, _FOUND + width
+    for _ in range(count):
+        kind, flag = raw[at + _KIND], raw[at + flags]
+        if kind not in _KINDS or flag & (_VALID | _EXTENDED | _STAGE):
+            return False
+        name = at + flags + 2
+        length = flag << 8 | raw[name - 1]
+        if version == 4:
+            at = raw.index(0, _number(raw, name)[1]) + 1
+        elif length < _LENGTH:
+            at += flags + 2 + length + 8 - (flags + 2 + length) % 8
+        else:
+            at += (raw.index(0, name) - at + 8) & ~7
+    return all(not part[:1].islower() for part in _parts(raw, at, width))
+
+
+def _parts(raw: bytes, at: int, width: int) -> Iterator[bytes]:
+    """Yield the names of what follows the entries."""
+    while at < len(raw) - width:
+        name, size = _EXTENSION.unpack_from(raw, at)
+        yield name
+        at += _EXTENSION.size + size

@@ -107,7 +107,11 @@ def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
     is gone.
     """
     names = {f"{file.parent.name}{file.name}" for file in source.glob("[0-9a-f][0-9a-f]/*") if not file.name.startswith("tmp_")}
-    return _packed(git, names | (_made(git, source.parent / MADE) if found else set()), source / "pack", shelf)
+    if found:
+        return _packed(git, names | _made(git, source.parent / MADE), source / "pack", shelf)
+    there = shelf.packs.parent
+    names -= {name for name in names if (there / name[:2] / name[2:]).exists()}
+    return _packed(git, names, source / "pack", shelf, "--incremental", "--non-empty")  # what is in a pack is left out
 
 
 def bring_found(git: Git, source: Path, shelf: Shelf) -> list[Path]:
@@ -123,11 +127,11 @@ def look(git: Git, source: Path) -> None:
         raise _taken_away()
 
 
-def _packed(git: Git, names: set[str], folder: Path, shelf: Shelf) -> list[Path]:
+def _packed(git: Git, names: set[str], folder: Path, shelf: Shelf, *how: str) -> list[Path]:
     if names:
         folder.mkdir(exist_ok=True)
         packing = replace(git, settings={**git.settings, "pack.compression": "-1"})
-        _asked(packing, "pack-objects", "--quiet", str(folder / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
+        _asked(packing, "pack-objects", "--quiet", *how, str(folder / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
     return _bring_all(folder, shelf)
 
 

@@ -20,9 +20,10 @@ from ..diff import Step, refuse_hollow, steps
 from ..git import Git
 from ..place import prepare_folder
 from . import spares
-from .checkout import SUBMODULE, write_index
+from .checkout import SUBMODULE
 from .commits import commit_of, head_of
 from .repository import Repository, text_of
+from .snapshot import put
 
 INCLUDE = ".worktreeinclude"
 _LONGEST = 4096
@@ -108,7 +109,7 @@ def _note_submodules(git: Git, own: str, contents: str) -> None:
     """Put the submodules' commits into the index as the snapshot has them: their folders are empty, so nothing else could tell."""
     moved = [step for step in steps(git, own, contents) if step.new and step.new.mode == SUBMODULE]
     if moved:
-        write_index(git, moved)
+        put(git, {step.path: step.new for step in moved}, len(own))
 
 
 def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:

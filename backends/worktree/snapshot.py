@@ -9,19 +9,22 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from workspaces.errors import BackendFailed, Limit, translated
 from workspaces.model import Snapshot, path_text
 
 from .. import bounds, cachetree, tree
 from ..git import Git, refusal
+from ..mergetree import Entry
 from ..place import WORKSPACES
 from . import racy
-from .commits import head_of, linked
+from .changed import Changed, Odd, changed
+from .commits import Commit, head_of, linked
 
 _NO_COMMIT = re.compile(r"^error: '.+' does not have a commit checked out$", re.MULTILINE)
 _VANISHED = re.compile(r"unable to (?:stat|index file)|No such file or directory|file changed|unexpected end|short read|failed to insert")
@@ -47,13 +50,30 @@ class View:
 
 @dataclass(frozen=True)
 class Found:
-    """How the files of a checkout were found when it was frozen: an index that holds all of the snapshot, and when looking began, by the clock of
-    its file system."""
+    """How the files of a checkout were found when it was frozen: an index that holds all of the snapshot but what is `loose`, how of that each was
+    `seen`, and when looking began, by the clock of its file system."""
 
     index: Path
     root: Path
     device: int
     since: int
+    loose: dict[bytes, Entry | None] = field(default_factory=dict[bytes, Entry | None])
+    seen: Mapping[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+    _turn: Lock = field(default_factory=Lock)
+
+    def complete(self, git: Git, width: int) -> None:
+        """Let the index hold all of the snapshot, whose ids have so many digits."""
+        with self._turn:
+            if self.loose:
+                put(git.at(index=self.index), self.loose, width)
+                self.loose.clear()
+
+
+def put(git: Git, entries: Mapping[bytes, Entry | None], width: int) -> None:
+    """Let the index of `git` have other things at some paths, or nothing. Ids have so many digits."""
+    lines = [(f"{entry.mode} {entry.blob}\t" if entry else f"0 {'0' * width}\t").encode() + path + b"\0" for path, entry in entries.items()]
+    # Removals sort first, so that a file can take the place of a folder and the other way round.
+    git.run("update-index", "--replace", "-z", "--index-info", stdin=b"".join(sorted(lines)))
 
 
 def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kept: Path | None = None) -> tuple[Snapshot, Found | None]:
@@ -61,20 +81,40 @@ def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kep
     head = head_of(git)
     if committed:
         return Snapshot(id=head.id, contents=head.tree, head=head.id), None
-    with everything(git, scratch) as view:
-        contents = written(view.git)
-        found = _kept(view, kept) if kept else None
-    staged = "" if view.staged == head.tree else view.staged
-    made = Snapshot(id="", contents=contents, head=head.id, staged=staged, unmerged=view.unmerged, left_out=view.left_out)
+    made, found = (_looked_at(git, head, scratch, kept) if git.objects else None) or _gone_through(git, head, scratch, kept)
     return linked(git, made, head.tree, lineage, head.date), found
 
 
-def _kept(view: View, folder: Path) -> Found | None:
-    index, kept = view.git.index, folder / f"found-{os.urandom(6).hex()}"
+def _looked_at(git: Git, head: Commit, scratch: Path, kept: Path | None) -> tuple[Snapshot, Found | None] | None:
+    """Freeze by looking at what changed. None where that does not tell all."""
+    with copied(git, scratch) as view:
+        begun = (view.index or scratch).stat()
+        if git.git_dir == git.common_dir:  # the index of a clone is made with files that are older
+            racy.settle(view)
+        try:
+            seen = changed(view, len(head.tree))
+        except Odd:
+            return None
+        staged, contents = seen.trees(view, head.tree)
+        found = _kept(view, begun, kept, seen) if kept else None
+    return Snapshot(id="", contents=contents, head=head.id, staged="" if staged == head.tree else staged), found
+
+
+def _gone_through(git: Git, head: Commit, scratch: Path, kept: Path | None) -> tuple[Snapshot, Found | None]:
+    """Freeze by adding all that is there to a copy of the index."""
+    with everything(git, scratch) as view:
+        contents = written(view.git)
+        found = _kept(view.git, view.begun, kept, Changed()) if kept else None
+    staged = "" if view.staged == head.tree else view.staged
+    return Snapshot(id="", contents=contents, head=head.id, staged=staged, unmerged=view.unmerged, left_out=view.left_out), found
+
+
+def _kept(view: Git, begun: os.stat_result, folder: Path, seen: Changed) -> Found | None:
+    index, kept = view.index, folder / f"found-{os.urandom(6).hex()}"
     if index is None:
         return None
     index.rename(kept)
-    return Found(kept, view.git.work_tree or Path(), view.begun.st_dev, view.begun.st_ctime_ns)
+    return Found(kept, view.work_tree or Path(), begun.st_dev, begun.st_ctime_ns, seen.loose, seen.seen)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from workspaces.errors import BackendFailed
 from .. import tree
 from ..diff import Step, refuse_hollow, steps
 from ..git import Git
+from .conversions import attribute_files
 
 TREE = "tree"
 _NOTE, _NEW = "spare", ".new-"
@@ -48,11 +49,8 @@ class Spare:
 
 def fitting(git: Git, trusted: str) -> str:
     """Return what checked out files depend on beside the contents: where that is equal, they are. `git` is at the project's own checkout."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    named = git.checkout.get("core.attributesfile", "")
-    own = Path(named).expanduser() if named else home / "git/attributes"
-    attributes = (git.common_dir / "info/attributes", own, Path("/etc/gitattributes"))
-    about = [_FORMAT, trusted, os.geteuid(), os.getegid(), *map(dict, (git.checkout, git.filters, git.settings)), *map(_seen, attributes)]
+    settings = (git.checkout, git.filters, git.settings)
+    about = [_FORMAT, trusted, os.geteuid(), os.getegid(), *map(dict, settings), *map(_seen, attribute_files(git))]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode(errors="surrogateescape")).hexdigest()
 
 
