@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from campaigns.disks import Disk, disk, missing
-from campaigns.powercut import cuts
+from campaigns.powercut import cuts, start_anew
 from campaigns.stage import KINDS, UNCOMMITTED, in_memory, project
 from conformance.forking import program, python
 from support import Instead, Repo
@@ -51,8 +51,40 @@ def test_each_verb_makes_durable_what_it_acknowledged(form: str, kind: str, memo
         images = worked(made, root, kind)
         for image, verb in zip(images, VERBS, strict=True):
             with made.mounted(image):
+                start_anew(root)
                 verb.check(root)
                 assert not is_git(root) or Repo(root).git("fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+@pytest.mark.parametrize("form", ["ext4", "xfs", "btrfs"])
+def test_files_that_were_on_their_way_when_the_power_went_are_made_again(form: str, memory: Path) -> None:
+    if reason := missing(form):
+        pytest.skip(reason)
+    with disk(form, memory) as made:
+        root = made.point / "shop"
+        with made.mounted(made.image):
+            project("worktree", root)
+            subprocess.run(["sync", "-f", str(root)], check=True)
+            subprocess.run([*python(), "-c", DIES, str(root)], check=True)
+            image = made.cut(0)
+        with made.mounted(image):
+            there = [file for file in (root / ".workspaces" / "fix").rglob("*") if file.is_file() and file.stat().st_size]
+            start_anew(root)
+            cloned(root)
+            again = [file for file in (root / ".workspaces" / "fix").rglob("*") if file.is_file() and file.stat().st_size]
+            assert len(again) > len(there), "nothing was lost, so nothing was tried"
+            assert Repo(root).git("fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+project = Project.open(Path(sys.argv[1]))
+project._write_out = lambda: None
+project.clone(name="fix")
+os._exit(0)
+"""
 
 
 def worked(made: Disk, root: Path, kind: str) -> list[Path]:

@@ -86,6 +86,7 @@ def meanwhile(repo: Repo, instead: Instead) -> Generator[Callable[[Callable[[], 
         (signs / "acted").touch()
 
     def put(action: Callable[[], object]) -> None:
+        repo.write(".git/info/attributes", "*.none -text\n")  # git is asked only where there are any
         instead(f"*check-attr*) touch {signs}/asked; while [ ! -e {signs}/acted ]; do sleep 0.01; done")
         threads.append(Thread(target=act, args=(action,)))
         threads[0].start()

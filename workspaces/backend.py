@@ -108,6 +108,20 @@ class Backend(Protocol):
         """Return the best common ancestor, `recorded` when there are several."""
         ...
 
+    def write_out(self, age: float = 0.0) -> None:
+        """Have the files written out of clones that were made so many seconds ago, and wait for that. Each has a file in the folder `pending` of
+        `home` until then. Where the capability `defers` is missing, `fork` waits for it, and this, `lost` and `make_good` are never called."""
+        ...
+
+    def lost(self) -> Sequence[str]:
+        """Return the uids of clones of whose files a power cut may have taken some, since they were not written out by then."""
+        ...
+
+    def make_good(self, uid: str, workspace: Workspace | None) -> Sequence[str]:
+        """Make again what a power cut took of a clone's files, whose workspace is this one if it is still known, and return their paths. What somebody
+        changed is left as it is. Twice changes nothing."""
+        ...
+
     def load(self, snapshot: str) -> Snapshot:
         """Read a snapshot back by its id."""
         ...

@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -30,6 +30,8 @@ Progress = Callable[[int, int, str], None]
 """Told at every safe point how far a call is: steps done, steps in all, what comes. Raises to stop the call there."""
 
 
+PENDING = "pending"
+"""The folder below `home` with a file for each clone whose files are not written out yet."""
 _ATTEMPTS = 20
 _LOOKED_BACK = 1000
 """Operations among which one is looked for that was done lately."""
@@ -126,6 +128,13 @@ class Core:
     def copies(self) -> Path:
         """Where the copies lie in which checks run."""
         return self.backend.home / "checks"
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether it is noted of any clone that its files may not be on the disk yet (`Backend.write_out`)."""
+        with suppress(FileNotFoundError):
+            return bool(os.listdir(self.backend.home / PENDING))  # noqa: PTH208 - names alone, in every call
+        return False
 
     def live(self) -> list[Workspace]:
         """Return `main` and the workspaces that are there, in order of creation, whoever sees them."""

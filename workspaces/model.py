@@ -338,6 +338,9 @@ class Capabilities(Noun):
     merge_kinds: tuple[ConflictKind, ...] = Field(description="the kinds of conflict that it tells apart")
     max_clones: int = Field(description="largest `count` of one clone call")
     spares: bool = Field(default=False, description="whether clones are prepared before they are asked for")
+    defers: bool = Field(
+        default=False, description="whether a clone's files are written out after it is there; what a power cut takes of them is made again"
+    )
 
 
 class Initialized(Noun):

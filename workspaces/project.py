@@ -7,12 +7,13 @@ at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from workspaces import backend as backends
@@ -228,6 +229,7 @@ class Project:
 
         made = requests.once(self._ready("clone", source, strict=True), request_key, "clone", asked, Cloned, act, progress)
         self._prepare_more()
+        self._write_out()
         return made
 
     @spanned
@@ -291,6 +293,11 @@ class Project:
         if merged.status == "merged" and merged.target == f"{self.name}/{MAIN}":
             self._prepare_more()
         return merged
+
+    def _write_out(self) -> None:
+        """Have the files of clones written out, beside what comes next. A process that ends waits for it; of one that is killed, another one does it."""
+        if self._core.has_pending and self._core.backend.capabilities.defers:
+            Thread(target=_quietly, args=(self._core.backend.write_out,), name="write-out").start()
 
     def _prepare_more(self) -> None:
         """Have what was prepared follow `main`, and be as many as are needed, after the call."""
@@ -524,6 +531,12 @@ class Project:
         if self._core.access.holds("work"):
             self._core.use(named)
         return replace(self._core, call=self._core.call or new_uid(), config=config.load(self.root) if strict else config.known(self.root))
+
+
+def _quietly(act: Callable[[], None]) -> None:
+    """Do what is done again later where it fails."""
+    with suppress(WorkspacesError, OSError):
+        act()
 
 
 def _named(actor: str) -> str:

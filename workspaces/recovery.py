@@ -15,6 +15,9 @@ from workspaces.core import Core, new_uid
 from workspaces.errors import Busy, WorkspacesError
 from workspaces.model import Operation, Snapshot, Workspace
 
+ABANDONED = 10.0
+"""Seconds after which whoever was to have a clone's files written out does not any more."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -27,6 +30,7 @@ def recover(core: Core) -> None:
         from workspaces import checks
 
         checks.clear(core)
+    _make_good(core)
     for operation in _unfinished(core):
         own = replace(core, call=new_uid(), is_named=False, resumes=False)  # what is set aside here is no part of the call that came by
         try:
@@ -37,6 +41,24 @@ def recover(core: Core) -> None:
             continue
         except (WorkspacesError, OSError) as error:
             logger.warning("%s %d cannot be ended yet: %s", operation.verb, operation.id, error)
+
+
+def _make_good(core: Core) -> None:
+    """See to the files of clones that are not on the disk yet: those of a process that is gone are written out, and what a power cut took is made
+    again."""
+    if not core.has_pending or not core.backend.capabilities.defers:
+        return
+    core.backend.write_out(ABANDONED)
+    for uid in core.backend.lost():
+        workspace = core.store.workspace(uid)
+        try:
+            with core.locks.change(*([core.key(workspace)] if workspace else []), patience=0):
+                if made := core.backend.make_good(uid, workspace):
+                    logger.warning("a power cut had taken %d files of %s; they are there again", len(made), uid)
+        except Busy:
+            continue
+        except (WorkspacesError, OSError) as error:
+            logger.warning("the files of clone %s cannot be made good yet: %s", uid, error)
 
 
 def _unfinished(core: Core) -> list[Operation]:

@@ -240,6 +240,15 @@ class DirectoryBackend:
     def prepare(self, count: int) -> int:
         return 0
 
+    def write_out(self, age: float = 0.0) -> None:
+        """Do nothing: what is acknowledged is durable."""
+
+    def lost(self) -> Sequence[str]:
+        return ()
+
+    def make_good(self, uid: str, workspace: Workspace | None) -> Sequence[str]:
+        return ()
+
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         bases = lineages.bases({ours.id, *lineage}, theirs.id, self._records.parents)
         return self.load(bases[0]) if len(bases) == 1 else recorded

@@ -42,7 +42,22 @@ from ..matrix import Three
 from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
-from . import care, checkout, commits, filling, keepsake, packs, preparing, registration, remains, replaying, repository, spares, trash
+from . import (
+    care,
+    checkout,
+    commits,
+    filling,
+    keepsake,
+    packs,
+    pending,
+    preparing,
+    registration,
+    remains,
+    replaying,
+    repository,
+    spares,
+    trash,
+)
 from . import refs as names
 from .descent import common
 from .seen import Seen
@@ -98,6 +113,7 @@ class WorktreeBackend:
             merge_kinds=kinds,
             max_clones=256,
             spares=True,
+            defers=bool(pending.this_start()),
         )
 
     # -- where git is pinned
@@ -218,6 +234,25 @@ class WorktreeBackend:
     def prepare(self, count: int) -> int:
         with as_ours():
             return preparing.prepare(self._repository, replace(self._git, work_tree=self.root), self.trusted, count)
+
+    def write_out(self, age: float = 0.0) -> None:
+        with as_ours():
+            pending.write_out(self._repository.pending, self.root / WORKSPACES, age)
+
+    def lost(self) -> Sequence[str]:
+        return [each.file.name for each in pending.notes(self._repository.pending) if each.is_lost]
+
+    def make_good(self, uid: str, workspace: Workspace | None) -> Sequence[str]:
+        known = next((each for each in pending.notes(self._repository.pending) if each.file.name == uid), None)
+        if known is None:
+            return ()
+        with as_ours():
+            made: Sequence[bytes] = ()
+            if workspace and self.is_placed(workspace):
+                made = pending.make_good(self._at(workspace), known, self._scratch)
+                registration.point(located(workspace), self._repository.admin_dir(workspace))
+            known.file.unlink(missing_ok=True)
+        return tuple(map(path_text, made))
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         found = self._seen.bases(self._git, self._linked(ours, lineage), theirs.id)
@@ -428,6 +463,8 @@ class WorktreeBackend:
 
     def retire(self, workspace: Workspace, snapshot: Snapshot | None) -> None:
         self._drop_dead_locks(workspace)
+        if (self._repository.pending / workspace.uid).exists():  # nobody looks for it in the trash
+            self.write_out()
         with as_ours():
             at = trash.prefix(workspace)
             refs = {f"{at}last": snapshot.id} if snapshot else {}
@@ -471,6 +508,7 @@ class WorktreeBackend:
     def purge(self, workspace: Workspace) -> None:
         self._drop_dead_locks(workspace)
         with as_ours():
+            (self._repository.pending / workspace.uid).unlink(missing_ok=True)
             trash.purge(self._repository, workspace)
 
     def is_placed(self, workspace: Workspace) -> bool:

@@ -18,14 +18,13 @@ from ..git import Git
 from ..mergetree import Entry
 from ..place import WORKSPACES
 from ..trees import edited
-from .conversions import Doubt, Doubts, attribute_files
+from .conversions import ATTRIBUTES, Doubt, Doubts, attribute_files
 from .index import is_plain
 
 _LOOK = ("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--", ":/", f":(top,exclude,literal){WORKSPACES}")
 _MOST, _LARGEST, _DEEPEST = 500, 16 << 20, 100
 """Files that are read here, the bytes that they have in all, and the folders that they are in: more is git's."""
 _NAMES = (b".gitignore", b".gitattributes", b".gitkeep")
-_ATTRIBUTES = b".gitattributes"
 _STRANGE = (b"git~", b":", b"\\", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb")
 """In names of which git may say that no file can have them, since some system takes them for `.git` (core.protectHFS, core.protectNTFS)."""
 _NO = ("false", "no", "off", "0", "")
@@ -121,7 +120,7 @@ class _Files:
 
     def __init__(self, view: Git, index: bytes, width: int) -> None:
         self._view, self._width = view, width
-        self._may_have_rules = index[4:8] == _COMPRESSED or _ATTRIBUTES in index or any(map(os.path.lexists, attribute_files(view)))
+        self._may_have_rules = index[4:8] == _COMPRESSED or ATTRIBUTES in index or any(map(os.path.lexists, attribute_files(view)))
         self._room = _LARGEST
 
     def read(self, paths: Sequence[bytes]) -> dict[bytes, _Read]:
@@ -160,7 +159,7 @@ class _Files:
 def _has_rules(folders: tree.Folders, folder: bytes) -> bool:
     """Return whether there are attributes in a folder, tracked or not."""
     with suppress(*tree.ABSENT):
-        os.stat(_ATTRIBUTES, dir_fd=folders.at(os.fsdecode(folder)), follow_symlinks=False)
+        os.stat(ATTRIBUTES, dir_fd=folders.at(os.fsdecode(folder)), follow_symlinks=False)
         return True
     return False
 

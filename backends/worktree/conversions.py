@@ -10,6 +10,7 @@ from typing import Literal
 from ..git import Git
 from .index import Entry, Index
 
+ATTRIBUTES = b".gitattributes"
 _NO = ("false", "no", "off", "0", "")
 _OFF = ("unset", "unspecified")
 _REWRITING = ("ident", "working-tree-encoding")
@@ -29,7 +30,8 @@ def attribute_files(git: Git) -> tuple[Path, ...]:
 
 def converted(git: Git, index: Index) -> set[bytes]:
     """Return the paths in an index that are not sure to be as a checkout makes them. `git` is at that index."""
-    doubts = Doubts(git, [entry.path for entry in index.entries], "--cached")
+    ruled = index.names(ATTRIBUTES) or any(map(os.path.lexists, attribute_files(git)))
+    doubts = Doubts(git, [entry.path for entry in index.entries] if ruled else (), "--cached")
     found, measured = set[bytes](), list[Entry]()
     for entry in index.entries if doubts.any else ():
         doubt = doubts.of(entry.path)

@@ -98,6 +98,10 @@ class Index:
             at = after
         return kept
 
+    def names(self, name: bytes) -> bool:
+        """Return whether a file of that name is in any folder. In the fourth version, that is not looked for: there names are not told whole."""
+        return self._version == 4 or name in self._raw
+
     def id(self, entry: Entry) -> str:
         return self._raw[entry.at + _FOUND : entry.at + _FOUND + self._width].hex()
 

@@ -19,7 +19,7 @@ from .. import tree
 from ..diff import Step, refuse_hollow, steps
 from ..git import Git
 from ..place import prepare_folder
-from . import spares
+from . import pending, spares
 from .checkout import SUBMODULE
 from .commits import commit_of, head_of
 from .repository import Repository, text_of
@@ -58,14 +58,27 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     _leave_uncommitted(git, snapshot)
     carried = _carried(source)
     warnings = _copied(source.work_tree or Path(), staged_tree, carried)
-    if moved is None or carried:
-        tree.sync_all(staged_tree)  # git syncs what it keeps, and never the files of a checkout
+    if carried or not _can_wait(staged_tree, moved):
+        _sync(staged_tree, None if carried else moved)
     else:
-        spares.sync(staged_tree, moved)
+        pending.note(repository.pending, clone.uid, snapshot.contents, (staged_tree / ".git").stat().st_mtime_ns)
     _register(staged_admin, admin)
     staged_tree.rename(location)
     tree.sync(location.parent)
     return warnings
+
+
+def _can_wait(files: Path, moved: Sequence[Step] | None) -> bool:
+    """Return whether files may be written out when the clone is there: they are many, and what is lost of them is noticed."""
+    return (moved is None or len(moved) > spares.SYNCED) and bool(pending.this_start()) and not tree.is_relaxed(files)
+
+
+def _sync(files: Path, moved: Sequence[Step] | None) -> None:
+    """Make files durable: those that were changed in a spare, else all. git syncs what it keeps, and never the files of a checkout."""
+    if moved is None or len(moved) > spares.SYNCED:
+        tree.sync_all(files)
+    else:
+        spares.sync(files, moved)
 
 
 def _prepared(repository: Repository, git: Git, how: Files, snapshot: Snapshot, location: Path) -> Sequence[Step] | None:

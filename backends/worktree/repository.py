@@ -38,6 +38,11 @@ class Repository:
         """Where worktrees are that are prepared for clones to come."""
         return self.home / "spares"
 
+    @property
+    def pending(self) -> Path:
+        """Where it is noted which clones have files that are not written out yet."""
+        return self.home / "pending"
+
     def admin_dir(self, workspace: Workspace) -> Path:
         """Return the git directory of a workspace, whatever the `.git` file inside of it says."""
         return self.git_dir if workspace.is_main else self.common_dir / "worktrees" / f"{workspace.name}-{workspace.uid}"

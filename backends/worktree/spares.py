@@ -30,7 +30,7 @@ _FORMAT = 1
 _LONGEST = 4096
 _ROOM = 10
 """Of the space that is free, spares take at most one part in so many."""
-_SYNCED = 50
+SYNCED = 50
 """Changed files up to which each is written out for itself."""
 
 
@@ -120,11 +120,8 @@ def bring(git: Git, held: str, contents: str, has_been_there: bool) -> Sequence[
 
 
 def sync(files: Path, moved: Sequence[Step]) -> None:
-    """Make what was changed in a spare's tree durable."""
+    """Make what was changed in a spare's tree durable, file by file."""
     if tree.is_relaxed(files):
-        return
-    if len(moved) > _SYNCED:
-        tree.sync_all(files)
         return
     with tree.Folders(files) as folders:
         for step in moved:

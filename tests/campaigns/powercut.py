@@ -13,6 +13,7 @@ lie. That the file system asks to flush where it must is taken for granted. Agen
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import sqlite3
@@ -70,12 +71,20 @@ def cuts(kind: str, form: str, folder: Path, agents: int, many: int, seed: str) 
             tally.tried += 1
             with made.mounted(image):
                 if kind == "worktree":
+                    start_anew(place.root)
                     _drop_owners_locks(place.root / ".git")
                 tally.broke += [f"{image.name}: {each}" for each in contradicted(believed, place.root)]
             if not tally.broke:
                 image.unlink()
     print(f"  {kind} on {form}: {tally.tried} cuts among {place.counts.total()} calls, {len(tally.broke)} broke", flush=True)
     return tally
+
+
+def start_anew(root: Path) -> None:
+    """Let the machine have been started anew since the power went: what was on its way to the disk is noted under the name of the start before."""
+    for note in (root / ".git" / "workspaces" / "pending").glob("[!.]*"):
+        contents, made, _ = json.loads(note.read_text())
+        note.write_text(json.dumps([contents, made, "the start before"]))
 
 
 def _drop_owners_locks(folder: Path) -> None:
