@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ _LONGEST = 3000
 _found: dict[str, list[tuple[bytes, str]]] = {}
 _MANY, _REMEMBERED = 50, 1000
 """Files up to which it is remembered what a tree has of them, and trees."""
+_NAME = b".gitattributes"
 _ALL = ":(glob)**/.gitattributes"
 _EMPTY = {
     len(name): name
@@ -35,7 +36,7 @@ def attribute_tree(git: Git, contents: str, marker: int, scratch: Path) -> Path:
     names = {path: blob for path, blob in _named(git, contents) if _is_attributes(path)}
     texts = git.blobs(names.values(), mergetree.HUNK_LIMIT)
     files = {path: _GENERATED.sub(b"linguist-generated", _MARKER_SIZE.sub(b"", texts.get(blob, b""))) for path, blob in names.items()}
-    files[b".gitattributes"] = b"* conflict-marker-size=%d\n" % marker + files.get(b".gitattributes", b"")
+    files[_NAME] = b"* conflict-marker-size=%d\n" % marker + files.get(_NAME, b"")
     for path, text in files.items():
         place = draft / os.fsdecode(path)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -49,11 +50,21 @@ def _named(git: Git, contents: str) -> Sequence[tuple[bytes, str]]:
     """Return the paths of that name in a tree, and their ids: what a tree was found to have never changes."""
     if (found := _found.get(contents)) is None:
         found = [*_looked_for(git, contents)]
-        if len(found) <= _MANY:
-            if len(_found) > _REMEMBERED:
-                _found.clear()
-            _found[contents] = found
+        _remember(contents, found)
     return found
+
+
+def _remember(contents: str, found: list[tuple[bytes, str]]) -> None:
+    if len(found) <= _MANY:
+        if len(_found) > _REMEMBERED:
+            _found.clear()
+        _found[contents] = found
+
+
+def carry_over(old: str, new: str, changed: Iterable[bytes]) -> None:
+    """Remember of a tree what another is known to have, from which it differs at these paths."""
+    if (found := _found.get(old)) is not None and not any(path.endswith(_NAME) for path in changed):
+        _remember(new, found)
 
 
 def _looked_for(git: Git, contents: str) -> Iterator[tuple[bytes, str]]:
@@ -67,4 +78,4 @@ def _looked_for(git: Git, contents: str) -> Iterator[tuple[bytes, str]]:
 def _is_attributes(path: bytes) -> bool:
     """Return whether git would read attributes from a path: not from below a folder of that name, nor from beyond what a path can be."""
     *folders, name = path.split(b"/")
-    return name == b".gitattributes" and name not in folders and len(path) < _LONGEST
+    return name == _NAME and name not in folders and len(path) < _LONGEST

@@ -10,7 +10,7 @@ from workspaces.errors import Unsupported
 from workspaces.model import NONE, Change, Choice, Merge, Rest, path_bytes, path_text
 
 from . import mergetree, resolution, tree
-from .attributes import attribute_tree
+from .attributes import attribute_tree, carry_over
 from .diff import changes
 from .git import Git, refusal
 
@@ -38,6 +38,7 @@ def merge(
     decided = sorted(met - {clash.path for clash in outcome.clashes})
     result = resolution.marked(git, outcome, labels, scratch) if outcome.clashes and on_conflict == "markers" else outcome.tree
     gained: tuple[Change, ...] = () if result == contents else look(git, contents, result)
+    carry_over(contents, result, (path_bytes(path) for each in gained for path in (each.path, each.old_path)))
     return Merge(contents=result, conflicts=conflicts, decided=tuple(map(path_text, decided)), changes=gained)
 
 

@@ -12,7 +12,10 @@ from typing import NamedTuple
 
 from . import tree
 
-_ABOUT = r"^((filter|merge|hook|include|includeif)\.|core\.(autocrlf|eol|symlinks|filemode|attributesfile)$|extensions\.worktreeconfig$)"
+_ABOUT = (
+    r"^((filter|merge|hook|include|includeif)\.|core\.(autocrlf|eol|symlinks|filemode|attributesfile)$|extensions\.worktreeconfig$"
+    r"|(user|author|committer)\.(name|email)$)"
+)
 _ELSEWHERE = re.compile(rb"include(if)?\.")
 """What brings other files in, which may say something else to others, and at another time (git-config(1), "Includes")."""
 _QUOTED = re.compile(rb"'(/[^'\n]+)'")
@@ -42,7 +45,7 @@ _system: list[Path] = []
 
 
 def told(ask: Ask, git_dir: Path, common_dir: Path) -> list[Setting]:
-    """Return all settings that matter to what is checked out, in git's order: of equals the last one counts."""
+    """Return all settings that matter to what is checked out, and to who commits, in git's order: of equals the last one counts."""
     files = _files(ask, git_dir, common_dir)
     before = _contents(files)
     if before and before in _known:
@@ -97,3 +100,17 @@ def _content(file: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LONGEST:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(file))
         return b"=" + os.read(descriptor, _LONGEST + 1)
+
+
+_PLAIN = re.compile(r"""[^\x00-\x20.,:;<>"\\'](?:[^\x00-\x1f<>\x7f]*[^\x00-\x20.,:;<>"\\'\x7f])?""")
+"""A name, or an address, of which git takes nothing away at its ends or within (git-commit(1), COMMIT INFORMATION)."""
+
+
+def person(found: Sequence[Setting]) -> str:
+    """Return who commits, as `name <address>`, where that is told by `user.name` and `user.email` alone; nothing where git has to say."""
+    people = {each.key: each.value for each in found if each.key.endswith((b".name", b".email")) and each.key.count(b".") == 1}
+    try:
+        name, mail = people.pop(b"user.name").decode(), people.pop(b"user.email").decode()
+    except (KeyError, UnicodeDecodeError):
+        return ""
+    return f"{name} <{mail}>" if not people and _PLAIN.fullmatch(name) and _PLAIN.fullmatch(mail) else ""

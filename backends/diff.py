@@ -120,9 +120,20 @@ def above(paths: Iterable[bytes]) -> set[bytes]:
     return found
 
 
+_small: set[str] = set()
+_REMEMBERED = 10_000
+
+
+def note_small(blob: str) -> None:
+    """Remember of a blob that it may be written anywhere: somebody has read it whole."""
+    if len(_small) >= _REMEMBERED:
+        _small.clear()
+    _small.add(blob)
+
+
 def refuse_hollow(git: Git, moved: Sequence[Step]) -> None:
     """Raise `Limit` for files that are to be written and are next to nothing in the repository: a few kilobytes of zeros, packed, fill a disk."""
-    wanted = {step.new.blob: step.path for step in moved if step.new and step.new.mode.startswith("100")}
+    wanted = {step.new.blob: step.path for step in moved if step.new and step.new.mode.startswith("100") and step.new.blob not in _small}
     asked = "".join(f"{blob}\n" for blob in wanted).encode()
     said = git.run("cat-file", "--batch-check=%(objectname) %(objectsize) %(objectsize:disk)", stdin=asked) if wanted else b""
     for row in (line.split() for line in said.splitlines()):

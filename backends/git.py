@@ -153,6 +153,8 @@ class Git:
     """The filters that run, by their key in the configuration."""
     checkout: Mapping[str, str] = field(default_factory=dict[str, str])
     """The settings that say how files are checked out (ends of lines, links, attributes), by their key."""
+    person: str = ""
+    """Who commits (`name <address>`), where the configuration says it in so many words."""
     alike: bool = False
     """Whether the configuration says the same wherever in the repository it is asked."""
     patience: float = bounds.PATIENCE
@@ -361,7 +363,8 @@ class Git:
         shared = [(key, value) for scope, key, value in told if scope != b"worktree"]  # a clone has nothing of its own
         checkout = {key.decode(): os.fsdecode(value or b"true") for key, value in shared if _CHECKOUT.match(key)}
         running = {key: line for key, line in filters.items() if line}
-        return replace(self, settings=off, filters=running, checkout=checkout, alike=not any(_PLACED.match(key) for _, key, _ in told))
+        alike = not any(_PLACED.match(key) for _, key, _ in told)
+        return replace(self, settings=off, filters=running, checkout=checkout, person=configuration.person(told), alike=alike)
 
     def programs(self) -> tuple[Program, ...]:
         """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""

@@ -13,7 +13,7 @@ from functools import partial
 
 from .. import tree
 from ..copying import packed
-from ..diff import above
+from ..diff import above, note_small
 from ..git import Git
 from ..mergetree import Entry
 from ..place import WORKSPACES
@@ -69,6 +69,7 @@ def changed(view: Git, width: int) -> Changed:
     found, unread = _told(reply.out.split(b"\0")[:-1])
     for path, read in _Files(view, raw, width).read(unread).items() if unread else ():
         entry = Entry(read.mode, view.write_aside("blob", read.text, width))
+        note_small(entry.blob)
         if entry != found.staged.get(path):
             found.loose[path] = entry
         found.there[path], found.seen[path] = entry, read.found

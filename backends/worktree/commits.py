@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -135,6 +136,8 @@ def write_raw(git: Git, raw: bytes, tree: str, parent: str) -> str:
 
 def write_own(git: Git, tree: str, parents: Sequence[str], message: str) -> str:
     """Write a commit of the user as git knows him, or of a name of ours where git knows none."""
+    if git.person and git.objects:
+        return write_commit(git, tree, parents, message, f"{git.person} {int(time.time())} {time.strftime('%z')}")
     words = ["commit-tree", tree, *(word for parent in dict.fromkeys(parents) for word in ("-p", parent))]
     door = replace(git, settings={**git.settings, "i18n.commitEncoding": "UTF-8"})
     reply = door.ask(*words, stdin=_text(message))

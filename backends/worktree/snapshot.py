@@ -5,7 +5,6 @@ The checkout's own index is copied, never written. What a snapshot's commit is: 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -25,6 +24,7 @@ from ..place import WORKSPACES
 from . import racy
 from .changed import Changed, Odd, changed
 from .commits import Commit, head_of, linked
+from .index import is_plain
 
 _NO_COMMIT = re.compile(r"^error: '.+' does not have a commit checked out$", re.MULTILINE)
 _VANISHED = re.compile(r"unable to (?:stat|index file)|No such file or directory|file changed|unexpected end|short read|failed to insert")
@@ -208,26 +208,11 @@ def unhide(view: Git) -> list[bytes]:
     return [*modules]
 
 
-_plain: set[bytes] = set()
-"""Indexes, by a hash of their bytes, in which nothing is odd."""
-_REMEMBERED = 10_000
-
-
 def _odd(view: Git) -> tuple[list[bytes], list[bytes]]:
-    """Return the paths in the index of a view that are hidden, and those of submodules. Most have none of either: these are told by their bytes when
-    they come again."""
-    raw = view.index.read_bytes() if view.index else b""
-    name = hashlib.blake2b(raw).digest()
-    if name in _plain:
+    """Return the paths in the index of a view that are hidden, and those of submodules. Most have none of either."""
+    if view.index and is_plain(view.index.read_bytes(), len(head_of(view).tree) // 2):
         return [], []
     out = b"\0" + view.run("ls-files", "-z", "-v", "--stage")
-    if out.count(b"\0H 100") + out.count(b"\0H 120") == out.count(b"\0") - 1:
-        if len(_plain) > _REMEMBERED:
-            _plain.clear()
-        # Of a split index, a part stands in a file of its own ("link" in gitformat-index(5)): who works in a clone could put another in its place.
-        if view.git_dir == view.common_dir or b"link" not in raw:
-            _plain.add(name)
-        return [], []
     rows = [row for row in out.split(b"\0")[1:-1] if not row.startswith((b"H 100", b"H 120"))]
     hidden = [row.split(b"\t", 1)[1] for row in rows if row[:1].islower() or row[:1] == b"S"]
     return hidden, [row.split(b"\t", 1)[1] for row in rows if row[2:8] == b"160000"]
