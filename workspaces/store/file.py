@@ -190,6 +190,7 @@ class StoreFile:
         try:
             if writes:
                 db.execute(f"PRAGMA synchronous = {'EXTRA' if self.durable else 'OFF'}")
+                db.execute("PRAGMA journal_mode = PERSIST")  # what is written over needs no new names: a sync of a folder is the dearest
             yield db
         except sqlite3.IntegrityError:
             raise
