@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from workspaces.errors import Limit
 from workspaces.model import MOST_CONTENTS, Change, path_shown, path_text
 
 from .attributes import attribute_tree
-from .git import Git
+from .git import Git, Reply, refusal
 from .mergetree import MARKERS, Entry
 
 _NONE = "0" * 6
@@ -42,8 +42,13 @@ _FOLDED = re.compile(
     r"^(diff --git .*)\n(?:(?:index|old mode|new mode|new file|deleted file|similarity|rename|copy) .*\n)*Binary files .* differ\n",
     re.MULTILINE,
 )
+_HEAD = re.compile(rb"([0-9a-f]{40,64}) ([0-9a-f]{40,64})\n")
 _AS_MERGES = ("-r", "-z", "--raw", "--no-abbrev", "--find-renames", "-l7000", "--no-ext-diff")
 """A merge looks for renames among as many files (`merge.renameLimit`)."""
+
+
+Pair = tuple[str, str]
+"""Two trees, by their ids."""
 
 
 @dataclass(frozen=True)
@@ -86,27 +91,38 @@ class Moved:
         return cls(there, renames, files, frozenset(above(files)), rules)
 
 
-def moved_in_each(git: Git, pairs: Sequence[tuple[str, str]]) -> list[Moved]:
+def moved_in_each(git: Git, pairs: Sequence[Pair]) -> list[Moved]:
     """Return what differs between the trees of each pair, with one look at all."""
+    found: dict[Pair, list[Step]] = {}
+    renamed: set[Pair] = set()
+    for here, word, words in _told(git, pairs, *_AS_MERGES):
+        told = found.setdefault(here, [])
+        if word:
+            told.append(Step(next(words), *_sides(word)))
+            if word.rsplit(b" ", 1)[1][:1] in (b"R", b"C"):
+                renamed.add(here)
+                next(words)
+    return [Moved.of(found[pair], pair in renamed) for pair in pairs]
+
+
+def _told(git: Git, pairs: Sequence[Pair], *how: str) -> Iterator[tuple[Pair, bytes, Iterator[bytes]]]:
+    """Yield what git tells of pairs of trees (git-diff-tree(1), `--stdin`), word by word: of which pair, a word with which something begins, and
+    those that come after it. Each pair is told with no word first.
+
+    Raises for a pair of which it tells nothing: it has not found one of the trees, and does not say so.
+    """
     asked = "".join(f"{old} {new}\n" for old, new in pairs).encode()
-    words = iter(git.fields("diff-tree", *_AS_MERGES, "--stdin", stdin=asked) if pairs else ())
-    found: dict[tuple[str, str], list[Step]] = {}
-    renamed: set[tuple[str, str]] = set()
-    here = ("", "")
+    words = iter(git.run("diff-tree", *how, "--stdin", stdin=asked).split(b"\0") if pairs else ())
+    here, met = ("", ""), set[Pair]()
     for word in words:
-        # Each pair is told in a line of its own, in front of what differs in it.
-        *heads, about = word.decode().split("\n")
-        here = _pair(heads[-1]) if heads else here
-        found.setdefault(here, []).append(Step(next(words), *_sides(about.encode())))
-        if about.rsplit(" ", 1)[1][0] in "RC":
-            renamed.add(here)
-            next(words)
-    return [Moved.of(found.get(pair, []), pair in renamed) for pair in pairs]
-
-
-def _pair(line: str) -> tuple[str, str]:
-    old, new = line.split()
-    return old, new
+        while head := _HEAD.match(word):  # in a line of its own
+            here, word = (head[1].decode(), head[2].decode()), word[head.end() :]
+            met.add(here)
+            yield here, b"", words
+        if word:
+            yield here, word, words
+    if untold := {*pairs} - met:
+        raise refusal(("diff-tree",), Reply(128, b"", f"bad object {' or '.join(untold.pop())}"))
 
 
 def above(paths: Iterable[bytes]) -> set[bytes]:
@@ -150,26 +166,57 @@ def changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
     return looked_at(git, old, new)[0]
 
 
-def looked_at(git: Git, old: str, new: str) -> tuple[tuple[Change, ...], list[Step] | None]:
-    """Return every changed path, renames found, with line counts (git-diff-tree(1), `--raw --numstat -z`); and the same as steps, where there are
-    no renames."""
-    words = iter(git.fields("diff-tree", *_OPTIONS, "--raw", "--numstat", "--no-abbrev", old, new))
-    found: dict[bytes, tuple[str, bytes]] = {}
-    counts: dict[bytes, tuple[bytes, bytes]] = {}
-    moved: list[Step] = []
+Looked = tuple[tuple[Change, ...], list[Step] | None]
+"""Every path that differs, renames found, with line counts; and the same as steps, where there are no renames."""
+
+
+_COUNTED = (*_OPTIONS, "--raw", "--numstat", "--no-abbrev")
+
+
+def looked_at(git: Git, old: str, new: str) -> Looked:
+    """Return what differs between two trees, or commits."""
+    told = _Differing()
+    words = iter(git.fields("diff-tree", *_COUNTED, old, new))
     for word in words:
+        told.take(word, words)
+    return told.told()
+
+
+def looked_at_each(git: Git, pairs: Sequence[Pair]) -> list[Looked]:
+    """Return what differs between the trees of each pair, with one look at all."""
+    found: dict[Pair, _Differing] = {}
+    for here, word, words in _told(git, pairs, *_COUNTED):
+        told = found.setdefault(here, _Differing())
+        if word:
+            told.take(word, words)
+    return [found[pair].told() for pair in pairs]
+
+
+class _Differing:
+    """What is told of one pair."""
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, tuple[str, bytes]] = {}
+        self._counts: dict[bytes, tuple[bytes, bytes]] = {}
+        self._moved: list[Step] = []
+
+    def take(self, word: bytes, words: Iterator[bytes]) -> None:
+        """Take what begins with a word."""
         if word.startswith(b":"):
             kind, path = word.rsplit(b" ", 1)[1].decode()[0], next(words)
-            moved.append(Step(path, *_sides(word)))
+            self._moved.append(Step(path, *_sides(word)))
             old_path, path = (path, next(words)) if kind in "RC" else (b"", path)
-            found[path] = (kind, old_path)
+            self._found[path] = (kind, old_path)
         else:
             added, removed, path = word.split(b"\t", 2)
             if not path:
                 path = (next(words), next(words))[1]
-            counts[path] = (added, removed)
-    told = tuple(_change(path, kind, old_path, *counts.get(path, (b"-", b"-"))) for path, (kind, old_path) in found.items())
-    return told, None if any(old_path for _, old_path in found.values()) else moved
+            self._counts[path] = (added, removed)
+
+    def told(self) -> Looked:
+        none = (b"-", b"-")
+        changes = tuple(_change(path, kind, old_path, *self._counts.get(path, none)) for path, (kind, old_path) in self._found.items())
+        return changes, None if any(old_path for _, old_path in self._found.values()) else self._moved
 
 
 def _change(path: bytes, kind: str, old_path: bytes, added: bytes, removed: bytes) -> Change:

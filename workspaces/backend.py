@@ -122,6 +122,11 @@ class Backend(Protocol):
         changed is left as it is. Twice changes nothing."""
         ...
 
+    def foresee(self, meetings: Sequence[Meeting]) -> None:
+        """Look together, in a view, at what `base`, `merge` and `diff` will be asked of each of the meetings. Where the capability `foresees` is
+        missing, this is never called."""
+        ...
+
     def load(self, snapshot: str) -> Snapshot:
         """Read a snapshot back by its id."""
         ...

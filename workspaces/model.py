@@ -341,6 +341,7 @@ class Capabilities(Noun):
     defers: bool = Field(
         default=False, description="whether a clone's files are written out after it is there; what a power cut takes of them is made again"
     )
+    foresees: bool = Field(default=False, description="whether many attempts are looked at together")
 
 
 class Initialized(Noun):

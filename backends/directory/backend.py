@@ -249,6 +249,9 @@ class DirectoryBackend:
     def make_good(self, uid: str, workspace: Workspace | None) -> Sequence[str]:
         return ()
 
+    def foresee(self, meetings: Sequence[Meeting]) -> None:
+        """Do nothing: what is asked is told as fast."""
+
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         bases = lineages.bases({ours.id, *lineage}, theirs.id, self._records.parents)
         return self.load(bases[0]) if len(bases) == 1 else recorded

@@ -114,6 +114,7 @@ class WorktreeBackend:
             max_clones=256,
             spares=True,
             defers=bool(pending.this_start()),
+            foresees=True,
         )
 
     # -- where git is pinned
@@ -257,6 +258,13 @@ class WorktreeBackend:
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         found = self._seen.bases(self._git, self._linked(ours, lineage), theirs.id)
         return self.load(found[0]) if len(found) == 1 else recorded
+
+    def foresee(self, meetings: Sequence[Meeting]) -> None:
+        git = self._git
+        met = [(meeting, base) for meeting, base in zip(meetings, common(git, meetings), strict=True) if base]
+        for meeting, base in met:
+            self._seen.learn_base(self._linked(meeting.ours, meeting.lineage), meeting.theirs.id, base)
+        self._seen.learn_changes(git, ((self.load(base).contents, meeting.theirs.contents) for meeting, base in met))
 
     def diff(self, old: Snapshot, new: Snapshot) -> Diff:
         return Diff(changes=self._seen.changes(self._git, old.contents, new.contents))

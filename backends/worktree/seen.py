@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from workspaces.model import Change, Snapshot
 
-from ..diff import Step, looked_at, steps
+from ..diff import Looked, Pair, Step, looked_at, looked_at_each, steps
 from ..git import Git
 from . import commits
 
@@ -33,12 +34,24 @@ class Seen:
         if old == new:
             return ()
         found = self._changes.get((old, new))
-        if found is None:
-            found, moved = looked_at(git, old, new)
-            if self.remembers:
-                self._changes[old, new] = found
-                self._steps |= {(old, new): moved} if moved else {}
+        return found if found is not None else self._learnt((old, new), looked_at(git, old, new))
+
+    def _learnt(self, pair: Pair, looked: Looked) -> tuple[Change, ...]:
+        found, moved = looked
+        if self.remembers:
+            self._changes[pair] = found
+            self._steps |= {pair: moved} if moved else {}
         return found
+
+    def learn_changes(self, git: Git, pairs: Iterable[Pair]) -> None:
+        """Look at once at what differs between the trees of many pairs."""
+        wanted = [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1] and pair not in self._changes]
+        for pair, looked in zip(wanted, looked_at_each(git, wanted), strict=True):
+            self._learnt(pair, looked)
+
+    def learn_base(self, ours: str, theirs: str, base: str) -> None:
+        """Remember that two commits have just this best common ancestor."""
+        self._bases[ours, theirs] = (base,)
 
     def steps(self, git: Git, old: str, new: str) -> list[Step]:
         """Return what differs between two trees, renames not told apart."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,9 +12,12 @@ from workspaces.backend import Backend
 from workspaces.containment import said_of, taken_back
 from workspaces.core import Agreement, Core, Freeze, Progress
 from workspaces.errors import Limit, NotFound, WorkspacesError
-from workspaces.model import Decided, Diff, Merge, MergeVerdict, Snapshot, Workspace
+from workspaces.model import Decided, Diff, Meeting, Merge, MergeVerdict, Snapshot, Workspace
 from workspaces.resolving import Sides, settled
 from workspaces.threads import several
+
+_MANY = 3
+"""Attempts from which on it is worth to look at them together."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str
 
 def worked_out(core: Core, view: Backend, scene: Scene, base: str, progress: Progress) -> list[Attempt]:
     """Work out each attempt for itself."""
+    _foreseen(core, view, scene, base)
     done: list[Attempt] = []
     with several() as pool:
         pairs = zip(scene.workspaces, scene.snapshots, strict=True)
@@ -78,6 +82,21 @@ def worked_out(core: Core, view: Backend, scene: Scene, base: str, progress: Pro
             done.append(_result(workspace, future))
             progress(len(done), len(work), f"looked at {workspace.name}")
     return done
+
+
+def _foreseen(core: Core, view: Backend, scene: Scene, base: str) -> None:
+    """Let many attempts be looked at together, as far as that can be told beforehand; each is looked at by itself where that fails."""
+    if base or len(scene.workspaces) < _MANY or not core.backend.capabilities.foresees:
+        return
+    pairs = [
+        (core.parent(each), each, snapshot) for each, snapshot in zip(scene.workspaces, scene.snapshots, strict=True) if not each.is_main
+    ]
+    meetings = [
+        Meeting(ours=scene.against[parent.id], theirs=snapshot, lineage=tuple(core.granted(parent, each)))
+        for parent, each, snapshot in pairs
+    ]
+    with suppress(WorkspacesError):
+        view.foresee(meetings)
 
 
 def _reported(said: Callable[[str], None], workspace: Workspace, future: Future[Snapshot]) -> Snapshot:
