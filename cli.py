@@ -7,15 +7,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec
 
 import typer
 from typer.models import CommandInfo
 
-from workspaces.terminal import choosing, comparing, drawing, screen, sides, start, verdicts
+from workspaces.terminal import choosing, comparing, drawing, failures, screen, sides, start, verdicts
 
 if TYPE_CHECKING:
     from workspaces.clients.installing import Installer
@@ -68,7 +67,7 @@ class _Chosen:
 def _project() -> Project:
     from workspaces.project import Project
 
-    return Project.open(_folder(), actor=_actor(), trust=_trust(), environment=os.environ)
+    return Project.open(_folder(), actor=start.actor(), trust=_trust(), environment=os.environ)
 
 
 def _folder() -> Path:
@@ -87,10 +86,6 @@ def _paths(given: Sequence[str] | None) -> list[str]:
     return [path_text(os.fsencode(path)) if not path.startswith('"') else path for path in given or ()]
 
 
-def _actor() -> str:
-    return os.environ.get("WORKSPACES_ACTOR") or os.environ.get("USER") or ""
-
-
 def _trust() -> Path:
     from workspaces.trust import place
 
@@ -102,46 +97,10 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        from workspaces.errors import ErrorBody, Interrupted, WorkspacesError, translated
-
-        try:
+        with failures.told(bool(kwargs.get("json")), but=(typer.Exit, typer.Abort)):
             command(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
-            raise
-        except WorkspacesError as error:
-            _fail(error.body, error.exit_status, bool(kwargs.get("json")))
-        except KeyboardInterrupt:
-            stopped = Interrupted(
-                "Stopped. What was begun is taken back, or ended, by the next command.", "workspaces log shows what was done."
-            )
-            _fail(stopped.body, stopped.exit_status, bool(kwargs.get("json")))
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None
-        except OSError as error:
-            problem = translated(error)
-            _fail(problem.body, problem.exit_status, bool(kwargs.get("json")))
-        except Exception as error:
-            if os.environ.get("WORKSPACES_DEBUG"):
-                raise
-            hint = "Run it again with WORKSPACES_DEBUG=1 and report what it prints; workspaces doctor says whether all is whole."
-            _fail(ErrorBody(code="internal", message=f"This is a bug ({type(error).__name__}).", hint=hint), 1, bool(kwargs.get("json")))
 
     return told
-
-
-def _fail(error: Noun | object, status: int, json: bool) -> NoReturn:
-    from workspaces.errors import ErrorBody
-
-    if isinstance(error, ErrorBody):
-        if json:
-            with suppress(OSError):
-                typer.echo(f'{{"error":{error.model_dump_json()}}}')
-        else:
-            screen.say(f"✗ {error.message}", "red")
-            if error.hint:
-                screen.say(f"  {error.hint}")
-    raise typer.Exit(status)
 
 
 def _answer(result: Noun, json: bool) -> bool:
@@ -195,7 +154,7 @@ def init(
     """Make a git repository or a folder a project. Changes none of its files; doing it again changes nothing."""
     from workspaces.project import Project
 
-    result = Project.initialize(_folder() / path, backend, name, _actor(), _trust()).described()
+    result = Project.initialize(_folder() / path, backend, name, start.actor(), _trust()).described()
     if not _answer(result, json):
         screen.say(f"✓ {result.summary}", "green")
         screen.say("  next: workspaces clone -n 3 --task '…'")
@@ -219,7 +178,7 @@ def clone(
 
     began = time.monotonic()
     with screen.progress() as progress:
-        project = Project.initialize(_folder(), actor=_actor(), trust=_trust(), environment=os.environ)
+        project = Project.initialize(_folder(), actor=start.actor(), trust=_trust(), environment=os.environ)
         made = project.clone(source, count, name, task, label or [], not committed, progress, lease, request_key)
     if not _answer(made, json):
         width = max((len(each.name) for each in made.workspaces), default=0)
@@ -608,7 +567,7 @@ def serve(
 
     where = hosting(http, stateless, agentcore)
     guard = server.guarded(where, issuer, public_url)
-    server.serve(server.settings_from(_Chosen.project, allow or [], http, _actor(), workspace, guard, where, conformance))
+    server.serve(server.settings_from(_Chosen.project, allow or [], http, start.actor(), workspace, guard, where, conformance))
 
 
 tokens = typer.Typer(help="Who may call over HTTP: make, list, revoke tokens, and grant workspaces.", no_args_is_help=True)
@@ -840,7 +799,7 @@ def hook() -> None:
     from workspaces.project import Project
 
     def opened(folder: Path) -> Project:
-        return Project.initialize(folder, actor=_actor(), trust=_trust(), environment=os.environ)
+        return Project.initialize(folder, actor=start.actor(), trust=_trust(), environment=os.environ)
 
     said, told = worktrees.answer(sys.stdin.read(), opened, _folder())
     if said:
@@ -850,18 +809,11 @@ def hook() -> None:
 
 def main(words: Sequence[str]) -> None:
     """Run what the words after the program's name ask for. When they name a command, only that one is made ready, which takes long."""
-    named = _past_project(words)[:1]
+    named = start.parted(words)[1][:1]
     meant = [each for each in app.registered_commands if _called(each) in named]
     if meant:
         app.registered_commands, app.registered_groups = meant, []
     app([*words])
-
-
-def _past_project(words: Sequence[str]) -> Sequence[str]:
-    """Return the words without the option before the command that names the project."""
-    if words[:1] in (["-C"], ["--project"]):
-        return words[2:]
-    return words[1:] if words and words[0].startswith("--project=") else words
 
 
 def _called(command: CommandInfo) -> str:

@@ -437,6 +437,16 @@ def test_only_loopback_is_served(repo: Repo, address: str, said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_server_that_cannot_start_says_the_same_with_options_and_without(tmp_path: Path) -> None:
+    def said(*options: str) -> tuple[int, str, str]:
+        command = [*program(), "--project", "nowhere", "serve", *options]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    assert said() == said("--http=") == (2, "", said()[2])
+    assert said()[2].startswith(f"✗ {tmp_path / 'nowhere'} is in no project.\n")
+
+
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,

@@ -45,7 +45,8 @@ LOADED = {
 def after(folder: Path, told: str, *args: str, before: str = "") -> list[str]:
     """Return, as words, what there is to tell in a process in which a command has ended, and before which something was set up."""
     script = f"{before}\n{STARTED.format(told=told)}"
-    done = subprocess.run([sys.executable, "-c", script, *args], cwd=folder, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", script, *args]
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     return done.stderr.splitlines()[-1].split()
 
 
@@ -102,6 +103,12 @@ def test_a_command_loads_what_its_project_needs(shop: Repo, tmp_path: Path) -> N
 def test_only_the_command_that_is_named_is_made_ready(shop: Repo, words: str) -> None:
     ready = "*(each.name or each.callback.__name__ for each in sys.modules['workspaces_cli.cli'].app.registered_commands)"
     assert after(shop.path, ready, *words.split()) == ["list"]
+
+
+@pytest.mark.parametrize("words", ["serve", "-C . serve", "--project . serve", "--project=. serve"])
+def test_a_server_that_is_asked_for_without_options_loads_nothing_that_reads_them(shop: Repo, words: str) -> None:
+    assert not loaded(shop.path, *words.split()) & {"argparse", "typer", "workspaces_cli.cli"}
+    assert {"mcp", "typer"} <= loaded(shop.path, *words.split(), "--http=")
 
 
 def test_what_packages_name_for_us_is_read_once(shop: Repo) -> None:

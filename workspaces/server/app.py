@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -424,6 +423,8 @@ def _root(folder: Path) -> Path | None:
 
 def main() -> None:
     """Start the server: `mcp-workspaces` is `workspaces serve`."""
+    import argparse
+
     parser = argparse.ArgumentParser(prog="mcp-workspaces", description="Workspaces as an MCP server, on stdio or HTTP.")
     parser.add_argument(
         "--project", default="", help="the repository or folder to work on (default: WORKSPACES_PROJECT, CLAUDE_PROJECT_DIR, here)"

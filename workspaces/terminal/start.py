@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -13,6 +13,7 @@ from workspaces.terminal import screen
 
 _COMMANDS = "workspaces_cli.cli"
 """Where `cli.py` is, as it is installed."""
+_SERVER = "workspaces.server.app"
 
 
 def main() -> None:
@@ -28,8 +29,35 @@ def command() -> None:
     """Run what was asked for, as a part of the trace that the environment names, where traces are kept."""
     from workspaces.telemetry import continued
 
+    project, words = parted(sys.argv[1:])
     with continued(os.environ):
-        import_module(_COMMANDS).main(sys.argv[1:])
+        if words == ["serve"]:
+            serve(project)
+        else:
+            import_module(_COMMANDS).main(sys.argv[1:])
+
+
+def parted(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the project that is named before the command, if one is, and the words from the command on."""
+    if words[:1] in (["-C"], ["--project"]):
+        return "".join(words[1:2]), words[2:]
+    if words and words[0].startswith("--project="):
+        return words[0].removeprefix("--project="), words[1:]
+    return "", words
+
+
+def serve(project: str) -> None:
+    """Serve as clients ask for it, with no options: they wait for it, and nothing is loaded that reads options."""
+    from workspaces.terminal.failures import told
+
+    with told(json=False):
+        server = import_module(_SERVER)
+        server.serve(server.settings_from(project, (), actor=actor()))
+
+
+def actor() -> str:
+    """Return in whose name commands are run."""
+    return os.environ.get("WORKSPACES_ACTOR") or os.environ.get("USER") or ""
 
 
 def version() -> None:
