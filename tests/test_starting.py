@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -131,6 +132,13 @@ def test_settings_are_made_ready_only_where_there_are_any(shop: Repo) -> None:
 def test_no_garbage_is_looked_for_at_the_end(tmp_path: Path) -> None:
     told = "sys.modules['gc'].get_freeze_count() > 0, sys.modules['gc'].get_threshold()[0] > 10_000"
     assert after(tmp_path, told, "--version") == ["True", "True"]
+
+
+def test_no_garbage_is_looked_for_while_a_server_loads(shop: Repo) -> None:
+    seen = "import gc\nlooks = []\ngc.callbacks.append(lambda phase, told: looks.append(gc.get_threshold()[0]))"
+    looks = after(shop.path, "*looks", "serve", before=seen)
+    assert looks
+    assert {*looks} == {str(gc.get_threshold()[0])}
 
 
 def test_what_is_piped_looks_as_on_a_terminal(shop: Repo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import gc
 from importlib import import_module
 
 _USUAL = gc.get_threshold()
-_SELDOM = (100_000, 50, 100)
+_SELDOM = (300_000, 50, 100)
+"""More objects than a server has when it is loaded, which are 160,000: to look through those finds next to nothing."""
 
 
 def hurry() -> None:
