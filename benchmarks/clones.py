@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import programs
 import repositories
 import timing
 import volumes
 from report import Row, row
-from sides import Git, Ours, Side
+from sides import AT_ONCE, Git, Ours, Side
 from volumes import Volume
 
 AGENTS = 16
@@ -27,6 +29,22 @@ class Durable(Git):
 
     def clone(self, name: str) -> None:
         super().clone(name)
+        os.sync()
+
+    def fan_out(self, names: Sequence[str]) -> None:
+        super().fan_out(names)
+        os.sync()
+
+
+class OnDisk(Ours):
+    """Workspaces, until all that was written is on the disk: they are acknowledged before."""
+
+    def clone(self, name: str) -> None:
+        self.project.clone(name=f"{name}-on-disk")
+        os.sync()
+
+    def fan_out(self, names: Sequence[str]) -> None:
+        self.project.clone(name="on-disk", count=len(names))
         os.sync()
 
 
@@ -62,7 +80,7 @@ class Trial:
     @property
     def size(self) -> int:
         """Bytes of the file system."""
-        clones = 3 * self.rounds + 3 + (0 if self.files >= LARGE else 2 * AGENTS)
+        clones = 4 * self.rounds + 4 + (0 if self.files >= LARGE else 4 * AGENTS)
         return volumes.SPARE + 3 * clones * self.files * _BYTES
 
 
@@ -81,7 +99,10 @@ def measured(trial: Trial, scratch: Path) -> Iterator[Row]:
         for side in sides:
             repositories.run(side.checkout, "status")  # as everybody has looked at what he works on
             side.clone("warm")
-        yield row(subject, "clone", "worktree add --detach", timing.interleaved([partial(_cloned, side) for side in sides], trial.names))
+        on_disk = OnDisk(ours.checkout)
+        times = timing.interleaved([partial(_cloned, side) for side in (ours, git, on_disk, durable)], trial.names)
+        yield row(subject, "clone", "worktree add --detach", times[:2])
+        yield row(subject, "clone, until it is on the disk", "the same, and sync", times[2:])
         for prefix, what, prepared in (
             ("prepared", "clone, one prepared", Prepared(ours.checkout)),
             ("committed", "clone of what is committed, one prepared", Committed(ours.checkout)),
@@ -93,8 +114,11 @@ def measured(trial: Trial, scratch: Path) -> Iterator[Row]:
         yield row(subject, "first git status in it", "the same", looks)
         if trial.files < LARGE:
             fleet = [f"agent-{number}" for number in range(1, AGENTS + 1)]
-            times = timing.interleaved([partial(_fanned_out, side) for side in (ours, git, durable)], [fleet])
-            yield row(subject, f"{AGENTS} clones in one call", "worktree add, two at a time", times)
+            times = timing.interleaved([partial(_fanned_out, side) for side in (ours, git, on_disk, durable)], [fleet])
+            yield row(subject, f"{AGENTS} clones in one call", "worktree add, two at a time", times[:2])
+            yield row(subject, f"{AGENTS} clones in one call, until they are on the disk", "the same, and sync", times[2:])
+            copies = [_copied(git.checkout, place, [f"copy-{number}" for number in range(AGENTS)])]
+            yield row(subject, f"not ours: {AGENTS} copies of the files alone by cp, two at a time", "the same", [copies, times[1]])
             Prepared(ours.checkout).project.prepare(AGENTS)
             fleet = [f"more-{number}" for number in range(1, AGENTS + 1)]
             times = timing.interleaved([partial(_fanned_out, side) for side in (Prepared(ours.checkout), git)], [fleet])
@@ -112,6 +136,16 @@ def _cloned_prepared(side: Prepared, name: str) -> float:
 
 def _fanned_out(side: Side, names: list[str]) -> float:
     return timing.settled(partial(side.fan_out, names))
+
+
+def _copied(checkout: Path, place: Path, names: Sequence[str]) -> float:
+    """Return what it takes to copy the files alone, two copies at a time: less cannot be done where each file has to be made."""
+
+    def copy(name: str) -> None:
+        programs.run("cp", "-a", "--reflink=auto", checkout / "src", place / name)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return timing.settled(lambda: list(pool.map(copy, names)))
 
 
 def _looked_at(side: Side, name: str) -> float:

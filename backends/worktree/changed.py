@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +24,7 @@ from .index import is_plain
 _LOOK = ("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--", ":/", f":(top,exclude,literal){WORKSPACES}")
 _MOST, _LARGEST, _DEEPEST = 500, 16 << 20, 100
 """Files that are read here, the bytes that they have in all, and the folders that they are in: more is git's."""
-_NAMES = (b".gitignore", b".gitattributes", b".gitkeep")
+_NAMES = (b".git", b".gitmodules")
 _STRANGE = (b"git~", b":", b"\\", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb")
 """In names of which git may say that no file can have them, since some system takes them for `.git` (core.protectHFS, core.protectNTFS)."""
 _NO = ("false", "no", "off", "0", "")
@@ -149,12 +149,17 @@ class _Files:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode) or found.st_size > self._room:
                 raise Odd
-            text = b"".join(iter(partial(os.read, file, self._room + 1), b""))
-        self._room -= len(text)
-        if self._room < 0:
-            raise Odd
+            text = b"".join(self._parts(file))
         mode = _PROGRAM if found.st_mode & stat.S_IXUSR else _FILE
         return _Read(mode, text, packed(found, int(mode, 8)))
+
+    def _parts(self, file: int) -> Iterator[bytes]:
+        """Yield what is in a file, and no more than there is room for, however it grows."""
+        while part := os.read(file, self._room + 1):
+            self._room -= len(part)
+            if self._room < 0:
+                raise Odd
+            yield part
 
 
 def _has_rules(folders: tree.Folders, folder: bytes) -> bool:
@@ -177,4 +182,4 @@ def _is_odd(path: bytes) -> bool:
     lower = path.lower()
     if any(part in lower for part in _STRANGE):
         return True
-    return b".git" in lower and any(name.startswith(b".git") and name not in _NAMES for name in lower.split(b"/"))
+    return b".git" in lower and any(name.rstrip(b" .") in _NAMES for name in lower.split(b"/"))
