@@ -22,8 +22,7 @@ from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed
 
-from .. import tree, views
-from . import subvolume
+from .. import subvolume, tree, views
 from .manifest import UNKNOWN, Manifest, delta, texts
 from .pool import Pool
 

@@ -42,10 +42,10 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import area, combine, confinement, extents, matrix, trash, tree, views
+from .. import area, combine, confinement, extents, matrix, subvolume, trash, tree, views
 from ..bounds import Clock
 from ..place import WORKSPACES, ignore_workspaces, located, prepare_folder
-from . import filling, freezing, frozen, lineages, moving, results, subvolume
+from . import filling, freezing, frozen, lineages, moving, results
 from .archive import Archive, Live, Record
 from .freezing import Index
 from .keeping import Records

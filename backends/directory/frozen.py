@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .. import tree
+from .. import subvolume, tree
 from ..place import WORKSPACES
-from . import filling, subvolume
+from . import filling
 from .archive import Archive, Live, Record
 from .manifest import Manifest, entry, how
 from .scan import MOVING, Scan, row_of, scan

@@ -9,7 +9,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from .. import tree
+from . import tree
 
 _CREATE, _DESTROY, _SNAPSHOT = 0x5000940E, 0x5000940F, 0x50009417
 _GET_FLAGS, _SET_FLAGS = 0x80089419, 0x4008941A
