@@ -14,13 +14,13 @@ from pathlib import Path
 
 from workspaces.model import Disk
 
-from . import tree
+from . import subvolume, tree
 
 _FIEMAP = 0xC020660B
 """FS_IOC_FIEMAP, of Documentation/filesystems/fiemap.rst in Linux: where the blocks of a file lie."""
 _ASKED = struct.Struct("=QQLLLL")
 _EXTENT = struct.Struct("=QQQ16xL12x")
-_LAST, _SHARED = 0x1, 0x2000
+_LAST, _INLINE, _SHARED = 0x1, 0x200, 0x2000
 _AT_ONCE = 64
 """Extents that one call tells of."""
 _SILENT = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
@@ -33,6 +33,8 @@ class _Sum:
     size: int = 0
     shared: int = 0
     is_told: bool = True
+    copied: int = 0
+    """When all of it was copied at once: what the file system keeps among the names of a file that was not changed since, it keeps once."""
     links: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict[tuple[int, int], tuple[int, int]])
     """Of files with several names: how many were not met yet, and the bytes that only these share."""
 
@@ -42,7 +44,7 @@ def footprint(folder: Path, scratch: Path, but: Collection[str] = ()) -> Disk:
 
     Where the file system does not tell what it shares, `scratch` on it says whether it could: if not, that is nothing.
     """
-    found = _Sum()
+    found = _Sum(copied=subvolume.copied_at(folder))
     with tree.Folders(folder) as folders:
         waiting = [""]
         while waiting:
@@ -78,18 +80,19 @@ def _add(here: int, name: str, about: os.stat_result, found: _Sum) -> None:
         return
     shared = 0
     if stat.S_ISREG(about.st_mode) and size and found.is_told:
-        shared = min(_shared(here, name, about.st_size, found), size)
+        shared = min(_shared(here, name, about, found), size)
     found.size += size
     found.shared += shared
     if about.st_nlink > 1 and not stat.S_ISDIR(about.st_mode):
         found.links[key] = about.st_nlink - 1, size - shared
 
 
-def _shared(here: int, name: str, size: int, found: _Sum) -> int:
+def _shared(here: int, name: str, about: os.stat_result, found: _Sum) -> int:
     """Return how many bytes of a file lie in blocks that are others' too; of one that may not be read, none."""
+    which = _SHARED | _INLINE if about.st_ctime_ns < found.copied else _SHARED
     try:
         with tree.opened(os.open(name, tree.READ, dir_fd=here)) as file:
-            return sum(length for length, flags in _extents(file, size) if flags & _SHARED)
+            return sum(length for length, flags in _extents(file, about.st_size) if flags & which)
     except _CLOSED:
         return 0
     except OSError as error:

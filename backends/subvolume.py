@@ -13,6 +13,8 @@ from . import tree
 
 _CREATE, _DESTROY, _SNAPSHOT = 0x5000940E, 0x5000940F, 0x50009417
 _GET_FLAGS, _SET_FLAGS = 0x80089419, 0x4008941A
+_GET_INFO = 0x81F8943C
+_INFO = struct.Struct("=312x16s64xQI100x")
 _READ_ONLY = 1 << 1
 _TOP = 256
 """The inode number of every subvolume's root."""
@@ -27,12 +29,33 @@ def is_one(folder: Path) -> bool:
         return False
 
 
+def can_be(folder: Path) -> bool:
+    """Return whether there can be subvolumes in a folder, and be gone again, found by trying. Before Linux 4.18 only root could remove one."""
+    probe = folder / f".probe-{os.getpid()}-{os.urandom(3).hex()}"
+    try:
+        create(probe)
+        probe.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 def _flags(folder: Path) -> int | None:
     with tree.opened(os.open(folder, tree.FOLDER)) as file:
         try:
             return int(struct.unpack("=Q", fcntl.ioctl(file, _GET_FLAGS, struct.pack("=Q", 0)))[0])
         except OSError:
             return None
+
+
+def copied_at(folder: Path) -> int:
+    """Return when a folder was made as a snapshot of another, in nanoseconds; 0 for what is none."""
+    with tree.opened(os.open(folder, tree.FOLDER)) as file:
+        try:
+            parent, seconds, nanoseconds = _INFO.unpack(fcntl.ioctl(file, _GET_INFO, bytes(_INFO.size)))
+        except OSError:
+            return 0
+    return seconds * 10**9 + nanoseconds if any(parent) else 0
 
 
 def _named(folder: Path) -> bytearray:
@@ -54,8 +77,9 @@ def snapshot(source: Path, target: Path, read_only: bool = False) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all in it, at once if it is a subvolume. One that is not there is removed already."""
-    if is_one(folder):
+    """Remove a folder with all in it, at once if it is a subvolume. One that is not there is removed already; one in which something is mounted is
+    refused."""
+    if is_one(folder) and not tree.mounts_below(folder):
         with tree.opened(os.open(folder.parent, tree.FOLDER)) as parent:
             try:
                 fcntl.ioctl(parent, _DESTROY, _named(folder))
@@ -66,4 +90,11 @@ def remove(folder: Path) -> None:
                     raise
         with suppress(OSError), tree.opened(os.open(folder, tree.FOLDER)) as file:
             fcntl.ioctl(file, _SET_FLAGS, struct.pack("=Q", 0))
+    tree.remove(folder)
+
+
+def remove_with(folder: Path, name: str) -> None:
+    """Remove a folder with all in it, of which what has this name may be a subvolume. A link is removed, and not followed."""
+    if folder.is_dir() and not folder.is_symlink():
+        remove(folder / name)
     tree.remove(folder)
