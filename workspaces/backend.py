@@ -101,7 +101,8 @@ class Backend(Protocol):
 
     def prepare(self, count: int) -> int:
         """Have up to `count` clones of what `main` has committed prepared, so that `fork` is faster, and return how many there are; what is more,
-        or fits no longer, goes. What is prepared is nobody's, and seen by nobody. Where the capability `spares` is missing, this is never called."""
+        or fits no longer, goes. What is prepared is nobody's, and seen by nobody. Where the capability `spares` is missing, this is never called;
+        where there is the capability `templates`, one serves for all, and there are no more."""
         ...
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:

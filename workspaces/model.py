@@ -342,6 +342,7 @@ class Capabilities(Noun):
         default=False, description="whether a clone's files are written out after it is there; what a power cut takes of them is made again"
     )
     foresees: bool = Field(default=False, description="whether many attempts are looked at together")
+    templates: bool = Field(default=False, description="whether one that lies prepared serves for any number of clones")
 
 
 class Initialized(Noun):

@@ -34,7 +34,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import area, cachetree, combine, confinement, extents, matrix, tree, views
+from .. import area, cachetree, combine, confinement, extents, matrix, subvolume, tree, views
 from ..crew import Crew
 from ..diff import contents_of, patch, steps
 from ..git import OFF, Git
@@ -115,6 +115,7 @@ class WorktreeBackend:
             spares=True,
             defers=bool(pending.this_start()),
             foresees=True,
+            templates=subvolume.can_be(self._repository.scratch),
         )
 
     # -- where git is pinned

@@ -13,7 +13,7 @@ from workspaces.errors import BackendFailed, Limit, WorkspaceGone, readable
 from workspaces.model import Finding, Snapshot, Workspace
 from workspaces.model import path_text as shown
 
-from .. import trash, tree
+from .. import extents, subvolume, trash
 from ..git import Git
 from ..gitlocks import described
 from ..place import WORKSPACES, located
@@ -128,11 +128,12 @@ def _locks(repository: Repository) -> Finding:
 
 
 def _spares(repository: Repository) -> Finding:
-    ready = sum(1 for _ in spares.ready(repository.spares))
-    size = trash.weighed(repository.spares) if ready else 0
-    said = (
-        f"{ready} clone{' lies' if ready == 1 else 's lie'} prepared, and take {size / 1e6:,.1f} MB" if ready else "no clone lies prepared"
-    )
+    ready = [*spares.ready(repository.spares)]
+    size = extents.footprint(repository.spares, repository.scratch).own if ready else 0
+    lie = "1 clone lies" if len(ready) == 1 else f"{len(ready)} clones lie"
+    if any(spare.is_template for spare in ready):
+        lie = "a template for any number of clones lies"
+    said = f"{lie} prepared, and take{'s' if len(ready) == 1 else ''} {size / 1e6:,.1f} MB" if ready else "no clone lies prepared"
     return Finding(check="spares", ok=True, message=said)
 
 
@@ -182,7 +183,7 @@ def _unknown_folders(repository: Repository, known: Sequence[Workspace]) -> list
 def sweep(repository: Repository, known: Sequence[Workspace]) -> Iterator[str]:
     """Clear away what was half made, and set aside registrations of folders that are gone. See `Backend.sweep`."""
     for place in _half_made(repository, known):
-        tree.remove(place)
+        subvolume.remove(place)
         yield f"removed {place}, which was half made"
     for admin in _registrations(repository, known):
         aside = repository.home / "trash" / trash.STRAYS / admin.name

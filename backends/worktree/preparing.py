@@ -22,8 +22,8 @@ _LOCATION = ".spare"
 
 
 def prepare(repository: Repository, git: Git, trusted: str, count: int) -> int:
-    """Have `count` spares of the head, as far as there is room, and return how many there are. `git` is at the project's own checkout, whose
-    head is looked at anew for each of them. The caller is the only one who prepares."""
+    """Have `count` spares of the head, as far as there is room, or a template, which does for all, and return how many there are. `git` is at the
+    project's own checkout, whose head is looked at anew for each of them. The caller is the only one who prepares."""
     is_near = repository.home.stat().st_dev == repository.root.stat().st_dev  # else nothing can be moved from here to there
     while True:
         head, fits = head_of(git), spares.fitting(git, trusted)
@@ -31,7 +31,12 @@ def prepare(repository: Repository, git: Git, trusted: str, count: int) -> int:
         stale = next((spare for spare in kept if spare.contents != head.tree), None)
         if stale:
             _renew(repository, git, head, stale)
-        elif len(kept) >= count or not is_near or not _made(repository, git, head, fits, len(kept) + 1):
+        elif (
+            len(kept) >= count
+            or any(spare.is_template for spare in kept)
+            or not is_near
+            or not _made(repository, git, head, fits, len(kept) + 1)
+        ):
             return len(kept)
 
 
@@ -42,7 +47,7 @@ def _renew(repository: Repository, git: Git, head: Commit, spare: Spare) -> None
         return
     moved = spares.bring(_at(repository, git, made, head), spare.contents, head.tree, has_been_there=True)
     if moved is None:
-        tree.remove(made)
+        spares.remove(made)
     else:
         _finish(made, head, spare.fits)
 
@@ -62,7 +67,7 @@ def _made(repository: Repository, git: Git, head: Commit, fits: str, number: int
             _finish(made, head, fits)
         except BaseException:
             with suppress(OSError):
-                tree.remove(made)
+                spares.remove(made)
             raise
     return True
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from workspaces.errors import Exists
 from workspaces.model import Snapshot, Workspace, path_shown, path_text
 
-from .. import tree
+from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
 from ..git import Git
 from ..place import prepare_folder
@@ -90,7 +90,7 @@ def _prepared(repository: Repository, git: Git, how: Files, snapshot: Snapshot, 
     prepare_admin(admin, location, snapshot.head)
     moved = spares.bring(git, held, snapshot.contents, how.has_been_there)
     if moved is None:
-        tree.remove(files)
+        subvolume.remove(files)
         tree.remove(admin)
     return moved
 

@@ -1,7 +1,8 @@
 """Worktrees that are prepared before anybody asks for one, so that a clone is little more than a rename.
 
 A spare is the git directory of a worktree that git does not know of, with its tree inside: `tree/`, and in `spare` a note of what that holds. It
-has what is committed and nothing else, and belongs to nobody. It is ready when it has its name, and taken by one rename, which succeeds once.
+has what is committed and nothing else, and belongs to nobody. It is ready when it has its name, and taken by one rename, which succeeds once;
+a template (`templates`) is not taken, but copied.
 Whoever prepares spares is alone at that; what a kill leaves has a name of its own, and goes when the next one comes.
 """
 
@@ -19,10 +20,11 @@ from pathlib import Path
 
 from workspaces.errors import BackendFailed
 
-from .. import tree
+from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
 from ..git import Git
 from .conversions import attribute_files
+from . import templates
 
 TREE = "tree"
 _NOTE, _NEW = "spare", ".new-"
@@ -45,6 +47,10 @@ class Spare:
     @property
     def tree(self) -> Path:
         return self.folder / TREE
+
+    @property
+    def is_template(self) -> bool:
+        return subvolume.is_one(self.tree)
 
 
 def fitting(git: Git, trusted: str) -> str:
@@ -72,34 +78,57 @@ def ready(folder: Path) -> Iterator[Spare]:
 
 
 def take(folder: Path, fits: str, contents: str, admin: Path, files: Path) -> str:
-    """Take a spare that fits, one with these contents if there is one: it is then the git directory `admin`, with its tree at `files`. Neither may
-    be there. Returns which contents it holds; nothing when there is none."""
+    """Take a spare that fits, or a copy of it, one with these contents if there is one: it is then the git directory `admin`, with its tree at
+    `files`. Neither may be there. Returns which contents it holds; nothing when there is none."""
     fit = [spare for spare in ready(folder) if spare.fits == fits]
     for spare in sorted(fit, key=lambda each: each.contents != contents):
         admin.parent.mkdir(parents=True, exist_ok=True)
+        if spare.is_template and _copied(spare, admin, files):
+            return spare.contents
         with suppress(FileNotFoundError):  # somebody else was first
             spare.folder.rename(admin)
             if _moved_out(admin, files):
                 return spare.contents
-            tree.remove(admin)
+            remove(admin)
             return ""
     return ""
 
 
+def _copied(template: Spare, admin: Path, files: Path) -> bool:
+    """Make a copy of a template. False where it cannot be, and nothing is left of it then."""
+    if not templates.copy(template.folder, template.tree, admin, files):
+        return False
+    if _has_our_modes(files):
+        return True
+    subvolume.remove(files)
+    tree.remove(admin)
+    return False
+
+
 def _moved_out(admin: Path, files: Path) -> bool:
     """Move the tree of a spare to its place. False where it cannot be, or where what is made now would have other modes than its files."""
-    pointer = admin / TREE / ".git"
     try:
-        before = pointer.lstat().st_mode
-        pointer.unlink()
-        pointer.touch()
-        if pointer.lstat().st_mode != before:
+        if not _has_our_modes(admin / TREE):
             return False
         (admin / TREE).rename(files)
     except OSError:
         return False
     (admin / _NOTE).unlink()
     return True
+
+
+def _has_our_modes(files: Path) -> bool:
+    """Return whether what is made now has the modes that the files of a spare have."""
+    pointer = files / ".git"
+    before = pointer.lstat().st_mode
+    pointer.unlink()
+    pointer.touch()
+    return pointer.lstat().st_mode == before
+
+
+def remove(folder: Path) -> None:
+    """Remove what is a spare, or was to be one, and has no name as such any more."""
+    subvolume.remove_with(folder, TREE)
 
 
 def bring(git: Git, held: str, contents: str, has_been_there: bool) -> Sequence[Step] | None:
@@ -139,22 +168,28 @@ def sync(files: Path, moved: Sequence[Step]) -> None:
 
 
 def tidy(folder: Path, fits: str, count: int) -> list[Spare]:
-    """Remove what a kill left, what does not fit, and what is more than `count`. Returns the others."""
+    """Remove what a kill left, what does not fit, and what is more than `count`, or beside a template. Returns the others."""
     folder.mkdir(exist_ok=True)
-    kept = [spare for spare in ready(folder) if spare.fits == fits][:count]
+    fit = sorted((spare for spare in ready(folder) if spare.fits == fits), key=lambda each: not each.is_template)
+    kept = fit[: min(count, 1) if fit and fit[0].is_template else count]
     for place in {*folder.iterdir()} - {spare.folder for spare in kept}:
-        going = begin(folder)  # out of the way of whoever takes one
-        with suppress(FileNotFoundError):
-            place.rename(going / place.name)
-        tree.remove(going)
+        going = _unnamed(folder)
+        with suppress(FileNotFoundError):  # somebody took it
+            place.rename(going)
+            remove(going)
     return kept
+
+
+def _unnamed(folder: Path) -> Path:
+    """Return a place for what is no spare yet, or no longer."""
+    return folder / f"{_NEW}{os.urandom(6).hex()}"
 
 
 def begin(folder: Path) -> Path:
     """Return where the next spare is prepared."""
-    made = folder / f"{_NEW}{os.urandom(6).hex()}"
+    made = _unnamed(folder)
     made.mkdir()
-    (made / TREE).mkdir()
+    templates.prepare(made / TREE)
     return made
 
 
@@ -168,8 +203,8 @@ def finish(made: Path, contents: str, fits: str) -> None:
 
 
 def reopen(spare: Spare) -> Path | None:
-    """Take a spare back into preparation. None when somebody took it."""
-    made = spare.folder.with_name(f"{_NEW}{spare.folder.name}")
+    """Take a spare back into preparation; it comes out of that with another name. None when somebody took it."""
+    made = _unnamed(spare.folder.parent)
     try:
         spare.folder.rename(made)
     except FileNotFoundError:

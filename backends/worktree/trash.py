@@ -10,7 +10,7 @@ from pathlib import Path
 from workspaces.errors import Busy
 from workspaces.model import Workspace
 
-from .. import tree
+from .. import subvolume, tree
 from ..trash import bring_back, forget_places, in_trash, places, put_away
 from . import registration
 from .checkout import drop_stale_lock
@@ -45,11 +45,13 @@ def revive(repository: Repository, workspace: Workspace) -> None:
 
 def purge(repository: Repository, workspace: Workspace) -> None:
     """Remove the worktree for good, wherever it is: half made, in its place, or in the trash."""
-    for place in (*registration.staging(repository, workspace), *places(repository.home, workspace)):
-        tree.remove(place)
+    for place in registration.staging(repository, workspace):
+        subvolume.remove(place)
+    for place in places(repository.home, workspace):
+        subvolume.remove_with(place, "tree")
     admin = repository.admin_dir(workspace)
     if admin.exists():
-        tree.remove(Path(workspace.location))
+        subvolume.remove(Path(workspace.location))
         tree.remove(admin)
     _await_lock(repository.common_dir / "packed-refs.lock", workspace.created)
     git = repository.git()
