@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from workspaces import naming
+from workspaces import naming, preparing
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
@@ -44,6 +44,8 @@ def clone(
     origin = core.find(source)
     _refuse_too_much(core, count)
     names = _names(core, naming.checked(name) if name else "", task, count)
+    if count > 1:
+        preparing.prepare_for_all(core)
     with core.backend.aside() as view:
         with core.looking(view, origin) as freeze:
             snapshot = freeze(origin, core.lineage(origin), committed=not include_uncommitted)

@@ -1,7 +1,8 @@
 """Having clones prepared before anybody asks for them, by a process of its own, while nobody waits.
 
 As many as the project was seen to need: the most that were made within ten minutes during the last week, and no more than the configuration
-allows. Which process does it, and when it ends or dies, makes no difference to anything but how fast the next clone is.
+allows. Which process does it, and when it ends or dies, makes no difference to anything but how fast the next clone is. Where one that lies prepared
+serves for any number, there is one, and a call that makes several prepares it itself.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 
 from workspaces import config
 from workspaces.core import Core
-from workspaces.errors import Busy
+from workspaces.errors import Busy, WorkspacesError
 from workspaces.model import now
 
 SWITCH = "WORKSPACES_SPARES"
 """The variable by which a person has the last word on how many clones are prepared, at most; 0: none."""
 _AT_WORK, _NEXT = "spares", "spares-next"
 """Locks: of the one process that prepares, and of the one that will do so after it. Whoever finds the second one held has nothing to add."""
+_PATIENCE = 5.0
+"""Seconds that a call waits for another process that prepares what it could use."""
 _AT_ONCE, _LATELY = timedelta(minutes=10), timedelta(days=7)
 _PROGRAM = "workspaces.beforehand"
 
@@ -38,6 +41,11 @@ def misread(environment: Mapping[str, str]) -> str:
     """Return what the switch says where that is no number, and so passed over."""
     said = environment.get(SWITCH, "")
     return "" if said.isdecimal() else said
+
+
+def _is_allowed(core: Core) -> bool:
+    """Return whether anything may be prepared that nobody asked for."""
+    return bool(core.environment and _most(core) and core.backend.capabilities.spares)
 
 
 def _most(core: Core) -> int:
@@ -66,9 +74,16 @@ def prepare(core: Core, count: int | None = None, patience: float | None = None)
         return core.backend.prepare(wanted(core) if count is None else count)
 
 
+def prepare_for_all(core: Core) -> None:
+    """Have one prepared for the clones that a call is about to make, where it serves for all of them, and may lie about when they are made."""
+    if _is_allowed(core) and core.backend.capabilities.templates:
+        with suppress(WorkspacesError):  # then each of them is made by itself
+            prepare(core, 1, _PATIENCE)
+
+
 def wake(core: Core) -> None:
     """Let a process of its own prepare what may be needed next, unless one is about to. Where no person's environment is known, none is started."""
-    if not core.environment or not _most(core) or not core.backend.capabilities.spares:
+    if not _is_allowed(core):
         return
     try:
         with core.locks.change(_NEXT, patience=0):
