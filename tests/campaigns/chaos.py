@@ -29,7 +29,7 @@ from workspaces.model import MAIN, History, OnConflict
 from .beliefs import PARTS, TOKENS, Beliefs, beside, contradicted, unrestorable, written
 from .calls import Call, Checkpoint, Clone, Compare, Delete, Merge, Restore, Undo
 from .faces import DIED, Face, Kind, opened, text
-from .stage import KINDS, LINES, SHARED, Tally, project, stage
+from .stage import ASIDE, KINDS, LINES, SHARED, Tally, project, stage
 
 FACES: tuple[Kind, ...] = ("server", "direct", "command")
 
@@ -141,9 +141,18 @@ class Agent:
         with suppress(FileNotFoundError):
             self._rewrite(own) if self._chance.random() < 0.3 else self._put(own, f"t{self._place.number()}")
 
+    def _beside(self, own: str) -> Path:
+        """Return a folder from which it is a rename into a workspace. Into one that is a subvolume it is none but from inside."""
+        folder = self._place.folder(own)
+        if folder.stat().st_dev == self._aside.stat().st_dev:
+            return self._aside
+        inside = folder / ASIDE / self._name
+        inside.mkdir(parents=True, exist_ok=True)
+        return inside
+
     def _put(self, own: str, token: str) -> None:
         """Put a token there by one rename."""
-        aside = self._aside / token
+        aside = self._beside(own) / token
         aside.mkdir()
         for part in PARTS:
             (aside / part).write_text(written(token, part))
@@ -160,7 +169,7 @@ class Agent:
         """Change a line of the shared text, and leave no markers in it."""
         lines = [f"line {number}\n" for number in range(LINES)]
         lines[self._chance.randrange(LINES)] = f"{self._name} {self._place.number()}\n"
-        aside = self._aside / SHARED
+        aside = self._beside(own) / SHARED
         aside.write_text("".join(lines))
         if self._place.durable:
             sync(aside)

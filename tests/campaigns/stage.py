@@ -22,6 +22,9 @@ SHARED = "shared.txt"
 UNCOMMITTED = "notes.md"
 """In a repository: what its owner has not committed, and what nobody may touch."""
 
+ASIDE = ".aside"
+"""A folder in a workspace that git is told to ignore, for what agents have not finished."""
+
 
 @dataclass
 class Tally:
@@ -78,6 +81,7 @@ def project(kind: str, root: Path) -> Project:
         repo.write(f"src/part{number % 4}/file{number}.py", f"value = {number}\n" * 20)
     if kind == "worktree":
         repo.git("init", "-q")
+        repo.write(".git/info/exclude", f"{ASIDE}/\n")
         repo.commit("start")
         repo.write(UNCOMMITTED, "# Notes\nnot committed yet\n")
     return Project.initialize(root, backend=kind)
