@@ -17,6 +17,8 @@ from report import Row, row
 from sides import AT_ONCE, Git, Ours, Side
 from volumes import Volume
 
+from workspaces.project import Project
+
 AGENTS = 16
 LARGE = 20_000
 """Files from which on a repository is large: sixteen clones at once are left out then, and a third of the rounds has to do."""
@@ -65,6 +67,14 @@ class Committed(Prepared):
         self.project.clone(name=f"{name}-prepared", include_uncommitted=False)
 
 
+class Preparing(Ours):
+    """Workspaces of a person who has not switched off that clones are prepared."""
+
+    def fan_out(self, names: Sequence[str]) -> None:
+        environment = {**os.environ, "WORKSPACES_SPARES": "1"}
+        Project.open(self.checkout, environment=environment).clone(name="preparing-agent", count=len(names))
+
+
 @dataclass(frozen=True)
 class Trial:
     """A repository of so many files, on a file system."""
@@ -80,7 +90,7 @@ class Trial:
     @property
     def size(self) -> int:
         """Bytes of the file system."""
-        clones = 4 * self.rounds + 4 + (0 if self.files >= LARGE else 4 * AGENTS)
+        clones = 4 * self.rounds + 4 + (0 if self.files >= LARGE else 5 * AGENTS)
         return volumes.SPARE + 3 * clones * self.files * _BYTES
 
 
@@ -119,6 +129,12 @@ def measured(trial: Trial, scratch: Path) -> Iterator[Row]:
             yield row(subject, f"{AGENTS} clones in one call, until they are on the disk", "the same, and sync", times[2:])
             copies = [_copied(git.checkout, place, [f"copy-{number}" for number in range(AGENTS)])]
             yield row(subject, f"not ours: {AGENTS} copies of the files alone by cp, two at a time", "the same", [copies, times[1]])
+            if ours.project.described().capabilities.templates:
+                ours.project.prepare(0)
+                fleet = [f"most-{number}" for number in range(1, AGENTS + 1)]
+                # git goes first: what looks after the call whether there is more to prepare would be beside it
+                times = timing.interleaved([partial(_fanned_out, side) for side in (git, Preparing(ours.checkout))], [fleet])
+                yield row(subject, f"{AGENTS} clones in one call, which prepares one", "worktree add, two at a time", times[::-1])
             Prepared(ours.checkout).project.prepare(AGENTS)
             fleet = [f"more-{number}" for number in range(1, AGENTS + 1)]
             times = timing.interleaved([partial(_fanned_out, side) for side in (Prepared(ours.checkout), git)], [fleet])
