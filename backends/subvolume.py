@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -72,8 +73,11 @@ def create(folder: Path) -> None:
 def snapshot(source: Path, target: Path, read_only: bool = False) -> None:
     """Make `target` a copy of a subvolume as it is at this moment. Subvolumes inside of it are empty folders there."""
     with tree.opened(os.open(source, tree.FOLDER)) as there, tree.opened(os.open(target.parent, tree.FOLDER)) as here:
-        flags = _READ_ONLY if read_only else 0
-        fcntl.ioctl(here, _SNAPSHOT, bytearray(struct.pack("=qQQ32x4040s", there, 0, flags, os.fsencode(target.name))))
+        about = struct.pack("=qQQ32x4040s", there, 0, _READ_ONLY if read_only else 0, os.fsencode(target.name))
+        # It waits for the disk, and with that much to say fcntl.ioctl would have all threads wait with it.
+        if tree.libc().ioctl(here, ctypes.c_ulong(_SNAPSHOT), about) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(target))
 
 
 def remove(folder: Path) -> None:

@@ -381,7 +381,7 @@ def sync_all(folder: Path) -> None:
 def flush(folder: Path) -> None:
     """Write out everything on the file system of `folder`, so that times on it tell of every change: syncfs(2) where there is one, else all
     file systems."""
-    syncfs = getattr(_libc(), "syncfs", None)
+    syncfs = getattr(libc(), "syncfs", None)
     with opened(os.open(folder, FOLDER)) as descriptor:
         if syncfs is None:
             os.sync()
@@ -391,5 +391,6 @@ def flush(folder: Path) -> None:
 
 
 @cache
-def _libc() -> ctypes.CDLL:
+def libc() -> ctypes.CDLL:
+    """Return what is called by no module of Python's."""
     return ctypes.CDLL(None, use_errno=True)

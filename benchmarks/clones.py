@@ -123,22 +123,22 @@ def measured(trial: Trial, scratch: Path) -> Iterator[Row]:
         looks = timing.interleaved([partial(_looked_at, side) for side in (ours, git)], trial.names)
         yield row(subject, "first git status in it", "the same", looks)
         if trial.files < LARGE:
-            ours.project.prepare(0)  # one that serves for all would be there yet
+            prepared = Prepared(ours.checkout)
+            prepared.project.prepare(0)  # one that serves for all would be there yet
             fleet = [f"agent-{number}" for number in range(1, AGENTS + 1)]
             times = timing.interleaved([partial(_fanned_out, side) for side in (ours, git, on_disk, durable)], [fleet])
             yield row(subject, f"{AGENTS} clones in one call", "worktree add, two at a time", times[:2])
             yield row(subject, f"{AGENTS} clones in one call, until they are on the disk", "the same, and sync", times[2:])
             copies = [_copied(git.checkout, place, [f"copy-{number}" for number in range(AGENTS)])]
             yield row(subject, f"not ours: {AGENTS} copies of the files alone by cp, two at a time", "the same", [copies, times[1]])
-            if ours.project.described().capabilities.templates:
-                ours.project.prepare(0)
+            if prepared.project.described().capabilities.templates:
                 fleet = [f"most-{number}" for number in range(1, AGENTS + 1)]
                 # git goes first: what looks after the call whether there is more to prepare would be beside it
                 times = timing.interleaved([partial(_fanned_out, side) for side in (git, Preparing(ours.checkout))], [fleet])
                 yield row(subject, f"{AGENTS} clones in one call, which prepares one", "worktree add, two at a time", times[::-1])
-            Prepared(ours.checkout).project.prepare(AGENTS)
+            prepared.project.prepare(AGENTS)
             fleet = [f"more-{number}" for number in range(1, AGENTS + 1)]
-            times = timing.interleaved([partial(_fanned_out, side) for side in (Prepared(ours.checkout), git)], [fleet])
+            times = timing.interleaved([partial(_fanned_out, side) for side in (prepared, git)], [fleet])
             yield row(subject, f"{AGENTS} clones in one call, all prepared", "worktree add, two at a time", times)
 
 

@@ -23,8 +23,8 @@ from workspaces.errors import BackendFailed
 from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
 from ..git import Git
-from .conversions import attribute_files
 from . import templates
+from .conversions import attribute_files
 
 TREE = "tree"
 _NOTE, _NEW = "spare", ".new-"
