@@ -28,7 +28,7 @@ from .conversions import attribute_files
 
 TREE = "tree"
 _NOTE, _NEW = "spare", ".new-"
-_FORMAT = 1
+_FORMAT = 2
 _LONGEST = 4096
 _ROOM = 10
 """Of the space that is free, spares take at most one part in so many."""
