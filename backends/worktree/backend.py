@@ -136,13 +136,17 @@ class WorktreeBackend:
 
     def _at(self, workspace: Workspace) -> Git:
         """Return git pinned to a workspace. Raises `WorkspaceGone` when its folder or its registration is gone."""
-        location, admin = located(workspace), self._repository.admin_dir(workspace)
+        location = located(workspace)
+        self._refuse_gone(workspace)
+        return replace(self._door(self._repository.admin_dir(workspace)), work_tree=location)
+
+    def _refuse_gone(self, workspace: Workspace) -> None:
+        admin = self._repository.admin_dir(workspace)
         if not (admin / "HEAD").exists():
             raise WorkspaceGone(
-                f"git no longer knows {workspace.id}: {admin} is gone. Its files in {location} are untouched.",
+                f"git no longer knows {workspace.id}: {admin} is gone. Its files in {workspace.location} are untouched.",
                 "Copy what you need, then delete the workspace.",
             )
-        return replace(self._door(admin), work_tree=location)
 
     def _lasting(self, git: Git) -> Git:
         """Return the door as one that writes for good, from inside of a view too: what it refers to was brought in before."""
@@ -394,7 +398,11 @@ class WorktreeBackend:
         return Snapshot(id="", contents=merge.contents, head=made)
 
     def contains(self, workspace: Workspace, commit: str) -> bool:
-        return commits.contains(Git(self._repository.admin_dir(workspace), self._repository.common_dir), commit)
+        try:
+            return commits.contains(Git(self._repository.admin_dir(workspace), self._repository.common_dir), commit)
+        except BackendFailed:
+            self._refuse_gone(workspace)  # somebody deleted it meanwhile
+            raise
 
     def _has(self, descendant: str, ancestor: str) -> bool:
         return descendant == ancestor or self._git.told("merge-base", "--is-ancestor", ancestor, descendant).status == 0
