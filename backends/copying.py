@@ -1,7 +1,7 @@
 """Copying many files that must be as they were found before: what was changed since then is not copied.
 
-Run as a program it does so for a parent, job after job, until its input ends: processes copy beside each other, what threads do not. So it needs
-nothing but the standard library, and little of that.
+As a program (`serve`) it does so for a parent, job after job, until its input ends: processes copy beside each other, what threads do not. So it needs
+nothing but the standard library, and of that only what is loaded at once: `typing` and `contextlib` take longer than Python does to start.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import os
 import stat
 import struct
 import sys
-from contextlib import suppress
-from typing import NamedTuple
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -30,18 +28,22 @@ _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errn
 """Refusals that say nothing about the one file."""
 
 
-class Job(NamedTuple):
+Wanted = list[tuple[bytes, bytes]]
+Told = tuple[bytes, bytes, int, int, int, Wanted]
+
+
+class Job:
     """What is copied between two folders: each path, with how it was found there at `since`, by the clock of the file system `device`.
 
     What changed then or later is not copied. Copies are dated `dated`. All times are in nanoseconds.
     """
 
-    source: bytes
-    target: bytes
-    device: int
-    since: int
-    dated: int
-    wanted: list[tuple[bytes, bytes]]
+    def __init__(self, source: bytes, target: bytes, device: int, since: int, dated: int, wanted: Wanted) -> None:
+        self.source, self.target, self.device, self.since, self.dated, self.wanted = source, target, device, since, dated, wanted
+
+    def told(self, wanted: Wanted) -> Told:
+        """Return what makes the same job, for some of the paths."""
+        return self.source, self.target, self.device, self.since, self.dated, wanted
 
 
 def packed(found: os.stat_result, mode: int) -> bytes:
@@ -107,8 +109,10 @@ def _below(folder: int, name: bytes, make: bool) -> int:
     if name == b"..":
         raise OSError(errno.EINVAL, "no name of a folder", name)
     if make:
-        with suppress(FileExistsError):
+        try:  # noqa: SIM105 - contextlib takes longer to load than Python to start
             os.mkdir(name, dir_fd=folder)
+        except FileExistsError:
+            pass
     return os.open(name, _FOLDER, dir_fd=folder)
 
 
@@ -210,7 +214,3 @@ def _answer(job: Job) -> Answer:
         return 0, copy(job)
     except OSError as error:
         return error.errno or errno.EIO, []
-
-
-if __name__ == "__main__":
-    serve()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import Lock
 
 from workspaces.errors import BackendFailed
@@ -49,20 +50,20 @@ class Crew:
             share = -(-len(job.wanted) // self._most)
             parts = [job.wanted[at : at + share] for at in range(0, len(job.wanted), share)]
             try:
-                return [found for part in self._answers([job._replace(wanted=part) for part in parts]) for found in part]
+                return [found for part in self._answers(job, parts) for found in part]
             except BaseException:
                 self._dismiss()
                 raise
 
-    def _answers(self, jobs: Sequence[copying.Job]) -> list[list[bytes]]:
-        """Have each job done by one of the processes."""
-        at_work = [*zip(self._hands, jobs, strict=False)]
-        for hand, job in at_work:
-            _tell(hand, job)
+    def _answers(self, job: copying.Job, parts: Sequence[copying.Wanted]) -> list[list[bytes]]:
+        """Have each part of a job done by one of the processes."""
+        at_work = [*zip(self._hands, parts, strict=False)]
+        for hand, part in at_work:
+            _tell(hand, job.told(part))
         answers = [_heard(hand) for hand, _ in at_work]
         for refused, _ in answers:
             if refused:
-                raise OSError(refused, os.strerror(refused), jobs[0].target)
+                raise OSError(refused, os.strerror(refused), job.target)
         return [found for _, found in answers]
 
     def _dismiss(self) -> None:
@@ -78,9 +79,13 @@ class Crew:
         self._dismiss()
 
 
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); import copying; copying.serve()"
+"""What copies, imported: what is run as a file is compiled anew each time."""
+
+
 def _started() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(copying.__file__)],
+        [sys.executable, "-I", "-S", "-c", _PROGRAM, str(Path(copying.__file__).parent)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # As for git: what is inheritable are the locks that are held, which an orphan keeps; and a terminal stops only us.
@@ -89,10 +94,10 @@ def _started() -> subprocess.Popen[bytes]:
     )
 
 
-def _tell(hand: subprocess.Popen[bytes], job: copying.Job) -> None:
+def _tell(hand: subprocess.Popen[bytes], job: copying.Told) -> None:
     if hand.stdin:
         with suppress(BrokenPipeError):  # it is heard that it is gone
-            hand.stdin.write(marshal.dumps((*job,)))
+            hand.stdin.write(marshal.dumps(job))
             hand.stdin.flush()
 
 

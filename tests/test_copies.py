@@ -115,7 +115,7 @@ def _told(file: Path) -> bytes:
 def end_children() -> None:
     """Kill whatever this process started to copy files."""
     ours = [int(pid) for thread in Path("/proc/self/task").iterdir() for pid in _told(thread / "children").split()]
-    copying = [pid for pid in ours if b"copying.py" in _told(Path(f"/proc/{pid}/cmdline"))]
+    copying = [pid for pid in ours if b"copying" in _told(Path(f"/proc/{pid}/cmdline"))]
     assert copying
     for pid in copying:
         os.kill(pid, signal.SIGKILL)
