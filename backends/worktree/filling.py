@@ -18,6 +18,8 @@ from .snapshot import Found
 
 _AGE = 5.0
 """Seconds by which a clone's files are older than its index. git takes files of the same second as racy, and would read them all at each look."""
+_ENTRY = 100
+"""About how many bytes of an index tell of a file."""
 _FOLDERS = (0o040000, 0o160000)
 """Modes of what is no file: folders that stand for all in them, and submodules."""
 
@@ -25,7 +27,7 @@ _FOLDERS = (0o040000, 0o160000)
 def fill(git: Git, contents: str, found: Found | None, crew: Crew | None) -> None:
     """Fill an empty tree, and the index of it, with the contents of a snapshot. `git` is at both."""
     dated, width = time.time_ns() - int(_AGE * 10**9), len(contents) // 2
-    known = _known(git, found, width) if found and crew and tree.KERNEL_COPIES else None
+    known = _known(git, found, crew, width) if found and crew and tree.KERNEL_COPIES else None
     if found and crew and known:
         _check_out(git, known, _copy(git, known, found, crew, dated), dated)
         return
@@ -34,7 +36,9 @@ def fill(git: Git, contents: str, found: Found | None, crew: Crew | None) -> Non
     _check_out(git, index, index.entries, dated)
 
 
-def _known(git: Git, found: Found, width: int) -> Index | None:
+def _known(git: Git, found: Found, crew: Crew, width: int) -> Index | None:
+    """Return the index of all that was found. Who copies gets ready meanwhile."""
+    crew.prepare(found.index.stat().st_size // _ENTRY)
     found.complete(git, 2 * width)
     try:
         return Index(found.index.read_bytes(), width)
@@ -44,7 +48,6 @@ def _known(git: Git, found: Found, width: int) -> Index | None:
 
 def _copy(git: Git, index: Index, found: Found, crew: Crew, dated: int) -> list[Entry]:
     """Copy the files that may be, and note how the copies are found. Returns the others."""
-    crew.prepare(len(index.entries))
     left = converted(git.at(index=found.index), index)
     wanted = [entry for entry in index.entries if entry.path not in left and entry.mode not in _FOLDERS]
     ends = os.fsencode(found.root), os.fsencode(git.work_tree or "")
