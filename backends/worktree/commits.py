@@ -39,6 +39,8 @@ class Commit:
 
 
 _commits: dict[str, Commit] = {}
+_parents: dict[str, frozenset[str]] = {}
+"""Of commits that were written here."""
 _snapshots: dict[str, Snapshot] = {}
 _descents: set[tuple[str, str]] = set()
 _REMEMBERED = 10_000
@@ -62,8 +64,8 @@ def tree_of(git: Git, name: str) -> str:
 
 def _remembered(commit: Commit) -> Commit:
     if len(_commits) > _REMEMBERED:
-        _commits.clear()
-        _descents.clear()
+        for known in (_commits, _parents, _descents):
+            known.clear()
     _commits[commit.id] = commit
     return commit
 
@@ -101,6 +103,11 @@ def contains(git: Git, commit: str) -> bool:
     return True
 
 
+def nearest(one: str, other: str) -> str:
+    """Return which of two commits the other was made from, as far as that is remembered: it is all that the two have in common. Else nothing."""
+    return next((old for old, new in ((one, other), (other, one)) if old == new or old in _parents.get(new, ())), "")
+
+
 def _named_by_head(git: Git) -> str:
     """Return the id that the files of a git directory say the head is at (gitrepository-layout(5)); nothing where git has to be asked."""
     said = text_of(git.git_dir / "HEAD")
@@ -120,6 +127,7 @@ def write_commit(git: Git, tree: str, parents: Sequence[str], message: str, who:
     if not git.objects:
         return write_raw(git, raw, tree, parents[0] if parents else "")
     made = git.write_aside("commit", raw, len(tree))
+    _parents[made] = frozenset(parents)
     if parents:
         _note(git, made, tree, parents[0])
     name, date, _ = who.rsplit(" ", 2)
