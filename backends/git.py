@@ -7,7 +7,6 @@ git and what it starts write only what the command is for, and reach no network.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
@@ -27,7 +26,7 @@ from workspaces.errors import BackendFailed, Details, NoSpace, Vanished, as_ours
 from workspaces.model import Program, fingerprint, path_text
 from workspaces.telemetry import span
 
-from . import bounds, configuration, confinement, landlock, tree
+from . import bounds, configuration, confinement, landlock, sheaf, tree
 from .configuration import Setting
 from .gitlocks import in_the_way
 from .place import WORKSPACES
@@ -98,8 +97,6 @@ _PLACED = re.compile(rb"includeif\.|extensions\.")
 _LOCAL = (b"local", b"worktree")
 _COMMANDS = ("clean", "smudge", "process")
 """The settings of a filter that name a program."""
-_SHORT = 40
-"""Digits of an id by SHA-1; those by SHA-256 have more."""
 OFF = "off"
 """How a filter that is off says that it is not required: a boolean of git's that nobody writes."""
 
@@ -148,6 +145,8 @@ class Git:
     index: Path | None = None
     objects: Path | None = None
     scratch: Path | None = None
+    sheaf: sheaf.Sheaf | None = None
+    """Where objects are gathered that are written in this process, to be written together."""
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     filters: Mapping[str, str] = field(default_factory=dict[str, str])
     """The filters that run, by their key in the configuration."""
@@ -401,14 +400,16 @@ class Git:
         return self.line("hash-object", "-w", "--stdin", stdin=contents)
 
     def write_aside(self, kind: str, contents: bytes, width: int) -> str:
-        """Write an object where new ones go that mostly vanish, as git stores it (gitformat-loose(5)), and return its id, of so many digits."""
-        whole = f"{kind} {len(contents)}\0".encode() + contents
-        name = hashlib.new("sha1" if width == _SHORT else "sha256", whole, usedforsecurity=False).hexdigest()
+        """Write an object where new ones go that mostly vanish, as git stores it (gitformat-loose(5)), or into the sheaf, and return its id, of so many
+        digits."""
+        if self.sheaf:
+            return self.sheaf.add(kind, contents, width)
+        name = sheaf.named(kind, contents, width)
         place = (self.objects or self.common_dir / "objects") / name[:2] / name[2:]
         draft = place.with_name(f"tmp_{os.urandom(6).hex()}")
         with as_ours():
             place.parent.mkdir(exist_ok=True)
-            draft.write_bytes(zlib.compress(whole, 1))
+            draft.write_bytes(zlib.compress(f"{kind} {len(contents)}\0".encode() + contents, 1))
             draft.rename(place)
         return name
 

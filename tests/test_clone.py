@@ -171,7 +171,7 @@ def test_a_folder_of_workspaces_that_is_a_link_is_refused(project: Project, repo
 
 def test_a_snapshot_that_cannot_be_kept_leaves_the_names_free(project: Project, repo: Repo, instead: Instead) -> None:
     repo.write("cart.py", "changed\n")
-    instead('*pack-objects*) [ -e "$TMPDIR/once" ] || { touch "$TMPDIR/once"; exit 128; }')
+    instead('*"--batch-check=%(objectname)") [ -e "$TMPDIR/once" ] || { touch "$TMPDIR/once"; exit 128; }')
     with pytest.raises(BackendFailed):
         project.clone(count=2, name="fix")
     assert [each.name for each in project.status().workspaces] == ["main"]
@@ -181,7 +181,9 @@ def test_a_snapshot_that_cannot_be_kept_leaves_the_names_free(project: Project, 
 def test_a_source_that_is_deleted_meanwhile_is_named_and_nothing_is_made(project: Project, repo: Repo, instead: Instead) -> None:
     clone(project, "first").write("cart.py", "mine\n")
     scratch = repo.path / ".git" / "workspaces" / "tmp"
-    instead('*pack-objects*) [ -e "$TMPDIR/at" ] || { touch "$TMPDIR/at"; until [ -e "$TMPDIR/go" ]; do sleep 0.02; done; }')
+    instead(
+        '*"--batch-check=%(objectname)") [ -e "$TMPDIR/at" ] || { touch "$TMPDIR/at"; until [ -e "$TMPDIR/go" ]; do sleep 0.02; done; }'
+    )
     with ThreadPoolExecutor(1) as pool:
         made = pool.submit(project.clone, "first", name="second")
         while not (scratch / "at").exists():

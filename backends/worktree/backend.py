@@ -34,7 +34,7 @@ from workspaces.model import (
     path_text,
 )
 
-from .. import area, cachetree, combine, confinement, extents, matrix, subvolume, tree, views
+from .. import area, cachetree, combine, confinement, extents, matrix, sheaf, subvolume, tree, views
 from ..crew import Crew
 from ..diff import contents_of, patch, steps
 from ..git import OFF, Git
@@ -266,6 +266,8 @@ class WorktreeBackend:
 
     def foresee(self, meetings: Sequence[Meeting]) -> None:
         git = self._git
+        if self._view and meetings:
+            sheaf.join(self._view / "objects", len(meetings[0].theirs.contents))
         met = [(meeting, base) for meeting, base in zip(meetings, common(git, meetings), strict=True) if base]
         for meeting, base in met:
             self._seen.learn_base(self._linked(meeting.ours, meeting.lineage), meeting.theirs.id, base)

@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import time
+import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from workspaces.errors import Busy
 
-from .. import tree, views
+from .. import sheaf, tree, views
 from ..git import Git, refusal
 
 NOTE = "workspaces: being referred to\n"
@@ -23,6 +24,8 @@ MADE = "made"
 """The file in a view that says which commits were made there: each with its tree, and that of its first parent."""
 _STALE = 3600.0
 _ENDED, _LONGEST = 12 * 3600.0, 4096
+_FEW, _ROOM = 2000, 32 << 20
+"""Objects, and bytes of those that git wrote, up to which they are packed in this process."""
 MANY = 24
 """Packs of ours from which on they are made one."""
 _LARGE = 4 << 20
@@ -106,12 +109,41 @@ def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
     With `found`, what the repository has already comes along: nothing may refer to it yet, and a gc may be about to prune it. Raises `Busy` when it
     is gone.
     """
-    names = {f"{file.parent.name}{file.name}" for file in source.glob("[0-9a-f][0-9a-f]/*") if not file.name.startswith("tmp_")}
+    loose = {f"{file.parent.name}{file.name}": file for file in source.glob("[0-9a-f][0-9a-f]/*") if not file.name.startswith("tmp_")}
+    width = next((len(name) for name in loose), 0) or _width(source.parent / MADE)
+    gathered = {name: (kind, contents) for name, kind, contents in sheaf.read(source, width)} if width else {}
     if found:
-        return _packed(git, names | _made(git, source.parent / MADE), source / "pack", shelf)
-    there = shelf.packs.parent
-    names -= {name for name in names if (there / name[:2] / name[2:]).exists()}
-    return _packed(git, names, source / "pack", shelf, "--incremental", "--non-empty")  # what is in a pack is left out
+        return _packed(git, {*loose, *gathered} | _made(git, source.parent / MADE), source / "pack", shelf)
+    names = _lacking(git, {*loose, *gathered})
+    if len(names) > _FEW or sum(_size(file) for name, file in loose.items() if name in names) > _ROOM:
+        return _packed(git, names, source / "pack", shelf)
+    objects = {name: gathered.get(name) or _unpacked(loose[name]) for name in names}
+    if objects:
+        sheaf.write(source / "pack", f"pack-{os.urandom(width).hex()[:width]}", objects)
+    return _bring_all(source / "pack", shelf)
+
+
+def _lacking(git: Git, names: set[str]) -> set[str]:
+    """Return which of these objects the repository has not."""
+    asked = "".join(f"{name}\n" for name in sorted(names))
+    said = _asked(replace(git, objects=None), "cat-file", "--batch-check=%(objectname)", stdin=asked) if names else b""
+    return {line.split()[0].decode() for line in said.splitlines() if line.endswith(b" missing")}
+
+
+def _size(file: Path) -> int:
+    """Return how large an object is that is in a file of its own: a few bytes can stand for many."""
+    return int(zlib.decompressobj().decompress(tree.start_of(file, 256), 32).partition(b"\0")[0].split()[1])
+
+
+def _unpacked(file: Path) -> tuple[str, bytes]:
+    """Return kind and contents of an object in a file of its own (gitformat-loose(5))."""
+    head, _, contents = zlib.decompress(file.read_bytes()).partition(b"\0")
+    return head.split()[0].decode(), contents
+
+
+def _width(note: Path) -> int:
+    """Return how many digits ids have, where any commit was made."""
+    return len(note.read_text().partition(" ")[0]) if note.exists() else 0
 
 
 def bring_found(git: Git, source: Path, shelf: Shelf) -> list[Path]:
@@ -127,17 +159,17 @@ def look(git: Git, source: Path) -> None:
         raise _taken_away()
 
 
-def _packed(git: Git, names: set[str], folder: Path, shelf: Shelf, *how: str) -> list[Path]:
+def _packed(git: Git, names: set[str], folder: Path, shelf: Shelf) -> list[Path]:
     if names:
         folder.mkdir(exist_ok=True)
         packing = replace(git, settings={**git.settings, "pack.compression": "-1"})
-        _asked(packing, "pack-objects", "--quiet", *how, str(folder / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
+        _asked(packing, "pack-objects", "--quiet", str(folder / "pack"), stdin="".join(f"{name}\n" for name in sorted(names)))
     return _bring_all(folder, shelf)
 
 
 def _bring_all(folder: Path, shelf: Shelf) -> list[Path]:
     shelf.packs.mkdir(parents=True, exist_ok=True)
-    keeps = [_bring(pack, shelf) for pack in sorted(folder.glob("*.pack"))]
+    keeps = [_bring(pack, shelf) for pack in sorted(folder.glob("pack-*.pack"))]
     if keeps:
         tree.sync(shelf.packs)
     return keeps

@@ -10,17 +10,18 @@ import re
 import stat
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
-from workspaces.errors import BackendFailed, Limit, translated
+from workspaces.errors import BackendFailed, Limit, as_ours, translated
 from workspaces.model import Snapshot, path_text
 
 from .. import bounds, cachetree, tree
 from ..git import Git, refusal
 from ..mergetree import Entry
 from ..place import WORKSPACES
+from ..sheaf import Sheaf
 from . import racy
 from .changed import Changed, Odd, changed
 from .commits import Commit, head_of, linked
@@ -81,8 +82,16 @@ def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kep
     head = head_of(git)
     if committed:
         return Snapshot(id=head.id, contents=head.tree, head=head.id), None
-    made, found = (_looked_at(git, head, scratch, kept) if git.objects else None) or _gone_through(git, head, scratch, kept)
-    return linked(git, made, head.tree, lineage, head.date), found
+    if not git.objects:
+        made, found = _gone_through(git, head, scratch, kept)
+        return linked(git, made, head.tree, lineage, head.date), found
+    sheaf = Sheaf()
+    gathering = replace(git, sheaf=sheaf)
+    made, found = _looked_at(gathering, head, scratch, kept) or _gone_through(gathering, head, scratch, kept)
+    snapshot = linked(gathering, made, head.tree, lineage, head.date)
+    with as_ours():
+        sheaf.write(git.objects)
+    return snapshot, found
 
 
 def _looked_at(git: Git, head: Commit, scratch: Path, kept: Path | None) -> tuple[Snapshot, Found | None] | None:
