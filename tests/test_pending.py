@@ -137,6 +137,21 @@ def test_files_of_a_process_that_died_are_written_out_by_another(project: Projec
     assert notes(large) == []
 
 
+def test_a_note_that_another_process_takes_back_meanwhile_is_no_obstacle(
+    project: Project, large: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_pending(large)
+    (note,) = notes(large)
+    read = json.loads
+
+    def taken_back(text: bytes) -> object:
+        note.unlink(missing_ok=True)
+        return read(text)
+
+    monkeypatch.setattr("workspaces.backends.worktree.pending.json.loads", taken_back)
+    assert [each.name for each in Project.open(large.path).status().workspaces] == ["main", "fix"]
+
+
 def test_a_delete_waits_for_what_is_pending(project: Project, large: Repo) -> None:
     fix = left_pending(large)
     project.delete(["fix"])

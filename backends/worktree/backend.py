@@ -527,7 +527,7 @@ class WorktreeBackend:
     def purge(self, workspace: Workspace) -> None:
         self._drop_dead_locks(workspace)
         with as_ours():
-            (self._repository.pending / workspace.uid).unlink(missing_ok=True)
+            pending.forget(self._repository.pending, workspace.uid)
             trash.purge(self._repository, workspace)
 
     def is_placed(self, workspace: Workspace) -> bool:

@@ -47,16 +47,13 @@ class Note:
     contents: str
     made: int
     start: str
+    noted: float
+    """When, in seconds."""
 
     @property
     def is_lost(self) -> bool:
         """Whether the machine was started anew since: what was not written out by then is gone."""
         return self.start != this_start()
-
-    @property
-    def age(self) -> float:
-        """How many seconds ago it was made."""
-        return time.time() - self.file.stat().st_mtime
 
 
 def note(folder: Path, uid: str, contents: str, made: int) -> None:
@@ -69,13 +66,20 @@ def note(folder: Path, uid: str, contents: str, made: int) -> None:
     tree.sync(folder, folder.parent)
 
 
+def forget(folder: Path, uid: str) -> None:
+    """Take back the note of a clone, also one that was not finished."""
+    for name in (uid, f".{uid}"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def notes(folder: Path) -> Iterator[Note]:
     """Yield the notes in a folder."""
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():  # noqa: PTH208 - names alone, in every call
         with suppress(OSError, ValueError, TypeError):
             contents, made, start = json.loads(tree.start_of(folder / name, _LONGEST))
+            found = Note(folder / name, str(contents), int(made), str(start), (folder / name).stat().st_mtime)
             if not name.startswith("."):
-                yield Note(folder / name, str(contents), int(made), str(start))
+                yield found
 
 
 def write_out(folder: Path, place: Path, age: float = 0.0) -> None:
@@ -84,7 +88,7 @@ def write_out(folder: Path, place: Path, age: float = 0.0) -> None:
     if not _turn.acquire(blocking=not age):
         return
     try:
-        if there := [each for each in notes(folder) if not each.is_lost and each.age >= age]:
+        if there := [each for each in notes(folder) if not each.is_lost and time.time() - each.noted >= age]:
             tree.flush(place)
             for each in there:
                 each.file.unlink(missing_ok=True)
