@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -469,6 +471,20 @@ def test_a_branch_that_another_checkout_is_on_or_comes_back_to_is_not_moved(
     with pytest.raises(Busy, match="trunk is also in use by"):
         project.merge("fix")
     assert (repo.head, repo.status()) == (before, [])
+
+
+def test_a_checkout_that_comes_to_a_branch_later_is_noticed(project: Project, repo: Repo, tmp_path: Path) -> None:
+    """What it was on before is remembered as long as its git directory is as old as then."""
+    repo.git("worktree", "add", "-q", "--detach", str(tmp_path / "other"))
+    long_ago = time.time() - 60
+    os.utime(repo.path / ".git" / "worktrees" / "other", (long_ago, long_ago))
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    assert project.merge("fix").status == "merged"
+    Repo(tmp_path / "other").git("checkout", "-q", "--ignore-other-worktrees", "trunk")
+    fix.write("cart.py", "more\n")
+    with pytest.raises(Busy, match="trunk is also in use by"):
+        project.merge("fix")
 
 
 def test_a_message_that_is_no_text(project: Project, repo: Repo) -> None:

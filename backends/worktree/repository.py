@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -177,21 +178,44 @@ def _checkouts(repository: Repository) -> Iterator[Path]:
         yield from (repository.common_dir / "worktrees").iterdir()
 
 
-def _claimed(git_dir: Path) -> set[str]:
-    """Return the branches that a checkout has, or will come back to after what is under way in it. Asked of each of a thousand checkouts: what most
-    of them do not have is not even looked for."""
-    claimed, folder = set[str](), str(git_dir)
+_claims: dict[str, tuple[int, frozenset[str]]] = {}
+"""What checkouts claimed, with the time of their git directories, which each change of a head gives another one."""
+_SETTLED = 2 * 10**9
+"""Nanoseconds after which a folder that is changed once more has another time for sure."""
+
+
+def _claimed(git_dir: Path) -> frozenset[str]:
+    """Return the branches that a checkout has, or will come back to after what is under way in it. Asked of each of a thousand checkouts: of one that
+    did not change, it is remembered."""
+    folder = str(git_dir)
     try:
+        changed = git_dir.stat().st_mtime_ns
+        if (known := _claims.get(folder)) and known[0] == changed:
+            return known[1]
         there = {*os.listdir(folder)}  # noqa: PTH208 - names alone, and a thousand times
     except tree.ABSENT:
-        return claimed
+        return frozenset()
+    claimed = frozenset(_read_claims(folder, there))
+    if there.isdisjoint(_BELOW) and changed < time.time_ns() - _SETTLED:
+        if len(_claims) >= _REMEMBERED:
+            _claims.clear()
+        _claims[folder] = changed, claimed
+    return claimed
+
+
+_BELOW = ("rebase-merge", "rebase-apply")
+"""Folders in which a branch may be named a moment after they were made."""
+_REMEMBERED = 10_000
+
+
+def _read_claims(folder: str, there: set[str]) -> Iterator[str]:
+    """Yield what is claimed in a git directory, in which these names are: what most have not is not even looked for."""
     for name in (name for name in _CLAIMS if name.partition("/")[0] in there):
         try:
             text = _line_of(f"{folder}/{name}").removeprefix("ref: ")
         except (*tree.ABSENT, UnicodeDecodeError):
             continue
-        claimed.add(text if text.startswith("refs/") else f"refs/heads/{text}")
-    return claimed
+        yield text if text.startswith("refs/") else f"refs/heads/{text}"
 
 
 def _where(git_dir: Path) -> str:
