@@ -1,10 +1,10 @@
-"""Trees of git as data: read once and remembered, since an id names contents; written with other entries in them, and told apart, without a git."""
+"""Trees of git as data: read once and remembered, since an id names contents; written with other entries in them, without a git."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from .diff import Step, above
+from .diff import above
 from .git import Git, Reply, refusal
 from .mergetree import Entry
 
@@ -14,7 +14,6 @@ Items = Mapping[bytes, Item]
 Put = Mapping[bytes, Entry | None]
 """What is to be at paths: a file or link, or nothing."""
 _FOLDER, _NOTHING = b"40000", (b"", b"")
-_EMPTY: Items = {}
 _CANONICAL = {b"100664": b"100644"}
 """A mode that very old gits wrote, and that an index reads as another one."""
 _REMEMBERED = 300_000
@@ -95,31 +94,6 @@ def _raw(items: Items) -> bytes:
     """Return a tree as git stores it: in the order of names, those of folders as if they ended with a slash."""
     ordered = sorted(items.items(), key=lambda item: item[0] + b"/" if item[1][0] == _FOLDER else item[0])
     return b"".join(b"%s %s\0%s" % (mode, name, blob) for name, (mode, blob) in ordered)
-
-
-# -- telling apart ------------------------------------------------------------------------------------------------------------------------
-
-
-def differing(old: str, new: str) -> list[Step] | None:
-    """Return what differs between two trees, renames not told apart, in the order of paths. None where not all of them is remembered."""
-    try:
-        return sorted(_differing(_memory(), b"", old, new), key=lambda step: step.path)
-    except KeyError:
-        return None
-
-
-def _differing(known: _Memory, folder: bytes, old: str, new: str) -> Iterator[Step]:
-    before, after = (known[name] if name else _EMPTY for name in (old, new))
-    for name in {**before, **after} if old != new else ():
-        was, now = before.get(name, _NOTHING), after.get(name, _NOTHING)
-        if was == now:
-            continue
-        trees = [blob.hex() if mode == _FOLDER else "" for mode, blob in (was, now)]
-        if any(trees):
-            yield from _differing(known, folder + name + b"/", *trees)
-        files = [Entry(mode.decode(), blob.hex()) if mode not in (b"", _FOLDER) else None for mode, blob in (was, now)]
-        if any(files):
-            yield Step(folder + name, *files)
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------------------------

@@ -48,7 +48,10 @@ def _make_good(core: Core) -> None:
     again."""
     if not core.has_pending or not core.backend.capabilities.defers:
         return
-    core.backend.write_out(ABANDONED)
+    try:
+        core.backend.write_out(ABANDONED)
+    except (WorkspacesError, OSError) as error:
+        logger.warning("the files of clones cannot be written out yet: %s", error)
     for uid in core.backend.lost():
         workspace = core.store.workspace(uid)
         try:
