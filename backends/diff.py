@@ -83,6 +83,11 @@ class Moved:
     folders: frozenset[bytes]
     rules: bool
 
+    @property
+    def may_rename(self) -> bool:
+        """Whether something came and something went: git may find that one became the other."""
+        return any(not step.old for step in self.steps.values()) and any(not step.new for step in self.steps.values())
+
     @classmethod
     def of(cls, found: Sequence[Step], renames: bool) -> Moved:
         there = {step.path: step for step in found}

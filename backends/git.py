@@ -60,7 +60,7 @@ _SETTINGS = {
     "log.showSignature": "false",
     "checkout.workers": "2",
 }
-_PASSING = {"core.fsync": "none", "pack.compression": "0"}
+_PASSING = {"core.fsync": "none", "core.compression": "0"}
 """Settings for objects that mostly vanish with a view. Big files go into packs there, as they are: most of them are compressed already."""
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",

@@ -76,6 +76,12 @@ def clashes(git: Git, merges: Sequence[Three], scratch: Path) -> list[tuple[Conf
     return [None if meeting is None else tuple(_conflicts(meeting, decided)) for meeting in plain]
 
 
+def is_apart(ours: Moved, theirs: Moved) -> bool:
+    """Return whether two sides changed nothing that the other did otherwise: git takes from each what it changed then. Neither was looked at for
+    renames, so none may be possible."""
+    return not ours.may_rename and not theirs.may_rename and _meeting(ours, theirs) == {}
+
+
 def _meeting(ours: Moved, theirs: Moved) -> _Met | None:
     """Return where two sides meet; None where more than that counts."""
     if (ours.renames and theirs.steps) or (theirs.renames and ours.steps):

@@ -6,7 +6,7 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
@@ -57,12 +57,12 @@ class Sheaf:
                 write(objects / "pack", f"{PREFIX}{os.urandom(20).hex()}", self._objects)
 
 
-def write(folder: Path, stem: str, objects: Objects) -> Path:
-    """Write a pack of these objects, and then its index, by which git finds it. Returns the pack."""
+def write(folder: Path, stem: str, objects: Objects, level: int = 0) -> Path:
+    """Write a pack of these objects, and then its index, by which git finds it. Returns the pack. What stays should be compressed (`level`, zlib(3))."""
     folder.mkdir(exist_ok=True)
     names = sorted(objects)
     width = len(names[0])
-    parts = [_entry(*objects[name]) for name in names]
+    parts = [_entry(*objects[name], level) for name in names]
     body = _HEAD.pack(b"PACK", 2, len(names)) + b"".join(parts)
     sum_ = _hashed(body, width)
     pack = folder / f"{stem}.pack"
@@ -79,7 +79,7 @@ def _written(file: Path, data: bytes) -> None:
     draft.rename(file)
 
 
-def _entry(kind: str, contents: bytes) -> bytes:
+def _entry(kind: str, contents: bytes, level: int) -> bytes:
     size, first = len(contents), _KINDS[kind] << 4
     head = [first | size & 0x0F]
     size >>= 4
@@ -87,7 +87,7 @@ def _entry(kind: str, contents: bytes) -> bytes:
         head[-1] |= 0x80
         head.append(size & 0x7F)
         size >>= 7
-    return bytes(head) + zlib.compress(contents, 1)
+    return bytes(head) + zlib.compress(contents, level)
 
 
 def _index(names: list[str], parts: list[bytes], starts: list[int], sum_: bytes, width: int) -> bytes:
@@ -111,14 +111,20 @@ def read(objects: Path, width: int) -> Iterator[tuple[str, str, bytes]]:
 def join(objects: Path, width: int) -> None:
     """Make one of many small sheaves, while no git reads them: each makes every look for an object slower."""
     small = [pack for pack in _there(objects) if pack.stat().st_size < _SMALL]
-    if len(small) < _MANY:
-        return
-    write(
-        objects / "pack",
-        f"{PREFIX}{os.urandom(20).hex()}",
-        {name: (kind, text) for pack in small for name, kind, text in _objects(pack, width)},
-    )
-    for pack in small:
+    if len(small) >= _MANY:
+        _written_anew(objects, small, width)
+
+
+def compress(objects: Path, width: int) -> None:
+    """Write all sheaves anew, as packs that stay should be: a git that packs what they hold takes it as it is there."""
+    if packs := _there(objects):
+        _written_anew(objects, packs, width, level=1)
+
+
+def _written_anew(objects: Path, packs: Sequence[Path], width: int, level: int = 0) -> None:
+    held = {name: (kind, text) for pack in packs for name, kind, text in _objects(pack, width)}
+    write(objects / "pack", f"{PREFIX}{os.urandom(20).hex()}", held, level)
+    for pack in packs:
         pack.with_suffix(".idx").unlink()
         pack.unlink()
 

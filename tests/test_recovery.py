@@ -239,6 +239,7 @@ def test_a_switch_that_fails_is_taken_back(project: Project, repo: Repo) -> None
     for name in "ac":
         fix.write(name, "changed\n")
     fix.write("b", "y\n" * 1_500_000)
+    fix.commit("large, and small where it is packed")
     script = (
         "import resource, sys; from pathlib import Path; from workspaces import Project, WorkspacesError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY))\n"

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _AT_ONCE = 2
+_crowd: ContextVar[int] = ContextVar("crowd", default=1)
 
 
 class Threads(ThreadPoolExecutor):
     """What does things in the context of whoever submits them."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        return super().submit(partial(copy_context().run, partial(fn, *args, **kwargs)))
+        context = copy_context()
+        context.run(_crowd.set, max(_crowd.get(), self._max_workers))
+        return super().submit(partial(context.run, partial(fn, *args, **kwargs)))
+
+
+def is_crowded() -> bool:
+    """Return whether the processors have work as it is, without threads of what is started: as many things are done at once as there are of them."""
+    return _crowd.get() >= (os.cpu_count() or 1)
 
 
 @contextmanager

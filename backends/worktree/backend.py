@@ -43,9 +43,11 @@ from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
 from ..trash import weigh
 from . import (
+    apart,
     care,
     checkout,
     commits,
+    descent,
     filling,
     keepsake,
     packs,
@@ -59,7 +61,6 @@ from . import (
     trash,
 )
 from . import refs as names
-from .descent import common
 from .seen import Seen
 from .snapshot import Found, freeze
 
@@ -261,17 +262,27 @@ class WorktreeBackend:
         return tuple(map(path_text, made))
 
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
-        found = self._seen.bases(self._git, self._linked(ours, lineage), theirs.id)
+        found = self._bases(ours, theirs, lineage)
         return self.load(found[0]) if len(found) == 1 else recorded
+
+    def _bases(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str]) -> tuple[str, ...]:
+        """Return all best common ancestors of two snapshots."""
+        git, left = self._git, self._linked(ours, lineage)
+        if lineage and not self._seen.knows(left, theirs.id):
+            for base in filter(None, descent.common(git, [Meeting(ours=ours, theirs=theirs, lineage=tuple(lineage))])):
+                self._seen.learn_base(left, theirs.id, base)
+        return self._seen.bases(git, left, theirs.id)
 
     def foresee(self, meetings: Sequence[Meeting]) -> None:
         git = self._git
         if self._view and meetings:
             sheaf.join(self._view / "objects", len(meetings[0].theirs.contents))
-        met = [(meeting, base) for meeting, base in zip(meetings, common(git, meetings), strict=True) if base]
+        met = [(meeting, base) for meeting, base in zip(meetings, descent.common(git, meetings), strict=True) if base]
         for meeting, base in met:
             self._seen.learn_base(self._linked(meeting.ours, meeting.lineage), meeting.theirs.id, base)
-        self._seen.learn_changes(git, ((self.load(base).contents, meeting.theirs.contents) for meeting, base in met))
+        self._seen.learn_changes(
+            git, ((self.load(base).contents, side.contents) for meeting, base in met for side in (meeting.ours, meeting.theirs))
+        )
 
     def diff(self, old: Snapshot, new: Snapshot) -> Diff:
         return Diff(changes=self._seen.changes(self._git, old.contents, new.contents))
@@ -283,7 +294,7 @@ class WorktreeBackend:
         return contents_of(self._git, [(snapshot.contents, path_bytes(path)) for snapshot, path in places], limit)
 
     def ahead(self, old: Snapshot, new: Snapshot) -> int:
-        return 0 if old.head == new.head else int(self._git.line("rev-list", "--count", new.head, f"^{old.head}"))
+        return descent.distance(self._git, old.head, new.head)
 
     # -- combining
 
@@ -314,15 +325,18 @@ class WorktreeBackend:
         labels: tuple[str, str] = ("ours", "theirs"),
         choices: Mapping[str, Choice] = NONE,
     ) -> Merge:
-        git, left = self._git, self._linked(ours, lineage)
-        bases = self._seen.bases(git, left, theirs.id)
-        if [commits.tree_of(git, base) for base in bases] == [ours.contents]:  # only theirs changed anything
+        git, bases = self._git, self._bases(ours, theirs, lineage)
+        trees = [commits.tree_of(git, base) for base in bases]
+        if trees == [ours.contents]:  # only theirs changed anything
             return Merge(contents=theirs.contents, changes=self._seen.changes(git, ours.contents, theirs.contents))
+        if self._view and len(trees) == 1 and (done := apart.merge(git, self._seen, trees[0], ours.contents, theirs.contents)):
+            return done
+        left = self._linked(ours, lineage)
         return combine.merge(git, left, theirs.id, ours.contents, on_conflict, labels, self._scratch, choices, self._seen.changes)
 
     def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
         git = self._git
-        bases = common(git, meetings)
+        bases = descent.common(git, meetings)
         at = [number for number, base in enumerate(bases) if base]
         trees = {base: commits.tree_of(git, base) for base in bases if base}
         threes = [Three(trees[bases[each]], meetings[each].ours.contents, meetings[each].theirs.contents) for each in at]

@@ -8,8 +8,10 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+
+from workspaces.threads import is_crowded
 
 from .. import tree
 from ..copying import packed
@@ -63,7 +65,8 @@ def changed(view: Git, width: int) -> Changed:
     raw = view.index.read_bytes() if view.index else b""
     if not is_plain(raw, width // 2) or any(view.checkout.get(f"core.{name}", "true").lower() in _NO for name in ("filemode", "symlinks")):
         raise Odd
-    reply = view.ask(*_LOOK, literal=False)
+    look = replace(view, settings={**view.settings, "core.preloadIndex": "false"}) if is_crowded() else view
+    reply = look.ask(*_LOOK, literal=False)
     if reply.status != 0 or reply.err:
         raise Odd
     found, unread = _told(reply.out.split(b"\0")[:-1])

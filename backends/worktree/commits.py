@@ -103,6 +103,11 @@ def contains(git: Git, commit: str) -> bool:
     return True
 
 
+def parents_of(name: str) -> frozenset[str] | None:
+    """Return the parents of a commit that was written here, as far as that is remembered."""
+    return _parents.get(name)
+
+
 def nearest(one: str, other: str) -> str:
     """Return which of two commits the other was made from, as far as that is remembered: it is all that the two have in common. Else nothing."""
     return next((old for old, new in ((one, other), (other, one)) if old == new or old in _parents.get(new, ())), "")

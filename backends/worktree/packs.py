@@ -113,13 +113,17 @@ def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
     width = next((len(name) for name in loose), 0) or _width(source.parent / MADE)
     gathered = {name: (kind, contents) for name, kind, contents in sheaf.read(source, width)} if width else {}
     if found:
+        if gathered:
+            sheaf.compress(source, width)
         return _packed(git, {*loose, *gathered} | _made(git, source.parent / MADE), source / "pack", shelf)
     names = _lacking(git, {*loose, *gathered})
     if len(names) > _FEW or sum(_size(file) for name, file in loose.items() if name in names) > _ROOM:
+        if gathered:
+            sheaf.compress(source, width)
         return _packed(git, names, source / "pack", shelf)
     objects = {name: gathered.get(name) or _unpacked(loose[name]) for name in names}
     if objects:
-        sheaf.write(source / "pack", f"pack-{os.urandom(width).hex()[:width]}", objects)
+        sheaf.write(source / "pack", f"pack-{os.urandom(width).hex()[:width]}", objects, level=1)
     return _bring_all(source / "pack", shelf)
 
 

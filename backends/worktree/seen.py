@@ -49,6 +49,19 @@ class Seen:
         for pair, looked in zip(wanted, looked_at_each(git, wanted), strict=True):
             self._learnt(pair, looked)
 
+    def learn(self, pair: Pair, moved: list[Step], changed: tuple[Change, ...] | None = None) -> None:
+        """Remember what differs between two trees, without renames."""
+        self._steps[pair] = moved
+        self._changes |= {pair: changed} if changed is not None else {}
+
+    def known_steps(self, old: str, new: str) -> list[Step] | None:
+        """Return what differs between two trees, if that was told before and nothing was renamed."""
+        return self._steps.get((old, new))
+
+    def knows(self, ours: str, theirs: str) -> bool:
+        """Return whether it is known what two commits have in common."""
+        return (ours, theirs) in self._bases
+
     def learn_base(self, ours: str, theirs: str, base: str) -> None:
         """Remember that two commits have just this best common ancestor."""
         self._bases[ours, theirs] = (base,)

@@ -16,9 +16,6 @@ from workspaces.model import Decided, Diff, Meeting, Merge, MergeVerdict, Snapsh
 from workspaces.resolving import Sides, settled
 from workspaces.threads import several
 
-_MANY = 3
-"""Attempts from which on it is worth to look at them together."""
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -85,8 +82,8 @@ def worked_out(core: Core, view: Backend, scene: Scene, base: str, progress: Pro
 
 
 def _foreseen(core: Core, view: Backend, scene: Scene, base: str) -> None:
-    """Let many attempts be looked at together, as far as that can be told beforehand; each is looked at by itself where that fails."""
-    if base or len(scene.workspaces) < _MANY or not core.backend.capabilities.foresees:
+    """Let attempts be looked at together, as far as that can be told beforehand; each is looked at by itself where that fails."""
+    if base or not core.backend.capabilities.foresees:
         return
     pairs = [
         (core.parent(each), each, snapshot) for each, snapshot in zip(scene.workspaces, scene.snapshots, strict=True) if not each.is_main
