@@ -15,7 +15,7 @@ from typing import Protocol
 
 from workspaces.errors import Limit
 from workspaces.model import Conflict, Meeting, Merge, Side, Snapshot, path_text
-from workspaces.threads import several
+from workspaces.threads import AT_ONCE, several
 
 from . import combine, mergetree
 from .attributes import attribute_tree
@@ -23,8 +23,8 @@ from .diff import Moved, moved_in_each
 from .git import Git
 from .mergetree import Clash, Entry
 
-_IN_ONE = 1000
-"""Triples that one merge decides."""
+_LEAST, _MOST = 100, 1000
+"""Triples that one merge decides, where there are so many."""
 _WHO = "matrix <matrix@workspaces.invalid> 0 +0000"
 _UNNAMED = (b"unspecified", b"set")
 """What git says of the merge attribute of a path that it merges as it does any other (gitattributes(5))."""
@@ -149,7 +149,8 @@ def _decided(git: Git, triples: Sequence[_Triple], scratch: Path) -> dict[_Tripl
     nowhere = scratch / "matrix"
     nowhere.mkdir(exist_ok=True)
     kinds = [[triple for triple in triples if triple.is_gone == gone] for gone in (True, False)]
-    chunks = [kind[at : at + _IN_ONE] for kind in kinds for at in range(0, len(kind), _IN_ONE)]
+    size = min(_MOST, max(_LEAST, -(-len(triples) // AT_ONCE)))
+    chunks = [kind[at : at + size] for kind in kinds for at in range(0, len(kind), size)]
     with several() as pool:
         return {triple: clash for found in pool.map(partial(_merged, git.at(work_tree=nowhere)), chunks) for triple, clash in found.items()}
 

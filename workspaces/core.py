@@ -412,6 +412,11 @@ class Core:
             self.glance.above[workspace.uid] = self.store.above(workspace)
         return self.glance.above[workspace.uid]
 
+    def read_merges(self, workspaces: Iterable[Workspace]) -> None:
+        """Read once what several workspaces were merged with; of main, that is nearly all that ever was."""
+        if self.glance is not None:
+            self.glance.merges |= self.store.merges_of_each([each.uid for each in workspaces if not each.is_main])
+
     def _merges(self, uid: str) -> list[MergeRow]:
         """Return the merges that a workspace had part in."""
         if self.glance is None:

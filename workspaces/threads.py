@@ -12,7 +12,8 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_AT_ONCE = 2
+AT_ONCE = 2
+"""Things that are done at once, if nothing else is said."""
 _crowd: ContextVar[int] = ContextVar("crowd", default=1)
 
 
@@ -31,7 +32,7 @@ def is_crowded() -> bool:
 
 
 @contextmanager
-def several(at_once: int = _AT_ONCE) -> Generator[Threads]:
+def several(at_once: int = AT_ONCE) -> Generator[Threads]:
     """Return what does things a few at once, all of them by the end of the block. Where that ends by an error, what was not begun is not done;
     what was begun is waited for."""
     with Threads(at_once) as pool:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from workspaces.model import Change, Snapshot
+from workspaces.threads import AT_ONCE, several
 
 from ..diff import Looked, Pair, Step, looked_at, looked_at_each, steps
 from ..git import Git
 from . import commits
+
+_MANY = 16
+"""Pairs of trees that are worth to be looked at by several gits."""
 
 
 @dataclass
@@ -46,8 +51,11 @@ class Seen:
     def learn_changes(self, git: Git, pairs: Iterable[Pair]) -> None:
         """Look at once at what differs between the trees of many pairs."""
         wanted = [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1] and pair not in self._changes]
-        for pair, looked in zip(wanted, looked_at_each(git, wanted), strict=True):
-            self._learnt(pair, looked)
+        parts = [wanted[number::AT_ONCE] for number in range(AT_ONCE)] if len(wanted) >= _MANY else [wanted]
+        with several() as pool:
+            for part, told in zip(parts, pool.map(partial(looked_at_each, git), parts), strict=True):
+                for pair, looked in zip(part, told, strict=True):
+                    self._learnt(pair, looked)
 
     def learn(self, pair: Pair, moved: list[Step], changed: tuple[Change, ...] | None = None) -> None:
         """Remember what differs between two trees, without renames."""

@@ -60,6 +60,7 @@ def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str
     others = [core.find(base.partition("@")[0])] if base else [core.parent(each) for each in workspaces if not each.is_main]
     held = {each.id: each for each in (*workspaces, *others)}
     with core.looking(view, *held.values()) as freeze:
+        core.read_merges(held.values())
         with several() as pool:
             against = {other.id: pool.submit(_frozen, core, freeze, other, base) for other in {each.id: each for each in others}.values()}
             attempts = [pool.submit(_frozen_attempt, core, freeze, each, others[0] if base else None) for each in workspaces]

@@ -27,6 +27,10 @@ _ABOVE = _SELECT + (  # noqa: S608 - words of ours
     " WHERE project = ? AND name = ? AND phase IN ('live', 'deleting', 'restoring', 'deleted')"
     " AND w.rowid < COALESCE((SELECT rowid FROM workspaces WHERE uid = ?), 1 << 62) ORDER BY phase = 'deleted', w.rowid DESC LIMIT 1"
 )
+_MERGES = (
+    "SELECT o.id, o.state, source, target, snapshot, head FROM merges m JOIN operations o ON o.id = m.operation"
+    " WHERE (source = ? OR target = ?) ORDER BY m.operation"
+)
 
 _TAKEN = "SELECT 1 FROM workspaces WHERE project = ? AND name = ? AND phase <> 'deleted'"
 _REMEMBERED = 4096
@@ -195,17 +199,20 @@ class Store(StoreFile):
 
     def merges(self, uid: str, states: Mapping[int, str] | None = None) -> list[MergeRow]:
         """Return the merges that `uid` took part in and that still stand, oldest first; or will stand, when operations have these states."""
+        return self.merges_of_each([uid], states)[uid]
+
+    def merges_of_each(self, uids: Iterable[str], states: Mapping[int, str] | None = None) -> dict[str, list[MergeRow]]:
+        """Return the same for each of several."""
         with self._read() as db:
-            rows = db.execute(
-                "SELECT o.id, o.state, source, target, snapshot, head FROM merges m JOIN operations o ON o.id = m.operation"
-                " WHERE (source = ? OR target = ?) ORDER BY m.operation",
-                (uid, uid),
-            ).fetchall()
-        return [
-            MergeRow(str(source), str(target), str(snapshot), str(head), int(number))
-            for number, state, source, target, snapshot, head in rows
-            if (states or {}).get(int(number), state) == "done"
-        ]
+            found = {uid: db.execute(_MERGES, (uid, uid)).fetchall() for uid in uids}
+        return {
+            uid: [
+                MergeRow(str(source), str(target), str(snapshot), str(head), int(number))
+                for number, state, source, target, snapshot, head in rows
+                if (states or {}).get(int(number), state) == "done"
+            ]
+            for uid, rows in found.items()
+        }
 
     def next_number(self, uid: str) -> int:
         with self._read() as db:
