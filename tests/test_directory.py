@@ -424,7 +424,7 @@ def die(event, about):
     global done
     if event == 'open' and str(about[0]).endswith('.done') and about[1] != 'r':
         done = True
-    if done and event == 'sqlite3.connect':
+    if done and event == 'open' and str(about[0]).endswith('ledger.jsonl'):
         os.kill(os.getpid(), signal.SIGKILL)
 project = Project.open(Path(sys.argv[1]))
 sys.addaudithook(die)

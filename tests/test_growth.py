@@ -93,8 +93,10 @@ class Work:
     def __init__(self) -> None:
         self._steps, self._gits, self.is_over = list[None](), list[None](), False
 
-    def opened(self, file: Path | str, *, timeout: float = 5, isolation_level: None = None) -> sqlite3.Connection:
-        db = CONNECT(file, timeout=timeout, isolation_level=isolation_level)
+    def opened(
+        self, file: Path | str, *, timeout: float = 5, isolation_level: None = None, check_same_thread: bool = True
+    ) -> sqlite3.Connection:
+        db = CONNECT(file, timeout=timeout, isolation_level=isolation_level, check_same_thread=check_same_thread)
         db.set_progress_handler(lambda: self._steps.append(None), 1)
         return db
 

@@ -27,10 +27,10 @@ HOMES = {
     "yaml": "workspaces/clients/yaml.py",
     "opentelemetry": "workspaces/telemetry.py",
 }
-_BELOW = ("workspaces.model.", "workspaces.errors.", "workspaces.telemetry.", "workspaces.threads.")
+_BELOW = ("workspaces.model.", "workspaces.errors.", "workspaces.starts.", "workspaces.telemetry.", "workspaces.threads.")
 """What backends may import."""
 FLOORS = [
-    {"model", "errors", "private", "starting", "telemetry", "threads"},
+    {"model", "errors", "private", "starting", "starts", "telemetry", "threads"},
     {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
     {"audit", "store", "tokens"},
     {"core", "syntax"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conformance.forking import python
-from support import Repo, at, clone
+from support import WORKSPACES, Repo, at, clone
 
 from workspaces import Project
 from workspaces.errors import BackendFailed, Busy, NoProject
@@ -125,6 +126,74 @@ def test_a_line_that_a_crash_tore_is_none(worked: Project, repo: Repo) -> None:
     clone(worked, "later")
     file_of(repo).unlink()
     assert Project.open(repo.path).find("later").name == "later"
+
+
+def start_anew(repo: Repo) -> None:
+    """Let the machine have been started anew."""
+    note = file_of(repo).with_name("store.start")
+    assert note.read_text() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    note.write_text("the start before")
+
+
+@pytest.mark.parametrize("damage", [delete, empty, zero, truncate, overwrite, damage_within], ids=lambda each: each.__name__)
+def test_what_did_not_get_to_the_disk_is_there_after_a_new_start(worked: Project, repo: Repo, damage: Callable[[Path], None]) -> None:
+    before = told(repo)
+    damage(file_of(repo))
+    start_anew(repo)
+    assert told(repo) == before
+    assert [finding for finding in Project.open(repo.path).doctor().findings if not finding.ok] == []
+    assert list(file_of(repo).parent.glob("store-*.damaged")) == []
+
+
+def test_what_was_written_last_is_there_after_a_new_start(worked: Project, repo: Repo) -> None:
+    """A file that is whole and older: SQLite cannot know that its last transactions are missing."""
+    old = file_of(repo).read_bytes()
+    clone(worked, "later")
+    worked.undo()
+    clone(worked, "last")
+    before = told(repo)
+    file_of(repo).write_bytes(old)
+    start_anew(repo)
+    assert told(repo) == before
+    assert Project.open(repo.path).find("last").name == "last"
+
+
+def test_a_ledger_that_was_cut_is_not_believed_after_a_new_start_either(worked: Project, repo: Repo) -> None:
+    before = told(repo)
+    ledger = file_of(repo).with_name("ledger.jsonl")
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join(lines[: len(lines) // 2]))
+    start_anew(repo)
+    assert told(repo) == before
+
+
+def test_all_who_come_after_a_new_start_find_the_same(worked: Project, repo: Repo) -> None:
+    before = [each.id for each in worked.status(detail="names").workspaces]
+    truncate(file_of(repo))
+    start_anew(repo)
+    say = [WORKSPACES, "list", "--json"]
+    at_once = [subprocess.Popen(say, cwd=repo.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for each in at_once:
+        out, err = each.communicate(timeout=60)
+        assert (each.returncode, err) == (0, "")
+        assert [row["id"] for row in json.loads(out)["workspaces"]] == before
+
+
+def test_a_store_from_before_starts_were_noted_is_left_as_it_is(worked: Project, repo: Repo) -> None:
+    """It was waited for when it was written, so it has the last word over its ledger."""
+    before = told(repo)
+    file_of(repo).with_name("store.start").unlink()
+    ledger = file_of(repo).with_name("ledger.jsonl")
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    assert told(repo) == before
+
+
+def test_a_call_keeps_no_connection_when_it_is_over(worked: Project, repo: Repo) -> None:
+    worked.status()
+    worked.compare(["fix"])
+    held = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if os.path.lexists(each)]
+    assert [each for each in held if str(repo.path) in each] == []
 
 
 OLD = """

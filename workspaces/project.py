@@ -8,7 +8,7 @@ at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -51,7 +51,7 @@ from workspaces.model import (
     now,
 )
 from workspaces.naming import project_name
-from workspaces.store import ProjectRow, Store
+from workspaces.store import ProjectRow, Store, held
 from workspaces.telemetry import spanned
 from workspaces.trust import Trusted
 from workspaces.wording import begin, counted, plain
@@ -162,6 +162,10 @@ class Project:
             if not store.workspaces(core.row.name, name=MAIN):
                 store.save(main)
 
+    def holding(self) -> AbstractContextManager[None]:
+        """Keep connections to what is remembered for the time of a block."""
+        return self._core.store.holding()
+
     def seen_by(self, access: Access) -> Project:
         """Return this project as somebody sees it, for calls in that name. What there is of it in another name stays as it was."""
         seen = copy(self)
@@ -205,6 +209,7 @@ class Project:
     # -- the verbs
 
     @spanned
+    @held
     @as_ours()
     def clone(
         self,
@@ -233,6 +238,7 @@ class Project:
         return made
 
     @spanned
+    @held
     @as_ours()
     def prepare(self, count: int | None = None, patience: float | None = None) -> int:
         """Have so many clones of `main` prepared, or as many as the project was seen to need. See `preparing.prepare`."""
@@ -241,6 +247,7 @@ class Project:
         return preparing.prepare(self._ready("prepare"), count, patience)
 
     @spanned
+    @held
     @as_ours()
     def compare(
         self,
@@ -279,6 +286,7 @@ class Project:
         return self.merge_as(asked, progress, request_key, patience)
 
     @spanned
+    @held
     @as_ours()
     def merge_as(self, asked: Asked, progress: Progress = silent, request_key: str = "", patience: float | None = None) -> MergeResult:
         """Merge what is asked for. See `merging.merge`, `landing.land`, and `requests.once` for the key."""
@@ -307,6 +315,7 @@ class Project:
             preparing.wake(self._core)
 
     @spanned
+    @held
     @as_ours()
     def delete(
         self,
@@ -327,6 +336,7 @@ class Project:
         )
 
     @spanned
+    @held
     @as_ours()
     def status(
         self,
@@ -341,6 +351,7 @@ class Project:
         return overview.status(self._ready("status", *workspaces), workspaces, detail, include_deleted, progress)
 
     @spanned
+    @held
     @as_ours()
     def check(
         self,
@@ -360,6 +371,7 @@ class Project:
         return checks.check(core, workspaces, names, wait, timeout_seconds, detail, again, progress, watch)
 
     @spanned
+    @held
     @as_ours()
     def beside(self, workspaces: Sequence[str], command: Sequence[str], watch: Watch | None = None) -> Checked:
         """Run a person's command on frozen copies of two workspaces, and say where its outputs differ. See `checks.beside`."""
@@ -389,6 +401,7 @@ class Project:
         return replace(self._core, config=config.load(self.root))
 
     @spanned
+    @held
     @as_ours()
     def checkpoint(self, workspace: str, label: str = "", progress: Progress = silent) -> Checkpointed:
         """Keep a workspace as it is now. See `history.checkpoint`."""
@@ -397,6 +410,7 @@ class Project:
         return history.checkpoint(self._ready("checkpoint", workspace), workspace, label, progress)
 
     @spanned
+    @held
     @as_ours()
     def restore(self, workspace: str, to: str = "", progress: Progress = silent) -> Restored:
         """Bring a workspace back. See `history.restore`."""
@@ -405,6 +419,7 @@ class Project:
         return history.restore(self._ready("restore", workspace), workspace, to, progress=progress)
 
     @spanned
+    @held
     @as_ours()
     def lease(self, workspace: str, seconds: int) -> Workspace:
         """Take a workspace for so many seconds after each call that names it; 0 for ever. See `cloning.lease`."""
@@ -413,6 +428,7 @@ class Project:
         return cloning.lease(self._ready("lease"), workspace, seconds)
 
     @spanned
+    @held
     @as_ours()
     def undo(self, operation: int = 0) -> Undone:
         """Take back an operation (its number in the log), or the last one that stands. See `history.undo`."""
@@ -421,6 +437,7 @@ class Project:
         return history.undo(self._ready("undo"), operation)
 
     @spanned
+    @held
     @as_ours()
     def redo(self) -> Undone:
         """Do again what the last undo took back. See `history.redo`."""
@@ -429,6 +446,7 @@ class Project:
         return history.redo(self._ready("redo"))
 
     @spanned
+    @held
     @as_ours()
     def gc(self, abandoned: bool = False, discard_unmerged: bool = False, dry_run: bool = False, progress: Progress = silent) -> Collected:
         """Remove for good what was deleted and whose term is over. See `collection.gc`."""
@@ -459,6 +477,7 @@ class Project:
         return Calls(summary=f"{counted(len(found), 'call')}, newest first.", calls=found)
 
     @spanned
+    @held
     @as_ours()
     def look(self) -> Look:
         """Return what shows the workspaces to those who only look, which is not to use them. See `looking.Look`."""

@@ -33,6 +33,7 @@ from workspaces.model import (
     path_shown,
     path_text,
 )
+from workspaces.starts import this_start
 
 from .. import area, cachetree, combine, confinement, extents, matrix, sheaf, subvolume, tree, views
 from ..crew import Crew
@@ -114,7 +115,7 @@ class WorktreeBackend:
             merge_kinds=kinds,
             max_clones=256,
             spares=True,
-            defers=bool(pending.this_start()),
+            defers=bool(this_start()),
             foresees=True,
             templates=subvolume.can_be(self._repository.scratch),
         )

@@ -14,29 +14,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from threading import Lock
+
+from workspaces.starts import this_start
 
 from .. import tree, views
 from ..git import Git
 
 FOLDER = "pending"
-_START = Path("/proc/sys/kernel/random/boot_id")
-"""What names a start of the machine (random(4))."""
 _BLOCK = 512
 """Bytes of which a power cut takes all or none."""
 _LONGEST = 4096
 _turn = Lock()
-
-
-@cache
-def this_start() -> str:
-    """Return the name of this start of the machine; nothing where it has none: there, files are waited for."""
-    try:
-        return _START.read_text().strip()
-    except OSError:
-        return ""
 
 
 @dataclass(frozen=True)

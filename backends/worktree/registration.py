@@ -14,6 +14,7 @@ from pathlib import Path
 
 from workspaces.errors import Exists
 from workspaces.model import Snapshot, Workspace, path_shown, path_text
+from workspaces.starts import this_start
 
 from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
@@ -70,7 +71,7 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
 
 def _can_wait(files: Path, moved: Sequence[Step] | None) -> bool:
     """Return whether files may be written out when the clone is there: they are many, and what is lost of them is noticed."""
-    return (moved is None or len(moved) > spares.SYNCED) and bool(pending.this_start()) and not tree.is_relaxed(files)
+    return (moved is None or len(moved) > spares.SYNCED) and bool(this_start()) and not tree.is_relaxed(files)
 
 
 def _sync(files: Path, moved: Sequence[Step] | None) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 import anyio
 
 from workspaces.model import MAIN, Operation
+from workspaces.store import Store
 
 from .beliefs import Beliefs, contradicted
 from .chaos import Agent, Field, bystander
@@ -70,8 +71,8 @@ def cuts(kind: str, form: str, folder: Path, agents: int, many: int, seed: str) 
         for image, believed in taken:
             tally.tried += 1
             with made.mounted(image):
+                start_anew(place.root)
                 if kind == "worktree":
-                    start_anew(place.root)
                     _drop_owners_locks(place.root / ".git")
                 tally.broke += [f"{image.name}: {each}" for each in contradicted(believed, place.root)]
             if not tally.broke:
@@ -80,11 +81,17 @@ def cuts(kind: str, form: str, folder: Path, agents: int, many: int, seed: str) 
     return tally
 
 
+BEFORE = "the start before"
+
+
 def start_anew(root: Path) -> None:
     """Let the machine have been started anew since the power went: what was on its way to the disk is noted under the name of the start before."""
     for note in (root / ".git" / "workspaces" / "pending").glob("[!.]*"):
         contents, made, _ = json.loads(note.read_text())
-        note.write_text(json.dumps([contents, made, "the start before"]))
+        note.write_text(json.dumps([contents, made, BEFORE]))
+    for start in [root / home / "store.start" for home in (".git/workspaces", ".workspaces/.state")]:
+        if start.exists():
+            start.write_text(BEFORE)
 
 
 def _drop_owners_locks(folder: Path) -> None:
@@ -92,7 +99,9 @@ def _drop_owners_locks(folder: Path) -> None:
 
     `folder`: the project's `.git`. What such a call may have left is for the program to clear away, and stays.
     """
-    with closing(sqlite3.connect(folder / "workspaces" / "store.sqlite")) as db:
+    store = Store(folder / "workspaces" / "store.sqlite")
+    store.revision()  # by looking, it is made sure of
+    with closing(sqlite3.connect(store.file)) as db:
         stopped = [
             Operation.model_validate_json(record) for (record,) in db.execute("SELECT record FROM operations WHERE state = 'started'")
         ]

@@ -3,7 +3,8 @@ known of each workspace once more, for when both are lost."""
 
 from __future__ import annotations
 
+from workspaces.store.connections import held
 from workspaces.store.remembered import MergeRow, ProjectRow, Request, Store
 from workspaces.store.tables import SCHEMA_VERSION
 
-__all__ = ["SCHEMA_VERSION", "MergeRow", "ProjectRow", "Request", "Store"]
+__all__ = ["SCHEMA_VERSION", "MergeRow", "ProjectRow", "Request", "Store", "held"]

@@ -1,7 +1,8 @@
 """The SQLite file on which every process agrees, and its ledger beside it: opened, written, and made again when it was lost, damaged or older.
 
-Every write is one transaction, written to the ledger first and then committed with `synchronous=EXTRA` (FULL does not sync the folder in which a
-rollback journal was, and it could come back); none is ever open across a git call.
+Every write is one transaction, written to the ledger first, durably, and then committed; none is ever open across a git call. What SQLite writes is not
+waited for: a kill takes nothing of it, and after a new start of the machine the file is made again from the ledger, by whoever opens it first. Where
+starts have no names it is committed with `synchronous=EXTRA` (FULL does not sync the folder in which a rollback journal was, and it could come back).
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 from workspaces.errors import BackendFailed, Busy, NoSpace, NotAllowed, translated
 from workspaces.locks import PATIENCE, Locks
 from workspaces.places import misplaced, refuse, set_aside
+from workspaces.starts import this_start
+from workspaces.store.connections import Connections
 from workspaces.store.ledger import Ledger
 from workspaces.store.records import Records
+from workspaces.store.start import Start
 from workspaces.store.tables import (
     SCHEMA_VERSION,
     Page,
@@ -45,7 +49,10 @@ class StoreFile:
         self.file, self.durable, self.patience = file, durable, patience
         self.ledger = Ledger(file.with_name("ledger.jsonl"), durable)
         self.records = Records(file.with_name("records"))
+        self._start = Start(file.with_name("store.start"))
         self._turns = Locks(file.with_name("locks"), patience)
+        self._connections = Connections(file, self._connected)
+        self._is_sure = not durable or not this_start()
 
     @property
     def exists(self) -> bool:
@@ -63,6 +70,7 @@ class StoreFile:
     def flaws(self) -> list[str]:
         """Return what is wrong with the file, or between it and its ledger; nothing when both are whole and say the same."""
         try:
+            self._make_sure()
             with self._turn(), self._opened() as db:
                 if (said := str(db.execute("PRAGMA quick_check(1)").fetchone()[0])) != "ok":
                     return [said]
@@ -106,17 +114,21 @@ class StoreFile:
             return False
 
     def _rebuild(self) -> Path | None:
-        """Make the file again from its ledger. What was there is set aside, and returned."""
+        """Make the file again from its ledger. Returns where what was there is, if anything was."""
         with self._turn():
             if self.ledger.is_empty and not self.records.exist:
                 raise BackendFailed(
                     f"{self.ledger.file} is not there, so {self.file.name} cannot be made again. Nothing was changed.",
                     "Put back a copy of one of the two.",
                 )
-            aside = set_aside(self.file) if self.file.exists() else None
-            self.file.with_name(f"{self.file.name}-journal").unlink(missing_ok=True)
-            with self._opened() as db:
-                self._make_current(db)
+            return self._make_again()
+
+    def _make_again(self) -> Path | None:
+        """Make the file again from its ledger, set aside what was there, and return where. Whoever calls this has the turn."""
+        aside = set_aside(self.file) if self.file.exists() else None
+        self.file.with_name(f"{self.file.name}-journal").unlink(missing_ok=True)
+        with self._opened() as db:
+            self._make_current(db)
         return aside
 
     def shorten(self) -> None:
@@ -127,6 +139,26 @@ class StoreFile:
 
     # -- the file
 
+    def _make_sure(self) -> None:
+        """See that the file is all that was ever acknowledged: after a new start of the machine, some of it may not have got to the disk."""
+        if not self._is_sure and not self._start.is_this:
+            with self._turn():
+                if not self._start.is_this:  # nobody else was here meanwhile
+                    if self._start.is_noted and self._may_lack_something() and (aside := self._make_again()):
+                        aside.unlink()
+                    self._start.note()
+        self._is_sure = True
+
+    def _may_lack_something(self) -> bool:
+        """Return whether the ledger has all that the file may have. One that was cut or damaged has not: a person looks at that."""
+        if self.ledger.is_empty or not self.ledger.is_whole or not self.file.exists():
+            return False
+        try:
+            with self._opened(writes=False) as db:
+                return version_of(db) <= SCHEMA_VERSION and revision_of(db) <= self.ledger.last
+        except BackendFailed:
+            return True
+
     @contextmanager
     def _turn(self) -> Generator[None]:
         refuse(self._misplaced())
@@ -135,6 +167,7 @@ class StoreFile:
 
     @contextmanager
     def _write(self) -> Generator[Page]:
+        self._make_sure()
         with self._turn(), self._opened() as db:
             self._make_current(db)
             db.execute("BEGIN IMMEDIATE")
@@ -158,6 +191,8 @@ class StoreFile:
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
+        with suppress(NotAllowed):  # whoever may not write may look all the same
+            self._make_sure()
         with self._opened(writes=False) as db:
             db.execute(f"PRAGMA busy_timeout = {int(min(_GLANCE, self.patience) * 1000)}")
             try:
@@ -180,24 +215,34 @@ class StoreFile:
         with self._opened(writes=False) as db:
             yield db
 
+    def holding(self) -> AbstractContextManager[None]:
+        """Keep connections for the time of a block."""
+        return self._connections.holding()
+
     @contextmanager
     def _opened(self, writes: bool = True) -> Generator[sqlite3.Connection]:
         refuse(misplaced([self.file]))
         try:
-            db = sqlite3.connect(self.file, timeout=self.patience, isolation_level=None)
-        except sqlite3.Error as error:
-            raise NotAllowed(f"{self.file} cannot be opened: {error}.", "Is the repository still there, and is it yours?") from error
-        try:
-            if writes:
-                db.execute(f"PRAGMA synchronous = {'EXTRA' if self.durable else 'OFF'}")
-                db.execute("PRAGMA journal_mode = PERSIST")  # what is written over needs no new names: a sync of a folder is the dearest
-            yield db
+            with self._connections.one(writes) as db:
+                yield db
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as error:
             raise self._refusal(error) from error
-        finally:
+
+    def _connected(self, writes: bool) -> sqlite3.Connection:
+        try:
+            db = sqlite3.connect(self.file, timeout=self.patience, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise NotAllowed(f"{self.file} cannot be opened: {error}.", "Is the repository still there, and is it yours?") from error
+        try:
+            if writes:
+                db.execute(f"PRAGMA synchronous = {'EXTRA' if self.durable and not this_start() else 'OFF'}")
+                db.execute("PRAGMA journal_mode = PERSIST")  # what is written over needs no new names: a sync of a folder is the dearest
+        except BaseException:
             db.close()
+            raise
+        return db
 
     def _refusal(self, error: sqlite3.DatabaseError) -> Exception:
         said = str(error)
