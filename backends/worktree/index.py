@@ -4,6 +4,7 @@ which can be exchanged where they are."""
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -131,6 +132,15 @@ _KIND, _KINDS = 26, (0x81, 0xA0)
 """Where an entry says what it is, and what files and links are there."""
 
 
+def _entries(count: int, width: int) -> str:
+    """Return what so many entries look like that tell of files or links that git looks at, whose ids have so many bytes: each ends with zeros, one at
+    least, where the next multiple of eight bytes is. By a pattern, eighty thousand are read in half the time that it takes one by one."""
+    fields = _FOUND + width + 2
+    ends = "|".join(f"[^\\0]{{{over}}}\\0{{{8 - (fields + over) % 8}}}" for over in range(8))
+    what, how = f"[\\s\\S]{{{_KIND}}}[\\x81\\xa0]", f"[\\s\\S]{{{fields - _KIND - 3}}}[\\x00-\\x0f][\\s\\S]"
+    return f"(?:{what}{how}(?:[^\\0]{{8}})*+(?:{ends})){{{count}}}+"
+
+
 def is_plain(raw: bytes, width: int) -> bool:
     """Return whether an index is whole, and tells of nothing but files and links that git looks at: nothing unmerged, hidden or only intended, and no
     submodule."""
@@ -152,20 +162,21 @@ def _is_plain(raw: bytes, width: int) -> bool:
     magic, version, count = _HEAD.unpack_from(raw)
     if magic != b"DIRC" or version not in (2, 3, 4):
         return False
+    return all(not part[:1].islower() for part in _parts(raw, _end(raw, width, version, count), width))
+
+
+def _end(raw: bytes, width: int, version: int, count: int) -> int:
+    """Return where plain entries end. Raises `ValueError` when one is not."""
     at, flags = _HEAD.size, _FOUND + width
+    if version < 4:
+        if found := re.compile(_entries(count, width).encode()).match(raw, at):
+            return found.end()
+        raise ValueError("not plain")
     for _ in range(count):
-        kind, flag = raw[at + _KIND], raw[at + flags]
-        if kind not in _KINDS or flag & (_VALID | _EXTENDED | _STAGE):
-            return False
-        name = at + flags + 2
-        length = flag << 8 | raw[name - 1]
-        if version == 4:
-            at = raw.index(0, _number(raw, name)[1]) + 1
-        elif length < _LENGTH:
-            at += flags + 2 + length + 8 - (flags + 2 + length) % 8
-        else:
-            at += (raw.index(0, name) - at + 8) & ~7
-    return all(not part[:1].islower() for part in _parts(raw, at, width))
+        if raw[at + _KIND] not in _KINDS or raw[at + flags] & (_VALID | _EXTENDED | _STAGE):
+            raise ValueError("not plain")
+        at = raw.index(0, _number(raw, at + flags + 2)[1]) + 1
+    return at
 
 
 def _parts(raw: bytes, at: int, width: int) -> Iterator[bytes]:
