@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support import Repo, clone, fingerprint, hidden
+from support import Instead, Repo, clone, fingerprint, hidden
 
 from workspaces import Project
-from workspaces.errors import Busy, InvalidArgument, NotFound
+from workspaces.core import Core
+from workspaces.errors import Busy, InvalidArgument, NotFound, WorkspaceGone
 from workspaces.model import Detail
 
 
@@ -299,3 +301,33 @@ def test_locks_and_generated_files_have_one_line(project: Project, repo: Repo) -
     for path in ("poetry.lock", "web/package-lock.json", "app.min.js", "made/api.py", "logo.png"):
         assert f"diff --git a/{path} b/{path} (binary, lock or generated: not shown)\n" in diff
     assert diff.count("+secret\n") == 100
+
+
+def test_a_git_that_says_nothing_of_two_trees_has_not_found_them_equal(project: Project, repo: Repo, instead: Instead) -> None:
+    """`diff-tree --stdin` says nothing of a tree that it does not find, and ends well."""
+    for name in ("fix", "other"):
+        clone(project, name).write("cart.py", f"{name}\n")
+    instead("*diff-tree*--stdin*) cat > /dev/null; exit 0")
+    (seen,) = project.compare(["fix"]).workspaces
+    assert (seen.files_changed, seen.merge) == (1, "clean"), "each is looked at by itself, then"
+    with pytest.raises(Busy, match="bad object"):
+        project.compare(["fix", "other"])
+
+
+def test_a_workspace_that_is_deleted_before_it_is_looked_at_is_told_as_that(
+    project: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fix", "other"):
+        clone(project, name).write("cart.py", f"{name}\n")
+    beside = Project.open(repo.path)
+    looking, gone = Core.looking, list[str]()
+
+    def late(core: Core, *args: Any) -> Any:
+        if not gone:
+            gone.extend(beside.delete(["fix"], discard_unmerged=True).deleted)
+        return looking(core, *args)
+
+    monkeypatch.setattr(Core, "looking", late)
+    with pytest.raises((NotFound, WorkspaceGone), match="fix"):
+        project.compare(["fix", "other"])
+    assert [each.id for each in project.compare(["other"]).workspaces] == ["shop/other"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -135,6 +136,26 @@ def test_files_of_a_process_that_died_are_written_out_by_another(project: Projec
     os.utime(note, (long_ago, long_ago))
     Project.open(large.path)
     assert notes(large) == []
+
+
+def test_a_disk_that_writes_nothing_out_at_the_moment_stops_no_call(
+    project: Project, large: Repo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fix = left_pending(large)
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("workspaces.backends.worktree.pending.write_out", fails)
+    assert [each.name for each in Project.open(large.path).status().workspaces] == ["main", "fix"]
+    assert "cannot be written out yet" in caplog.text
+    assert len(notes(large)) == 1
+    monkeypatch.undo()
+    (note,) = notes(large)
+    os.utime(note, (0, 0))
+    Project.open(large.path)
+    assert notes(large) == []
+    assert fix.status() == []
 
 
 def test_a_note_that_another_process_takes_back_meanwhile_is_no_obstacle(
