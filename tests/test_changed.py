@@ -169,6 +169,65 @@ def test_what_it_does_not_tell_is_found_as_before(project: Project, repo: Repo, 
     assert fix.status() == before
 
 
+@pytest.fixture
+def library(repo: Repo, tmp_path: Path) -> Repo:
+    """Return what is a submodule of the project."""
+    found = Repo.create(tmp_path / "library")
+    found.write("lib.py", "1\n")
+    found.commit("start")
+    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(found.path), "lib")
+    repo.commit("with a submodule")
+    return found
+
+
+def with_library(project: Project) -> Repo:
+    """Return a clone that has the submodule's files too."""
+    fix = clone(project, "fix")
+    fix.git("-c", "protocol.file.allow=always", "submodule", "update", "-q", "--init")
+    return fix
+
+
+@pytest.mark.parametrize("setting", ["", "all", "none"])
+@pytest.mark.usefixtures("looked_at", "library")
+def test_a_submodule_that_did_not_move_is_nothing_odd(project: Project, repo: Repo, setting: str) -> None:
+    fix = with_library(project)
+    if setting:
+        fix.git("config", "submodule.lib.ignore", setting)
+    fix.write("cart.py", "mine\n")
+    fix.write("lib/lib.py", "what nobody sees from outside\n")
+    assert frozen(project, repo, "fix") == added(fix)
+    for each in (fix, repo):  # as it is when nobody fetched it, and as files of a checkout
+        shutil.rmtree(each.path / "lib")
+        (each.path / "lib").mkdir()
+    assert frozen(project, repo, "fix") == added(fix)
+
+
+@pytest.mark.parametrize("setting", ["", "all"])
+@pytest.mark.usefixtures("library")
+def test_a_submodule_that_moved_is_found_as_before(project: Project, repo: Repo, setting: str) -> None:
+    fix = with_library(project)
+    if setting:
+        fix.git("config", "submodule.lib.ignore", setting)
+    lib = Repo(fix.path / "lib")
+    lib.write("lib.py", "2\n")
+    head = lib.commit("moved")
+    tree = frozen(project, repo, "fix")
+    assert repo.git("rev-parse", f"{tree}:lib") == head
+    if not setting:
+        assert tree == added(fix)
+        fix.git("add", "-A")
+        assert frozen(project, repo, "fix") == tree
+
+
+@pytest.mark.usefixtures("library")
+def test_a_submodule_that_went_is_found_as_before(project: Project, repo: Repo) -> None:
+    fix = with_library(project)
+    shutil.rmtree(fix.path / "lib")
+    assert frozen(project, repo, "fix") == added(fix)
+    fix.write("lib", "a file in its place\n")
+    assert frozen(project, repo, "fix") == added(fix)
+
+
 def test_ends_of_lines_that_git_changes_are_told_by_the_configuration_too(project: Project, repo: Repo) -> None:
     fix = clone(project, "fix")
     for setting in ("true", "input"):

@@ -23,13 +23,16 @@ from ..trees import edited
 from .conversions import ATTRIBUTES, Doubt, Doubts, attribute_files
 from .index import is_plain
 
-_LOOK = ("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--", ":/", f":(top,exclude,literal){WORKSPACES}")
+_HOW = ("--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
+"""Of submodules, git looks at the heads alone: it starts no git inside of one, with whatever is configured there."""
+_LOOK = ("status", *_HOW, "--", ":/", f":(top,exclude,literal){WORKSPACES}")
 _MOST, _LARGEST, _DEEPEST = 500, 16 << 20, 100
 """Files that are read here, the bytes that they have in all, and the folders that they are in: more is git's."""
 _NAMES = (b".git", b".gitmodules")
 _STRANGE = (b"git~", b":", b"\\", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb")
 """In names of which git may say that no file can have them, since some system takes them for `.git` (core.protectHFS, core.protectNTFS)."""
 _NO = ("false", "no", "off", "0", "")
+_NO_MODULE = b"N..."
 _COMPRESSED = b"\0\0\0\4"
 """The version of an index in which names are not told whole."""
 _FILE, _PROGRAM, _LINK = "100644", "100755", "120000"
@@ -59,11 +62,13 @@ def changed(view: Git, width: int) -> Changed:
     """Look at the checkout that `view` is at, with an index that nobody else has. What is read is written where new objects go, by ids of so many
     digits.
 
-    Raises `Odd` for what only the whole index can tell: what is unmerged, hidden, a submodule or a repository of its own; for files that git keeps
+    Raises `Odd` for what only the whole index can tell: what is unmerged, hidden, a submodule that moved or a repository of its own; for files that git keeps
     as other bytes than they have, and for too many or too large ones.
     """
     raw = view.index.read_bytes() if view.index else b""
-    if not is_plain(raw, width // 2) or any(view.checkout.get(f"core.{name}", "true").lower() in _NO for name in ("filemode", "symlinks")):
+    if not is_plain(raw, width // 2, submodules=True) or any(
+        view.checkout.get(f"core.{name}", "true").lower() in _NO for name in ("filemode", "symlinks")
+    ):
         raise Odd
     look = replace(view, settings={**view.settings, "core.preloadIndex": "false"}) if is_crowded() else view
     reply = look.ask(*_LOOK, literal=False)
@@ -88,7 +93,9 @@ def _told(words: Sequence[bytes]) -> tuple[Changed, list[bytes]]:
         if word.startswith(b"? "):
             unread.append(word[2:])
         elif word.startswith(b"1 "):
-            _, how, _, _, mode, _, _, blob, path = word.split(b" ", 8)
+            _, how, module, _, mode, _, _, blob, path = word.split(b" ", 8)
+            if module != _NO_MODULE:
+                raise Odd
             if how[:1] != b".":
                 found.staged[path] = found.there[path] = None if how[:1] == b"D" else Entry(mode.decode(), blob.decode())
             if how[1:] == b"D":
