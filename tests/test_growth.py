@@ -97,6 +97,9 @@ class Work:
         self, file: Path | str, *, timeout: float = 5, isolation_level: None = None, check_same_thread: bool = True
     ) -> sqlite3.Connection:
         db = CONNECT(file, timeout=timeout, isolation_level=isolation_level, check_same_thread=check_same_thread)
+        db.execute(
+            "SELECT 1 FROM sqlite_master"
+        ).fetchone()  # how many are opened is a matter of chance, and each reads what tables there are
         db.set_progress_handler(lambda: self._steps.append(None), 1)
         return db
 
