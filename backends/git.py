@@ -413,10 +413,15 @@ class Git:
             draft.rename(place)
         return name
 
-    def read_aside(self, name: str) -> bytes:
-        """Return an object as it was just written where new ones go that mostly vanish; nothing where it is not to be seen there."""
-        with suppress(OSError, zlib.error):
-            return zlib.decompress(((self.objects or self.common_dir / "objects") / name[:2] / name[2:]).read_bytes())
+    def read_loose(self, kind: str, name: str, limit: int) -> bytes:
+        """Return what an object of this kind holds that is in a file of its own, where new ones go or in the repository (gitformat-loose(5)); nothing
+        where it is not to be seen there, or takes more than `limit` bytes."""
+        for folder in filter(None, (self.objects, self.common_dir / "objects")):
+            with suppress(OSError, zlib.error):
+                raw = zlib.decompressobj().decompress(tree.start_of(folder / name[:2] / name[2:], limit), limit)
+                head, _, contents = raw.partition(b"\0")
+                if head == f"{kind} {len(contents)}".encode():
+                    return contents
         return b""
 
     def tree(self, base: str, entries: Sequence[tuple[str, str, bytes]], scratch: Path) -> str:

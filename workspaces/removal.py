@@ -49,7 +49,7 @@ def delete(
     until = now() + term(core) if deleted else None
     links = {each.id: said for each in wanted if (said := link_of(each))}
     progress(0, len(wanted), "deleting")
-    depths = {each.uid: core.depth(each) for each in wanted}
+    depths = {each.uid: core.depth(each) if len(wanted) > 1 else 0 for each in wanted}
     # Clones before what they were cloned from, so that one call can name both.
     ordered = sorted(wanted, key=lambda each: depths[each.uid], reverse=True)
     for _, level in groupby(ordered, lambda each: depths[each.uid]):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from workspaces.errors import BackendFailed
 from workspaces.model import Snapshot
 
+from .. import sheaf
 from ..git import Git, Reply
 from . import packs
 from .repository import text_of
@@ -24,7 +25,11 @@ _IDENTITY = f"mcp-workspaces snapshot <{_MAIL}>"
 NOBODY_KNOWN = {"user.name": "mcp-workspaces", "user.email": "mcp-workspaces@localhost"}
 """Who commits where git knows no user."""
 _MESSAGE = re.compile(r"snapshot\n\nhead (?P<head>[0-9a-f]+)(?:\nstaged (?P<staged>[0-9a-f]+))?\n")
-_DATE = re.compile(rb"^committer .*<(.*)> (\d+) [+-]\d+$", re.MULTILINE)
+_COMMITTER = re.compile(rb"^committer .*<(.*)> (\d+) [+-]\d+$", re.MULTILINE)
+_TREE = re.compile(rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n")
+_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LONGEST = 1 << 16
+"""Bytes of the longest commit that is read here."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,17 @@ _ABOUT = "--format=%H %T %ct %ce"
 
 def commit_of(git: Git, name: str) -> Commit:
     """Return the tree and date of a commit, by its full id. Ids name contents, so what was read once holds for ever."""
-    return _commits.get(name) or _remembered(_read(git.line("log", "-1", _ABOUT, name, "--")))
+    return _commits.get(name) or _loose(git, name) or _remembered(_read(git.line("log", "-1", _ABOUT, name, "--")))
+
+
+def _loose(git: Git, name: str) -> Commit | None:
+    """Return what a commit says that is in a file of its own, as it is when somebody just made it. None where git has to be asked."""
+    text = git.read_loose("commit", name, _LONGEST) if _ID.fullmatch(name) else b""
+    header = text.partition(b"\n\n")[0]
+    tree, who = _TREE.match(header), _COMMITTER.search(header)
+    if tree is None or who is None or sheaf.named("commit", text, len(name)) != name:
+        return None
+    return _remembered(Commit(name, tree[1].decode(), who[2].decode(), os.fsdecode(who[1])))
 
 
 def _read(said: str) -> Commit:
@@ -79,7 +94,8 @@ def held_by(name: str) -> set[str]:
 
 def head_of(git: Git) -> Commit:
     """Return the head commit."""
-    if known := _commits.get(_named_by_head(git)):
+    name = _named_by_head(git)
+    if known := _commits.get(name) or _loose(git, name):
         return known
     reply = git.ask("log", "-1", _ABOUT, "HEAD", "--")
     said = os.fsdecode(reply.out).strip()
@@ -158,8 +174,7 @@ def write_own(git: Git, tree: str, parents: Sequence[str], message: str) -> str:
         reply = Reply(0, replace(door, settings={**door.settings, **NOBODY_KNOWN}).run(*words, stdin=_text(message)), "")
     made = reply.out.decode().strip()
     _note(git, made, tree, parents[0])
-    if dated := _DATE.search(git.read_aside(made)):
-        _remembered(Commit(made, tree, dated[2].decode(), os.fsdecode(dated[1])))
+    _loose(git, made)
     return made
 
 

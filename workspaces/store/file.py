@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from workspaces.errors import BackendFailed, Busy, NoSpace, NotAllowed, translated
@@ -191,8 +191,7 @@ class StoreFile:
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
-        with suppress(NotAllowed):  # whoever may not write may look all the same
-            self._make_sure()
+        self._make_sure()
         with self._opened(writes=False) as db:
             db.execute(f"PRAGMA busy_timeout = {int(min(_GLANCE, self.patience) * 1000)}")
             try:

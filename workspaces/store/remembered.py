@@ -13,11 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from workspaces.errors import Exists
+from workspaces.locks import PATIENCE
 from workspaces.model import Operation, RestorePoint, Verdict, Workspace, now
 from workspaces.naming import age_then_name
 from workspaces.store.file import StoreFile
 from workspaces.store.ledger import Row
-from workspaces.store.tables import Page, all_uids
+from workspaces.store.tables import Page, all_uids, revision_of
 
 _SELECT = (
     "SELECT uid, origin, record, COALESCE(seconds, 0), COALESCE(until, ''), COALESCE(holder, '')"
@@ -70,6 +71,11 @@ class Request:
 
 class Store(StoreFile):
     """The remembered state in one `home`. Phases of a workspace row: creating, live, deleting, restoring, deleted."""
+
+    def __init__(self, file: Path, durable: bool = True, patience: float = PATIENCE) -> None:
+        super().__init__(file, durable, patience)
+        self._listed: dict[tuple[str, ...], tuple[int, list[Workspace]]] = {}
+        """Whole lists, by project and phases: which revision each is of."""
 
     # -- projects
 
@@ -139,12 +145,18 @@ class Store(StoreFile):
 
     def workspaces(self, project: str, phases: Sequence[str] = ("live",), **which: str) -> list[Workspace]:
         """Return the project's workspaces in order of creation, of one call in the order of its names (their rows come as each is begun); where
-        `which` says what columns hold, only these."""
+        `which` says what columns hold, only these. All are read once for each revision."""
+        known = (project, *phases) if not which else ()
         marks, also = ",".join("?" * len(phases)), "".join(f" AND {column} = ?" for column in which)
         where = f"project = ? AND phase IN ({marks}){also}"
         with self._read() as db:
+            revision = revision_of(db)
+            if (found := self._listed.get(known)) and found[0] == revision:
+                return [*found[1]]
             rows = db.execute(f"{_SELECT} WHERE {where} ORDER BY w.rowid", (project, *phases, *which.values())).fetchall()
-        return sorted((_workspace(*map(str, row)) for row in rows), key=age_then_name)
+        listed = sorted((_workspace(*map(str, row)) for row in rows), key=age_then_name)
+        self._listed |= {known: (revision, listed)} if known else {}
+        return [*listed]
 
     def children(self, workspace: Workspace) -> list[Workspace]:
         """Return the workspaces that are there and were made from one of that name, in order of creation."""
