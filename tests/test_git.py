@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
@@ -13,7 +15,7 @@ import pytest
 from conformance.forking import program, python
 from support import REFS_WRITTEN, Instead, Repo, at, clone, fingerprint, hidden
 
-from workspaces import Project
+from workspaces import Project, WorkspacesError
 from workspaces.errors import BackendFailed, Busy, TargetMoved
 
 
@@ -231,3 +233,22 @@ def test_refs_that_a_gc_packs_at_once_are_kept_all_the_same(
     assert not (repo.path / ".git" / "refs" / "workspaces" / "shop").exists()
     assert project.merge("fix").status == "merged"
     assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"no commit at all\n", b"tree \xff\xff\ncommitter \xff\n\n\xff", b"tree " + b"0" * 40 + b"\n\n"],
+    ids=["empty", "other text", "bytes", "nobody's"],
+)
+def test_a_head_that_is_no_commit_is_told_as_git_does(project: Project, repo: Repo, text: bytes) -> None:
+    clone(project, "fix")
+    raw = b"commit %d\0" % len(text) + text
+    name = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+    (folder := repo.path / ".git" / "objects" / name[:2]).mkdir(exist_ok=True)
+    (folder / name[2:]).write_bytes(zlib.compress(raw))
+    (admin,) = (repo.path / ".git/worktrees").iterdir()
+    (admin / "HEAD").write_text(f"{name}\n")
+    for look in (lambda: project.compare(["fix"]), lambda: project.merge("fix")):
+        with pytest.raises(WorkspacesError):
+            look()
+    assert repo.status() == []
