@@ -22,6 +22,7 @@ from .attributes import attribute_tree
 from .diff import Moved, moved_in_each
 from .git import Git
 from .mergetree import Clash, Entry
+from .trees import stored
 
 _LEAST, _MOST = 100, 1000
 """Triples that one merge decides, where there are so many."""
@@ -63,11 +64,11 @@ _Met = Mapping[bytes, _Triple]
 
 def clashes(git: Git, merges: Sequence[Three], scratch: Path) -> list[tuple[Conflict, ...] | None]:
     """Return the conflicts of each merge, without hunks; None for one that only a merge of the whole trees can decide."""
-    if git.told("config", "--get-regexp", r"^merge\.(default|renormalize)$").out:
-        return [None] * len(merges)
     sides = sorted({(three.base, side) for three in merges for side in (three.ours, three.theirs)})
     moved = dict(zip(sides, moved_in_each(git, sides), strict=True))
     meetings = [_meeting(moved[three.base, three.ours], moved[three.base, three.theirs]) for three in merges]
+    if any(meetings) and git.told("config", "--get-regexp", r"^merge\.(default|renormalize)$").out:
+        return [None if meeting is None or meeting else () for meeting in meetings]
     driven = {base: _driven(git, base, paths, scratch) for base, paths in _paths_by_base(merges, meetings).items()}
     plain = [
         None if meeting is None or meeting.keys() & driven[three.base] else meeting for three, meeting in zip(merges, meetings, strict=True)
@@ -156,9 +157,10 @@ def _decided(git: Git, triples: Sequence[_Triple], scratch: Path) -> dict[_Tripl
 
 
 def _merged(git: Git, triples: Sequence[_Triple]) -> dict[_Triple, Clash]:
-    base = _commit(git, [triple.base for triple in triples])
-    ours = _commit(git, [triple.ours for triple in triples], base)
-    theirs = _commit(git, [triple.theirs for triple in triples], base)
+    width = next(len(side.blob) for triple in triples for side in (triple.base, triple.ours, triple.theirs) if side)
+    base = _commit(git, [triple.base for triple in triples], width)
+    ours = _commit(git, [triple.ours for triple in triples], width, base)
+    theirs = _commit(git, [triple.theirs for triple in triples], width, base)
     try:
         outcome = combine.outcome(git, ours, theirs, mergetree.MARKERS[0])
     except Limit:
@@ -170,8 +172,9 @@ def _merged(git: Git, triples: Sequence[_Triple]) -> dict[_Triple, Clash]:
     return {triples[int(clash.path)]: clash for clash in outcome.clashes}
 
 
-def _commit(git: Git, entries: Sequence[Entry | None], parent: str = "") -> str:
-    rows = [f"{entry.mode} blob {entry.blob}\t{number}" for number, entry in enumerate(entries) if entry]
-    tree = git.line("mktree", "-z", stdin=b"".join(row.encode() + b"\0" for row in rows))
+def _commit(git: Git, entries: Sequence[Entry | None], width: int, parent: str = "") -> str:
+    """Write a commit of files that are numbered, where new objects go, and return its id, of so many digits."""
+    files = {b"%d" % number: (entry.mode.encode(), bytes.fromhex(entry.blob)) for number, entry in enumerate(entries) if entry}
+    tree = git.write_aside("tree", stored(files), width)
     header = [f"tree {tree}", *([f"parent {parent}"] if parent else []), f"author {_WHO}", f"committer {_WHO}"]
-    return git.line("hash-object", "-t", "commit", "-w", "--stdin", stdin="\n".join(header).encode() + b"\n\nmatrix\n")
+    return git.write_aside("commit", "\n".join(header).encode() + b"\n\nmatrix\n", width)

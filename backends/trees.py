@@ -72,7 +72,7 @@ class _Writing:
             elif mode == _FOLDER:
                 del items[folder]
         items |= {name: (entry.mode.encode(), bytes.fromhex(entry.blob)) for name, entry in here.items() if entry}
-        return self._known.keep(self._git.write_aside("tree", _raw(items), self._width), items) if items else ""
+        return self._known.keep(self._git.write_aside("tree", stored(items), self._width), items) if items else ""
 
     def _items(self, tree: str) -> Items:
         """Return what is in a tree. One in whose place a file comes was not asked for: a file could have been there before."""
@@ -90,7 +90,7 @@ def _by_folder(put: Put) -> dict[bytes, dict[bytes, Entry | None]]:
     return found
 
 
-def _raw(items: Items) -> bytes:
+def stored(items: Items) -> bytes:
     """Return a tree as git stores it: in the order of names, those of folders as if they ended with a slash."""
     ordered = sorted(items.items(), key=lambda item: item[0] + b"/" if item[1][0] == _FOLDER else item[0])
     return b"".join(b"%s %s\0%s" % (mode, name, blob) for name, (mode, blob) in ordered)

@@ -150,10 +150,11 @@ def _some(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
 
 def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> Iterator[Row]:
     """Measure clones, then repository by repository, small before large, then folder by folder, then the servers."""
-    for each in _clones(asked, folder) if "clones" in asked.parts else ():
-        print(f"clones of {each.files:,} files on {each.place.label} …", file=sys.stderr)
+    real = {"clones"} if asked.repo else set[str]()  # else they are made on the file systems themselves
+    origins = list(_origins(asked, folder)) if {"repositories", "verbs", "durability", "disk", "peers", *real} & {*asked.parts} else []
+    for each in _clones(asked, folder, origins if asked.repo else []) if "clones" in asked.parts else ():
+        print(f"clones of {each.subject} …", file=sys.stderr)
         yield from clones.measured(each, folder)
-    origins = list(_origins(asked, folder)) if {"repositories", "verbs", "durability", "disk", "peers"} & set(asked.parts) else []
     for label, origin in origins if "repositories" in asked.parts else ():
         print(f"{label} …", file=sys.stderr)
         yield from pairs.measured(pairs.prepared(origin, label, origin.with_name(f"{origin.name}-contest"), asked.rounds))
@@ -190,8 +191,11 @@ def measured(asked: Options, folder: Path, trials: Sequence[folders.Trial]) -> I
             yield from measure(small)
 
 
-def _clones(asked: Options, folder: Path) -> list[clones.Trial]:
-    return [clones.trial(place, files, asked.rounds) for place in _places(asked, folder) for files in asked.sizes]
+def _clones(asked: Options, folder: Path, real: Sequence[tuple[str, Path]]) -> list[clones.Trial]:
+    places = _places(asked, folder)
+    if real:
+        return [clones.trial_of(place, label, origin, asked.rounds) for place in places for label, origin in real]
+    return [clones.trial(place, files, asked.rounds) for place in places for files in asked.sizes]
 
 
 def _places(asked: Options, folder: Path) -> list[Volume]:

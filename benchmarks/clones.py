@@ -77,11 +77,17 @@ class Preparing(Ours):
 
 @dataclass(frozen=True)
 class Trial:
-    """A repository of so many files, on a file system."""
+    """A repository of so many files on a file system: one that is there, or one that is made."""
 
     place: Volume
     files: int
     rounds: int
+    label: str = ""
+    origin: Path | None = None
+
+    @property
+    def subject(self) -> str:
+        return f"{self.label}{self.files:,} files on {self.place.label}"
 
     @property
     def names(self) -> list[str]:
@@ -91,18 +97,25 @@ class Trial:
     def size(self) -> int:
         """Bytes of the file system."""
         clones = 4 * self.rounds + 4 + (0 if self.files >= LARGE else 5 * AGENTS)
-        return volumes.SPARE + 3 * clones * self.files * _BYTES
+        git, each = repositories.weights(self.origin) if self.origin else (0, self.files * _BYTES)
+        return volumes.SPARE + 3 * (git + clones * each)
 
 
 def trial(place: Volume, files: int, rounds: int) -> Trial:
     return Trial(place, files, timing.rounds(rounds, files >= LARGE))
 
 
+def trial_of(place: Volume, label: str, origin: Path, rounds: int) -> Trial:
+    """Return a trial of a repository that is there."""
+    files = repositories.size(origin)
+    return Trial(place, files, timing.rounds(rounds, files >= LARGE), f"{label}, ", origin)
+
+
 def measured(trial: Trial, scratch: Path) -> Iterator[Row]:
     """Measure clones one by one, git's first look at each, and sixteen in one call."""
-    subject = f"{trial.files:,} files on {trial.place.label}"
+    subject = trial.subject
     with volumes.mounted(trial.place, scratch, trial.size) as place:
-        origin = repositories.generated(place / "origin.git", trial.files)
+        origin = trial.origin or repositories.generated(place / "origin.git", trial.files)
         ours, git, durable = sides = [
             kind(repositories.checkout(origin, place / name)) for kind, name in ((Ours, "ours"), (Git, "git"), (Durable, "durable"))
         ]
@@ -158,8 +171,11 @@ def _fanned_out(side: Side, names: list[str]) -> float:
 def _copied(checkout: Path, place: Path, names: Sequence[str]) -> float:
     """Return what it takes to copy the files alone, two copies at a time: less cannot be done where each file has to be made."""
 
+    files = sorted(each for each in checkout.iterdir() if each.name != ".git")
+
     def copy(name: str) -> None:
-        programs.run("cp", "-a", "--reflink=auto", checkout / "src", place / name)
+        (place / name).mkdir()
+        programs.run("cp", "-a", "--reflink=auto", *files, place / name)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return timing.settled(lambda: list(pool.map(copy, names)))

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def measured(folder: Path, attempts: int) -> Iterator[Row]:
         about = f"{attempts} attempts, {FILES:,} files, {len(told):,} pairs conflict"
         yield row(about, f"all pairs, {subject}", "merge-tree for each pair", [[clock.milliseconds], [each]])
         yield row(about, f"compare, all of it, {subject}", "merge-tree for each pair", [[whole], [each]])
+        again = clocked(partial(side.project.compare, names))
+        yield row(about, f"compare, all of it once more, {subject}", "merge-tree for each pair", [[again], [each]])
         yield row(about, f"a next page of it, {subject}", "the page before", _pages(side, names))
 
 
