@@ -33,13 +33,10 @@ def merge(git: Git, seen: Seen, base: str, ours: str, theirs: str) -> Merge | No
 
 def _sides(git: Git, seen: Seen, base: str, ours: str, theirs: str) -> tuple[list[Step] | None, list[Step] | None]:
     """Return what each side changed; None for one that renamed something, or changed more than can be told."""
-    if (moved := seen.known_steps(base, ours)) is None:
-        with several() as pool:
-            asked = pool.submit(seen.steps, git, base, ours)
-            seen.changes(git, base, theirs)
-        try:
-            moved = asked.result()
-        except Limit:
-            return None, None
-    seen.changes(git, base, theirs)
-    return moved, seen.known_steps(base, theirs)
+    with several() as pool:
+        moved = pool.submit(seen.steps, git, base, ours)
+        seen.changes(git, base, theirs)
+    try:
+        return moved.result(), seen.known_steps(base, theirs)
+    except Limit:
+        return None, None

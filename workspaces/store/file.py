@@ -144,13 +144,13 @@ class StoreFile:
         if not self._is_sure and not self._start.is_this:
             with self._turn():
                 if not self._start.is_this:  # nobody else was here meanwhile
-                    if self._start.is_noted and self._may_lack_something() and (aside := self._make_again()):
+                    if self._start.is_noted and self._is_told_by_its_ledger() and (aside := self._make_again()):
                         aside.unlink()
                     self._start.note()
         self._is_sure = True
 
-    def _may_lack_something(self) -> bool:
-        """Return whether the ledger has all that the file may have. One that was cut or damaged has not: a person looks at that."""
+    def _is_told_by_its_ledger(self) -> bool:
+        """Return whether the ledger has all that the file may have. One that was cut or damaged has not, and a person looks at that."""
         if self.ledger.is_empty or not self.ledger.is_whole or not self.file.exists():
             return False
         try:
