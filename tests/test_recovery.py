@@ -334,8 +334,8 @@ Project.open(Path(sys.argv[1])).undo()
 """
 
 
-def dies(script: str, repo: Repo) -> None:
-    assert subprocess.run([*python(), "-c", script, str(repo.path)], check=False).returncode == 9
+def dies(script: str, repo: Repo, *words: str) -> None:
+    assert subprocess.run([*python(), "-c", script, str(repo.path), *words], check=False).returncode == 9
 
 
 def test_locks_that_a_dead_git_left_on_the_branch_are_taken_away(project: Project, repo: Repo) -> None:
@@ -470,3 +470,102 @@ def test_a_gc_that_comes_just_before_the_refs_leaves_a_call_whole_or_undone(
     monkeypatch.setattr(REFS_WRITTEN.replace(":", "."), collected)
     assert clone(project, "fix").read("cart.py") == "dirty\n", "what was taken away is brought in when it looks once more"
     assert repo.git("fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+# -- somebody goes on before anybody ends what was killed ---------------------------------------------------------------------------------
+
+DIES_IN_A_MOVE = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import workspaces.backends.worktree.checkout as checkout
+root, at, call = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+def die(*args, **keywords):
+    os._exit(9)
+def half(git, old, new):
+    whole = checkout.steps(git, old, new)
+    for step in whole[: len(whole) // 2]:
+        blob = git.run("cat-file", "blob", step.new.blob)
+        (git.work_tree / os.fsdecode(step.path)).write_bytes(blob)
+    os._exit(9)
+if at == "before":
+    checkout._wait_for_locks = die
+elif at == "half":
+    checkout._switch = half
+elif at == "arrived":
+    checkout._updated_head = die
+else:
+    import workspaces.history as history, workspaces.merging.carrying as carrying
+    carrying.record = history.record_restore = die
+project = Project.open(root)
+{"merge": lambda: project.merge("fix"), "bring": lambda: project.merge("fix", "other"), "undo": lambda: project.undo()}[call]()
+"""
+
+
+def commits_own_file(folder: Repo) -> None:
+    folder.write("own.txt", "own\n")
+    folder.git("add", "own.txt")
+    folder.git("commit", "-q", "-m", "own", "own.txt")
+
+
+def commits_all(folder: Repo) -> None:
+    folder.write("own.txt", "own\n")
+    folder.commit("all that is there")
+
+
+def commits_staged(folder: Repo) -> None:
+    folder.write("own.txt", "own\n")
+    folder.git("add", "own.txt")
+    folder.git("commit", "-q", "-m", "what is staged")
+
+
+def throws_away(folder: Repo) -> None:
+    folder.git("reset", "-q", "--hard")
+    commits_own_file(folder)
+
+
+def goes_back(folder: Repo) -> None:
+    folder.git("reset", "-q", "--hard", "HEAD~1")
+    commits_own_file(folder)
+
+
+def branches_off(folder: Repo) -> None:
+    folder.git("checkout", "-q", "-b", "elsewhere")
+    commits_own_file(folder)
+
+
+@pytest.mark.parametrize(
+    "goes_on", [commits_own_file, commits_all, commits_staged, throws_away, goes_back, branches_off], ids=lambda each: each.__name__
+)
+@pytest.mark.parametrize("at", ["before", "half", "arrived", "moved"])
+@pytest.mark.parametrize("call", ["merge", "bring", "undo"])
+def test_who_goes_on_before_a_killed_move_is_ended_keeps_his_work_and_can_go_on(
+    project: Project, repo: Repo, call: str, at: str, goes_on: Callable[[Repo], None]
+) -> None:
+    for number in range(4):
+        repo.write(f"f{number}", f"{number}\n" * 20)
+    repo.commit("files")
+    repo.write("one-more", "so that one can go back\n")
+    repo.commit("one more")
+    fix, mine = clone(project, "fix"), clone(project, "other") if call == "bring" else repo
+    for number in range(4):
+        fix.write(f"f{number}", "changed\n" * 20)
+    if call == "undo":
+        project.merge("fix")
+    dies(DIES_IN_A_MOVE, repo, at, call)
+    for lock in (repo.path / ".git").glob("**/index.lock"):
+        lock.unlink()  # as git tells him to
+    goes_on(mine)
+    committed = {path: mine.git("show", f"HEAD:{path}") for path in mine.git("ls-files").split()}
+
+    project = Project.open(repo.path)
+    assert [each.state for each in project.log().operations if each.state == "started"] == []
+    assert mine.status() == []
+    assert {path: mine.read(path).strip() for path in mine.git("ls-files").split()} == committed
+    brought = committed["f0"] if "Merge workspace fix" in mine.git("log", "--format=%s") else "changed\n" * 20
+    fix.write("later.txt", "later\n")
+    target = "other" if call == "bring" else "main"
+    project.checkpoint(target)
+    assert project.merge("fix", target, on_conflict="source").status == "merged"
+    assert (mine.read("later.txt"), mine.read("own.txt"), mine.read("f0").strip()) == ("later\n", "own\n", brought.strip())
+    assert [finding for finding in project.doctor(quick=True).findings if not finding.ok] == []

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import lru_cache
 
 from workspaces.core import Core, new_uid
 from workspaces.errors import Busy, WorkspacesError
@@ -40,7 +41,13 @@ def recover(core: Core) -> None:
         except Busy:
             continue
         except (WorkspacesError, OSError) as error:
-            logger.warning("%s %d cannot be ended yet: %s", operation.verb, operation.id, error)
+            _warn(f"{operation.verb} {operation.id} cannot be ended yet: {error}")
+
+
+@lru_cache(maxsize=1000)
+def _warn(said: str) -> None:
+    """Warn of what is not ended, once: whoever waits for it tries again and again."""
+    logger.warning("%s", said)
 
 
 def _make_good(core: Core) -> None:
@@ -51,7 +58,7 @@ def _make_good(core: Core) -> None:
     try:
         core.backend.write_out(ABANDONED)
     except (WorkspacesError, OSError) as error:
-        logger.warning("the files of clones cannot be written out yet: %s", error)
+        _warn(f"the files of clones cannot be written out yet: {error}")
     for uid in core.backend.lost():
         workspace = core.store.workspace(uid)
         try:
@@ -61,7 +68,7 @@ def _make_good(core: Core) -> None:
         except Busy:
             continue
         except (WorkspacesError, OSError) as error:
-            logger.warning("the files of clone %s cannot be made good yet: %s", uid, error)
+            _warn(f"the files of clone {uid} cannot be made good yet: {error}")
 
 
 def _unfinished(core: Core) -> list[Operation]:

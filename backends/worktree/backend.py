@@ -422,7 +422,7 @@ class WorktreeBackend:
             raise
 
     def _has(self, descendant: str, ancestor: str) -> bool:
-        return descendant == ancestor or self._git.told("merge-base", "--is-ancestor", ancestor, descendant).status == 0
+        return commits.is_ancestor(self._git, ancestor, descendant)
 
     def _side(self, theirs: Snapshot, lineage: Sequence[str], author: str) -> str:
         """Return what a merge commit names as its second parent: their head, or a commit of their uncommitted work on top of it.

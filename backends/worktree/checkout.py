@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ from ..diff import Step, refuse_hollow, steps
 from ..git import Git, Reply, refusal
 from ..gitlocks import in_the_way
 from ..mergetree import entries
-from .commits import head_of, tree_of
+from .commits import head_of, is_ancestor, tree_of
 from .snapshot import copied, everything, put, unhide, written
 
 SUBMODULE = "160000"
@@ -284,7 +284,7 @@ def _updated_head(move: Move) -> Reply:
     """Move the head by compare-and-set. A linked worktree whose branch would lose commits by it is detached instead: the branch is not ours."""
     git, old, new = move.git, move.old.head, move.new.head
     may_lose = move.whole and git.git_dir != git.common_dir
-    option = ("--no-deref",) if may_lose and git.told("merge-base", "--is-ancestor", old, new).status != 0 else ()
+    option = ("--no-deref",) if may_lose and not is_ancestor(git, old, new) else ()
     return git.ask("update-ref", *option, "-m", move.reason, "HEAD", new, old)
 
 
@@ -293,16 +293,24 @@ def _updated_head(move: Move) -> Reply:
 
 def settle(move: Move, since: datetime) -> bool:
     """End a move that began at `since` and was interrupted: forward when all files have arrived, else back. A file that holds anything else
-    is left alone."""
+    is left alone, and so is all that whoever went on meanwhile has committed: a head that is elsewhere now stays there."""
     git, old, new = move.git, move.old, move.new
     for lock in git.left_locks():
         drop_stale_lock(lock, since)
-    if new.head != old.head and head_of(git).id == new.head:
+    head = head_of(git).id
+    if new.head != old.head and head == new.head:
         return True
     if git.run("cat-file", "--batch-check", stdin=f"{new.contents}\n".encode()).endswith(b" missing\n"):
         return False  # it was killed before anything was moved
+    if head != old.head and _was_left_behind(move, head):
+        return True
     arrived, begun = _progress(move)
-    if begun or len(arrived) < len(steps(git, old.contents, new.contents)):
+    is_there = not begun and len(arrived) == len(steps(git, old.contents, new.contents))
+    if head != old.head:
+        if not is_there or new.head != old.head:
+            _settle_back(move, [*arrived, *begun], {step.path for step in steps(git, old.head, head)})
+        return is_there and new.head == old.head
+    if not is_there:
         _settle_back(move, [*arrived, *begun])
         return False
     if move.is_plain:
@@ -313,6 +321,12 @@ def settle(move: Move, since: datetime) -> bool:
     if new.head != old.head and (reply := _updated_head(move)).status != 0:
         raise refusal(["update-ref"], reply)
     return True
+
+
+def _was_left_behind(move: Move, head: str) -> bool:
+    """Return whether the head was moved, and somebody built on that: it descends from where it went, and not just because he stayed where it was."""
+    git, old, new = move.git, move.old.head, move.new.head
+    return old != new and is_ancestor(git, new, head) and (is_ancestor(git, old, new) or not is_ancestor(git, old, head))
 
 
 def _progress(move: Move) -> tuple[list[Step], list[Step]]:
@@ -345,9 +359,11 @@ def _is_begun(git: Git, root: bytes, step: Step) -> bool:
     return size == 0 or git.run("cat-file", "--filters", b"--path=" + step.path, step.new.blob).startswith(begun)
 
 
-def _settle_back(move: Move, arrived: list[Step]) -> None:
+def _settle_back(move: Move, arrived: list[Step], committed: Collection[bytes] = ()) -> None:
+    """Put back what arrived, but for the paths that somebody `committed` since."""
     git, old, new = move.git, move.old, move.new
     root = os.fsencode(git.work_tree or "")
+    arrived = [step for step in arrived if step.path not in committed]
     for step in arrived:
         if step.old is None:
             with suppress(FileNotFoundError):
@@ -362,7 +378,7 @@ def _settle_back(move: Move, arrived: list[Step]) -> None:
     if move.is_plain:
         _follow(move, [Step(step.path, step.new, step.old) for step in arrived])
     elif not move.whole and new.head != old.head:
-        _follow(move, steps(git, new.head, old.head))
+        _follow(move, [step for step in steps(git, new.head, old.head) if step.path not in committed])
     else:
         with suppress(Busy):
             _follow(move, [])

@@ -112,11 +112,16 @@ def contains(git: Git, commit: str) -> bool:
     head = _named_by_head(git)
     if head == commit or (head, commit) in _descents:
         return True
-    if git.told("merge-base", "--is-ancestor", commit, "HEAD").status != 0:
+    if not is_ancestor(git, commit, "HEAD"):
         return False
     if head and head == _named_by_head(git):
         _descents.update([(head, commit)] if len(_descents) < _REMEMBERED else [])
     return True
+
+
+def is_ancestor(git: Git, commit: str, of: str) -> bool:
+    """Return whether a commit is in the history of another, or is that one."""
+    return commit == of or git.told("merge-base", "--is-ancestor", commit, of).status == 0
 
 
 def parents_of(name: str) -> frozenset[str] | None:
