@@ -132,12 +132,20 @@ class _Done:
     error: WorkspacesError | None = None
 
 
-def _at_once(level: Sequence[Workspace], work: Callable[[Workspace, Event], _Done], look: Look) -> Generator[tuple[Workspace, _Done]]:
+def _at_once(level: Sequence[Workspace], work: Callable[[Workspace, Look], _Done], look: Look) -> Generator[tuple[Workspace, _Done]]:
     """Do the work for several workspaces at once, none of which is below another, and yield what became of each, in their order. What was not
     begun when the caller stops, or `look` does, is not done."""
+    if len(level) == 1:  # a thread for it takes longer than a sync
+        yield level[0], work(level[0], look)
+        return
     stop = Event()
+
+    def look_there() -> None:
+        if stop.is_set():
+            raise Interrupted("It was stopped.")
+
     with several() as pool:
-        doing = {pool.submit(work, workspace, stop): workspace for workspace in level}
+        doing = {pool.submit(work, workspace, look_there): workspace for workspace in level}
         try:
             for future, workspace in doing.items():
                 while not wait([future], _LOOK).done:
@@ -147,13 +155,7 @@ def _at_once(level: Sequence[Workspace], work: Callable[[Workspace, Event], _Don
             stop.set()
 
 
-def _delete_below(
-    core: Core, workspace: Workspace, stop: Event, discard_unmerged: bool, children: Children, before: Sequence[str]
-) -> _Done:
-    def look() -> None:
-        if stop.is_set():
-            raise Interrupted("It was stopped.")
-
+def _delete_below(core: Core, workspace: Workspace, look: Look, discard_unmerged: bool, children: Children, before: Sequence[str]) -> _Done:
     done = _Done()
     try:
         going = _with_children(core, workspace, children)

@@ -166,7 +166,8 @@ class StoreFile:
             yield
 
     @contextmanager
-    def _write(self) -> Generator[Page]:
+    def _write(self, follows: bool = False) -> Generator[Page]:
+        """Open a transaction. `follows` is as in `Ledger.append`."""
         self._make_sure()
         with self._turn(), self._opened() as db:
             self._make_current(db)
@@ -175,19 +176,19 @@ class StoreFile:
             try:
                 yield page
                 if page.entries:
-                    self._note(page)
+                    self._note(page, follows)
             except BaseException:
                 if db.in_transaction:  # SQLite takes back by itself what found no room
                     db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 
-    def _note(self, page: Page) -> None:
+    def _note(self, page: Page, follows: bool) -> None:
         """Write a transaction to the ledger; all that is remembered, when the ledger was lost."""
         page.db.execute("UPDATE meta SET revision = revision + 1")
         for uid in named_in(page) if self.records.exist else all_uids(page.db):
             self.records.write(uid, revision_of(page.db), list(known_of(page.db, uid)))
-        self.ledger.append(revision_of(page.db), list(rows_of(page.db)) if self.ledger.is_empty else page.entries)
+        self.ledger.append(revision_of(page.db), list(rows_of(page.db)) if self.ledger.is_empty else page.entries, follows)
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
