@@ -14,10 +14,13 @@ Items = Mapping[bytes, Item]
 Put = Mapping[bytes, Entry | None]
 """What is to be at paths: a file or link, or nothing."""
 _FOLDER, _NOTHING = b"40000", (b"", b"")
-_CANONICAL = {b"100664": b"100644"}
-"""A mode that very old gits wrote, and that an index reads as another one."""
+_MODES = {_FOLDER, b"100644", b"100755", b"120000", b"160000"}
 _REMEMBERED = 300_000
 """Entries of trees that are remembered by each process: about 60 MB."""
+
+
+class OddTree(Exception):
+    """A tree is not as git writes them now: old ones, and those of other programs, have other modes, with which git still reads them."""
 
 
 class _Memory(dict[str, Items]):
@@ -45,7 +48,10 @@ def _memory() -> _Memory:
 
 def edited(git: Git, base: str, put: Put) -> str:
     """Write a tree with other things at some paths, and return its id. What is to be below a file takes its place. New objects go where the door
-    writes those that mostly vanish."""
+    writes those that mostly vanish.
+
+    Raises `OddTree` where only git knows how one would be that has to be read for it.
+    """
     if not put:
         return base
     known = _memory()
@@ -141,7 +147,8 @@ def _parsed(raw: bytes, width: int) -> Items:
     while at < len(raw):
         space = raw.index(b" ", at)
         end = raw.index(b"\0", space) + 1
-        mode = raw[at:space]
-        found[raw[space + 1 : end - 1]] = _CANONICAL.get(mode, mode), raw[end : end + width]
+        found[raw[space + 1 : end - 1]] = raw[at:space], raw[end : end + width]
         at = end + width
+    if stored(found) != raw or not _MODES.issuperset(mode for mode, _ in found.values()):
+        raise OddTree
     return found

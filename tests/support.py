@@ -43,6 +43,10 @@ class Repo:
         assert not check or done.returncode == 0, f"git {args}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def raw(self, *args: str, given: bytes = b"") -> bytes:
+        """Return what git answers to this, byte for byte."""
+        return subprocess.run(["git", *args], cwd=self.path, input=given, capture_output=True, check=True).stdout
+
     def write(self, name: str, text: str | bytes) -> Path:
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +68,28 @@ class Repo:
     @property
     def head(self) -> str:
         return self.git("rev-parse", "HEAD")
+
+
+OLD_MODES = {"040000": "40000", "40755": "40000", "100664": "100644", "100600": "100644", "100775": "100755", "120777": "120000"}
+"""Modes that old gits and other programs wrote into trees, and what git takes them for (git-fsck(1), zeroPaddedFilemode)."""
+
+
+def with_old_modes(repo: Repo, odd: str) -> str:
+    """Commit what is there once more, with a mode of other times on all in the outermost folder that it fits; and return the commit."""
+    if not (repo.path / "way").is_symlink():
+        (repo.path / "way").symlink_to("notes.md")
+        repo.write("tool", "#!/bin/sh\n").chmod(0o755)
+        repo.commit("with a link and a program")
+    head = repo.head
+    rows = [row.split(b" ", 2) for row in repo.raw("ls-tree", "-z", "HEAD").split(b"\0") if row]
+    tree = b""
+    for mode, _, rest in rows:
+        blob, _, name = rest.partition(b"\t")
+        usual = mode.decode().removeprefix("0")
+        tree += (odd if usual == OLD_MODES[odd] else usual).encode() + b" " + name + b"\0" + bytes.fromhex(blob.decode())
+    made = repo.raw("hash-object", "-w", "-t", "tree", "--literally", "--stdin", given=tree).decode().strip()
+    repo.git("reset", "-q", "--hard", repo.git("commit-tree", made, "-p", head, "-m", "of other times"))
+    return repo.head
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from support import Repo, clone
+from support import OLD_MODES, Repo, clone, with_old_modes
 
 from workspaces import Project
 from workspaces.model import Merge
@@ -149,3 +149,20 @@ def test_a_history_that_grew_is_looked_at_anew(project: Project, repo: Repo) -> 
     assert (seen.behind, seen.merge) == (1, "clean")
     assert [each.path for each in project.merge("fix").files] == ["two.txt"]
     assert repo.read("two.txt") == "two\n"
+
+
+@pytest.mark.parametrize("odd", OLD_MODES)
+def test_trees_with_modes_of_other_times_are_merged_as_git_merges_them(project: Project, repo: Repo, odd: str) -> None:
+    repo.write("other/one.py", "one\n")
+    repo.write("other/two.py", "two\n")
+    with_old_modes(repo, odd)
+    fix = clone(project, "fix")
+    fix.write("auth/new.py", "new\n")
+    fix.commit("new")
+    repo.write("other/one.py", "changed\n")
+    repo.commit("changed")
+    with_old_modes(repo, odd)
+    wanted = repo.git("merge-tree", "--write-tree", repo.head, fix.head)
+    assert [each.path for each in project.merge("fix").files] == ["auth/new.py"]
+    assert repo.git("ls-tree", "-r", "HEAD") == repo.git("ls-tree", "-r", wanted)
+    assert repo.status() == []

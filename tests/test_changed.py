@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Instead, Repo, at, clone, hidden
+from support import OLD_MODES, Instead, Repo, at, clone, hidden, with_old_modes
 
 from workspaces import Project, WorkspacesError
 
@@ -312,3 +312,14 @@ def test_hidden_files_are_looked_behind(project: Project, repo: Repo) -> None:
     hidden(fix, "cart.py")
     fix.write("cart.py", "behind\n")
     assert repo.git("show", f"{frozen(project, repo, 'fix')}:cart.py") == "behind"
+
+
+@pytest.mark.parametrize("odd", OLD_MODES)
+def test_trees_with_modes_of_other_times_are_read_as_git_reads_them(project: Project, repo: Repo, odd: str) -> None:
+    """A folder that was taken for a file would go with all that is in it."""
+    with_old_modes(repo, odd)
+    fix = clone(project, "fix")
+    fix.write("auth/new.py", "new\n")
+    assert frozen(project, fix, "fix") == added(fix)
+    (seen,) = project.compare(["fix"], detail="files").workspaces
+    assert (seen.files_changed, seen.deletions) == (1, 0)

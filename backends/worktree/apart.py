@@ -10,7 +10,7 @@ from ..attributes import carry_over
 from ..diff import Moved, Step
 from ..git import Git
 from ..matrix import is_apart
-from ..trees import edited
+from ..trees import OddTree, edited
 from .seen import Seen
 
 
@@ -23,7 +23,10 @@ def merge(git: Git, seen: Seen, base: str, ours: str, theirs: str) -> Merge | No
         return None
     has = {step.path for step in moved}
     gained = [step for step in brought if step.path not in has]
-    contents = edited(git, ours, {step.path: step.new for step in gained})
+    try:
+        contents = edited(git, ours, {step.path: step.new for step in gained})
+    except OddTree:
+        return None
     changes = tuple(each for each in seen.changes(git, base, theirs) if path_bytes(each.path) not in has)
     carry_over(ours, contents, (step.path for step in gained))
     seen.learn((base, contents), [*moved, *gained])

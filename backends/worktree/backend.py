@@ -51,6 +51,7 @@ from . import (
     descent,
     filling,
     keepsake,
+    obstacles,
     packs,
     pending,
     preparing,
@@ -454,13 +455,13 @@ class WorktreeBackend:
     def obstacles(self, workspace: Workspace, old: Snapshot, new: Snapshot) -> tuple[str, ...]:
         git = self._at(workspace)
         moved = self._seen.steps(git, old.contents, new.contents)
-        return tuple(map(path_text, checkout.obstacles(git, moved, old, self._scratch)))
+        return tuple(map(path_text, obstacles.obstacles(git, moved, old, self._scratch)))
 
     def checkout(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool = False) -> None:
         lasting = self._lasting(self._at(workspace))
         # What stays uncommitted would be in the repository, but nothing would refer to it: the next snapshot would find it there and not write it
         # again, and a prune at that moment take it away under the snapshot. What is committed is referred to when all files have arrived.
-        self.refer({f"{trash.prefix(workspace)}result": new.head if checkout.is_committed(lasting, new) else new.contents})
+        self.refer({f"{trash.prefix(workspace)}result": new.head if commits.is_committed(lasting, new) else new.contents})
         checkout.carry_out(checkout.Move(lasting, old, new, reason, self._scratch, whole))
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:

@@ -21,7 +21,7 @@ from ..mergetree import Entry
 from ..place import WORKSPACES
 from ..trees import edited
 from .conversions import ATTRIBUTES, Doubt, Doubts, attribute_files
-from .index import is_plain
+from .index import is_plain, mode_of
 
 _HOW = ("--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
 """Of submodules, git looks at the heads alone: it starts no git inside of one, with whatever is configured there."""
@@ -35,7 +35,7 @@ _NO = ("false", "no", "off", "0", "")
 _NO_MODULE = b"N..."
 _COMPRESSED = b"\0\0\0\4"
 """The version of an index in which names are not told whole."""
-_FILE, _PROGRAM, _LINK = "100644", "100755", "120000"
+_LINK = "120000"
 
 
 class Odd(Exception):
@@ -160,7 +160,7 @@ class _Files:
             if not stat.S_ISREG(found.st_mode) or found.st_size > self._room:
                 raise Odd
             text = b"".join(self._parts(file))
-        mode = _PROGRAM if found.st_mode & stat.S_IXUSR else _FILE
+        mode = mode_of(found)
         return _Read(mode, text, packed(found, int(mode, 8)))
 
     def _parts(self, file: int) -> Iterator[bytes]:

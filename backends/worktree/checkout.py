@@ -8,9 +8,8 @@ then follows the head.
 from __future__ import annotations
 
 import os
-import stat
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,81 +19,19 @@ from workspaces.errors import Busy, TargetMoved, WorkspacesError, as_ours, reada
 from workspaces.model import Snapshot
 
 from .. import bounds, tree
-from ..diff import Step, refuse_hollow, steps
+from ..diff import Step, steps
 from ..git import Git, Reply, refusal
 from ..gitlocks import in_the_way
 from ..mergetree import entries
-from .commits import head_of, is_ancestor, tree_of
-from .snapshot import copied, everything, put, unhide, written
+from .commits import head_of, is_ancestor, is_committed, tree_of
+from .snapshot import copied, everything, put, written
 
 SUBMODULE = "160000"
 _OURS = "workspaces: the index is being moved\n"
 """What stands in a lock that we made, and not git."""
 _ABANDONED = 2.0
-_ARGUMENTS = 16_384
-"""Bytes of paths that git is told as arguments; it looks at all of them faster than at more."""
 _PATIENCE = 30
 """Tries, a tenth of a second apart."""
-
-
-def is_committed(git: Git, snapshot: Snapshot) -> bool:
-    return tree_of(git, snapshot.head) == snapshot.contents
-
-
-# -- what is in the way -------------------------------------------------------------------------------------------------------------------
-
-
-def obstacles(git: Git, moved: Sequence[Step], old: Snapshot, scratch: Path) -> list[bytes]:
-    """Return paths that would move, from `old`, and hold work which is in neither snapshot. `git` is at the checkout."""
-    refuse_hollow(git, moved)
-    found: set[bytes] = set()
-    if is_committed(git, old):
-        with copied(git, scratch) as view:
-            unhide(view)
-            dirty = _dirty(view, [step.path for step in moved])
-        found |= {step.path for step in moved if step.path in dirty}
-    leaving = {step.path for step in moved if step.new is None}
-    root = os.fsencode(git.work_tree or "")
-    for step in moved:
-        if step.old is None:
-            found |= set(_in_the_way(root, step.path, leaving))
-    return sorted(found)
-
-
-def _dirty(git: Git, wanted: Sequence[bytes]) -> set[bytes]:
-    """Return the tracked paths that are modified, staged or unmerged: only of the wanted ones, where these are few."""
-    found: set[bytes] = set()
-    only = wanted if sum(map(len, wanted)) < _ARGUMENTS else ()
-    how = ("--porcelain=v2", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty")
-    words = iter(git.fields("status", *how, "--", *only))
-    for word in words:
-        kind, fields = word[:1], {b"1": 8, b"u": 10}
-        if kind in fields:
-            found.add(word.split(b" ", fields[kind])[-1])
-    return found
-
-
-def _in_the_way(root: bytes, path: bytes, leaving: set[bytes]) -> Iterator[bytes]:
-    """Yield what exists where `path` is to be added: itself, a file on the way to it, or files in a folder of its name."""
-    parts = path.split(b"/")
-    for depth in range(1, len(parts) + 1):
-        part = b"/".join(parts[:depth])
-        try:
-            found = os.lstat(os.path.join(root, part))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        if part in leaving:
-            return
-        if not stat.S_ISDIR(found.st_mode):
-            yield part
-            return
-    yield from (name for name in _files(root, path) if name not in leaving)
-
-
-def _files(root: bytes, folder: bytes) -> Iterator[bytes]:
-    for at, folders, names in os.walk(os.path.join(root, folder), onerror=tree.refused):
-        links = [name for name in folders if os.path.islink(os.path.join(at, name))]
-        yield from (os.path.relpath(os.path.join(at, name), root) for name in [*names, *links])
 
 
 # -- the move -----------------------------------------------------------------------------------------------------------------------------

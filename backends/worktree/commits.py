@@ -119,6 +119,10 @@ def contains(git: Git, commit: str) -> bool:
     return True
 
 
+def is_committed(git: Git, snapshot: Snapshot) -> bool:
+    return tree_of(git, snapshot.head) == snapshot.contents
+
+
 def is_ancestor(git: Git, commit: str, of: str) -> bool:
     """Return whether a commit is in the history of another, or is that one."""
     return commit == of or git.told("merge-base", "--is-ancestor", commit, of).status == 0

@@ -4,7 +4,9 @@ which can be exchanged where they are."""
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import stat
 import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -125,6 +127,30 @@ def _number(raw: bytes, at: int) -> tuple[int, int]:
     return value, at + 1
 
 
+def mode_of(found: os.stat_result) -> str:
+    """Return how git notes what a file is: with `core.fileMode`, and nothing for what it does not track."""
+    if stat.S_ISLNK(found.st_mode):
+        return "120000"
+    program = "100755" if found.st_mode & stat.S_IXUSR else "100644"
+    return program if stat.S_ISREG(found.st_mode) else ""
+
+
+def has(raw: bytes, path: bytes, blob: str, found: bytes) -> bool:
+    """Return whether an index has this entry, and none of the flags that hide a file: so it is told whole, and was `found` so (`copying.packed`). False
+    where names are not told whole."""
+    flags = min(len(path), _LENGTH).to_bytes(2)
+    at = raw.find(found[_DEVICE.stop :] + bytes.fromhex(blob) + flags + path + b"\0")
+    return at >= _DEVICE.stop and raw[at - _DEVICE.stop : at - len(_NONE)] == found[: _DEVICE.start]
+
+
+def names_none(raw: bytes, path: bytes) -> bool:
+    """Return whether an index surely has nothing at a path, nor anything that it does not tell itself: some have a part in another file, or folders in
+    the place of their files."""
+    return raw[4:8] in _TOLD_WHOLE and not any(word in raw for word in (path + b"\0", b"link", b"sdir"))
+
+
+_TOLD_WHOLE = b"\0\0\0\2", b"\0\0\0\3"
+"""The versions of an index in which names are told whole."""
 _plain: set[tuple[bytes, bool]] = set()
 """Indexes, by a hash of their bytes, in which nothing is odd, or nothing but submodules."""
 _REMEMBERED = 10_000

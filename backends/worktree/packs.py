@@ -26,6 +26,8 @@ _STALE = 3600.0
 _ENDED, _LONGEST = 12 * 3600.0, 4096
 _FEW, _ROOM = 2000, 32 << 20
 """Objects, and bytes of those that git wrote, up to which they are packed in this process."""
+_HANDFUL, _LITTLE = 64, 1 << 18
+"""Objects, and bytes, up to which git is not asked which of them are in the repository's packs: some are there twice then, until ours are made one."""
 MANY = 24
 """Packs of ours from which on they are made one."""
 _LARGE = 4 << 20
@@ -116,7 +118,9 @@ def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
         if gathered:
             sheaf.compress(source, width)
         return _packed(git, {*loose, *gathered} | _made(git, source.parent / MADE), source / "pack", shelf)
-    names = _lacking(git, {*loose, *gathered})
+    names = {name for name in (*loose, *gathered) if not _has_loose(git, name)}
+    if len(gathered) > _HANDFUL or sum(len(contents) for _, contents in gathered.values()) > _LITTLE:
+        names = _lacking(git, names)
     if len(names) > _FEW or sum(_size(file) for name, file in loose.items() if name in names) > _ROOM:
         if gathered:
             sheaf.compress(source, width)
@@ -125,6 +129,11 @@ def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
     if objects:
         sheaf.write(source / "pack", f"pack-{os.urandom(width).hex()[:width]}", objects, level=1)
     return _bring_all(source / "pack", shelf)
+
+
+def _has_loose(git: Git, name: str) -> bool:
+    """Return whether the repository has an object in a file of its own."""
+    return (git.common_dir / "objects" / name[:2] / name[2:]).exists()
 
 
 def _lacking(git: Git, names: set[str]) -> set[str]:

@@ -22,6 +22,7 @@ from ..git import Git, refusal
 from ..mergetree import Entry
 from ..place import WORKSPACES
 from ..sheaf import Sheaf
+from ..trees import OddTree
 from . import racy
 from .changed import Changed, Odd, changed
 from .commits import Commit, head_of, linked
@@ -102,9 +103,9 @@ def _looked_at(git: Git, head: Commit, scratch: Path, kept: Path | None) -> tupl
             racy.settle(view)
         try:
             seen = changed(view, len(head.tree))
-        except Odd:
+            staged, contents = seen.trees(view, head.tree)
+        except (Odd, OddTree):
             return None
-        staged, contents = seen.trees(view, head.tree)
         found = _kept(view, begun, kept, seen) if kept else None
     return Snapshot(id="", contents=contents, head=head.id, staged="" if staged == head.tree else staged), found
 
