@@ -287,7 +287,7 @@ def _empty(parent: int, name: bytes) -> None:
     try:
         os.fchmod(top, 0o700)
         lifted = 0
-        while names := os.listdir(top):
+        while names := _names(top):
             for entry in map(os.fsencode, names):
                 if not _unlinked(top, entry):
                     lifted = _lift_children(top, entry, lifted)
@@ -295,6 +295,13 @@ def _empty(parent: int, name: bytes) -> None:
     finally:
         os.close(top)
     os.rmdir(name, dir_fd=parent)
+
+
+def _names(folder: int) -> list[str]:
+    """Return what is in an open folder now. It is opened anew for that: listed again, it need not tell of what came since it was opened or rewound
+    (readdir(3)), and on btrfs it does not."""
+    with opened(os.open(".", FOLDER, dir_fd=folder)) as anew:
+        return os.listdir(anew)
 
 
 def _unlinked(folder: int, entry: bytes) -> bool:
