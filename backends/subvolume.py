@@ -7,13 +7,12 @@ import errno
 import fcntl
 import os
 import struct
-from contextlib import suppress
 from pathlib import Path
 
 from . import tree
 
 _CREATE, _DESTROY, _SNAPSHOT = 0x5000940E, 0x5000940F, 0x50009417
-_GET_FLAGS, _SET_FLAGS = 0x80089419, 0x4008941A
+_GET_FLAGS = 0x80089419
 _GET_INFO = 0x81F8943C
 _INFO = struct.Struct("=312x16s64xQI100x")
 _READ_ONLY = 1 << 1
@@ -92,8 +91,6 @@ def remove(folder: Path) -> None:
                 # Without privileges, unless mounted with user_subvol_rm_allowed; and with subvolumes inside.
                 if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTEMPTY):
                     raise
-        with suppress(OSError), tree.opened(os.open(folder, tree.FOLDER)) as file:
-            fcntl.ioctl(file, _SET_FLAGS, struct.pack("=Q", 0))
     tree.remove(folder)
 
 

@@ -104,7 +104,7 @@ def look(home: Path, folder: Path, known: Sequence[Workspace]) -> Finding:
 
 
 def weigh(home: Path, workspace: Workspace) -> int:
-    """Return the bytes on disk that a workspace takes, a deleted one in its places in the trash. Links are not followed."""
+    """Return the bytes on disk that a workspace takes, shared or not, a deleted one in its places in the trash. Links are not followed."""
     lies = places(home, workspace) if workspace.state == "deleted" else [Path(workspace.location)]
     return sum(weighed(place) for place in lies if place.is_dir() and not place.is_symlink())
 

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import stat
+import struct
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Generator
@@ -32,6 +33,8 @@ _RUNGS = 200
 """Folders on a way that are kept open at most; those below are opened anew each time."""
 _FICLONE = 0x40049409
 """ioctl_ficlone(2): make a file share another's blocks until one of them is written."""
+_SET_FLAGS = 0x4008941A
+"""BTRFS_IOC_SUBVOL_SETFLAGS, of linux/btrfs.h."""
 
 
 def copies_by(folder: Path) -> str:
@@ -285,9 +288,9 @@ def _empty(parent: int, name: bytes) -> None:
     """Remove the folder `name` below `parent`: deep folders are lifted to its top, so that neither recursion nor path length is a limit."""
     top = os.open(name, FOLDER, dir_fd=parent)
     try:
-        os.fchmod(top, 0o700)
+        _unlock(top)
         lifted = 0
-        while names := os.listdir(top):
+        while names := _names(top):
             for entry in map(os.fsencode, names):
                 if not _unlinked(top, entry):
                     lifted = _lift_children(top, entry, lifted)
@@ -295,6 +298,24 @@ def _empty(parent: int, name: bytes) -> None:
     finally:
         os.close(top)
     os.rmdir(name, dir_fd=parent)
+
+
+def _unlock(folder: int) -> None:
+    """Let an open folder be emptied, whatever its mode, and if it is a snapshot that nobody was to write to."""
+    try:
+        os.fchmod(folder, 0o700)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        fcntl.ioctl(folder, _SET_FLAGS, struct.pack("=Q", 0))
+        os.fchmod(folder, 0o700)
+
+
+def _names(folder: int) -> list[str]:
+    """Return what is in an open folder now. It is opened anew for that: listed again, it need not tell of what came since it was opened or rewound
+    (readdir(3)), and on btrfs it does not."""
+    with opened(os.open(".", FOLDER, dir_fd=folder)) as anew:
+        return os.listdir(anew)
 
 
 def _unlinked(folder: int, entry: bytes) -> bool:
@@ -307,14 +328,14 @@ def _unlinked(folder: int, entry: bytes) -> bool:
 def _lift_children(top: int, entry: bytes, lifted: int) -> int:
     below = os.open(entry, FOLDER, dir_fd=top)
     try:
-        os.fchmod(below, 0o700)
+        _unlock(below)
         for child in map(os.fsencode, os.listdir(below)):
             if not _unlinked(below, child):
                 lifted += 1
                 try:
                     os.rename(child, b".lifted-%d-%s" % (lifted, os.urandom(4).hex().encode()), src_dir_fd=below, dst_dir_fd=top)
                 except OSError as error:
-                    if error.errno != errno.EXDEV:
+                    if error.errno not in (errno.EXDEV, errno.EROFS):
                         raise
                     _empty(below, child)  # in a subvolume of its own
     finally:

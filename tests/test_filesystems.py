@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Generator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from loops import mounted, used
 from support import Repo, at, clone
 
 from workspaces import Project
+from workspaces.backend import find
 from workspaces.errors import NoSpace
 from workspaces.model import Disk
+from workspaces.store import Store
 
 ROOT = Path(__file__).parents[1]
 KINDS = {"ext4": "kernel copy", "xfs": "reflink", "btrfs": "reflink", "subvolume": "btrfs snapshot"}
 BIG = 8 << 20
-SHORT = {"btrfs": "test_clone.py", "xfs": "test_clone.py"}
+SHORT = {"btrfs": "test_clone.py or test_delete.py or test_interrupted_clones.py", "xfs": "test_clone.py"}
 """What of the published suite is run without `make published`."""
 
 
@@ -186,6 +189,37 @@ def taken(project: Project, name: str = "fix") -> Disk:
     (seen,) = project.status([name], "full").workspaces
     assert seen.disk
     return seen.disk
+
+
+@pytest.mark.parametrize("backend", ["directory", "worktree"])
+def test_what_is_removed_for_good_leaves_nothing_in_the_trash(kind: str, data: Repo, disk: Path, backend: str) -> None:
+    made = data if backend == "directory" else Repo.create(disk / "repo")
+    made.write("src/pkg/deep/er/file.txt", "x\n")
+    made.write("src/other/file.txt", "x\n")
+    if backend == "worktree":
+        made.commit("start")
+    project = Project.initialize(made.path)
+    assert project.described().backend == backend
+    clone(project, "first")
+    before = used(disk)
+    clone(project, "fix").write("src/pkg/large.bin", os.urandom(2 * BIG))
+    project.delete(["fix"], discard_unmerged=True)
+    home = find(made.path).home
+    assert used(disk) - before > BIG and len([*home.glob("trash/*"), *made.path.glob(".workspaces/.trash/*")]) == 1
+    make_old(made.path)
+    assert [each.id for each in project.gc().freed] == [f"{made.path.name}/fix"]
+    assert [*home.glob("trash/*"), *made.path.glob(".workspaces/.trash/*")] == []
+    assert used(disk) - before < BIG or kind == "subvolume", "the blocks of a subvolume are freed within half a minute"
+    assert all(finding.ok for finding in project.doctor().findings)
+
+
+def make_old(root: Path) -> None:
+    """Let the workspaces that are deleted have been so for longer than they can be restored."""
+    store = Store(find(root).home / "store.sqlite")
+    for row in store.workspaces(root.name, ("deleted",)):
+        assert row.deleted and row.restorable_until
+        month = timedelta(days=30)
+        store.save(row.model_copy(update={"deleted": row.deleted - month, "restorable_until": row.restorable_until - month}), "deleted")
 
 
 def test_what_has_no_place_in_a_frozen_tree(kind: str, data: Repo) -> None:

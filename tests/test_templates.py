@@ -127,6 +127,9 @@ def test_a_clone_is_deleted_restored_and_removed_for_good(project: Project, repo
     assert is_snapshot(fix) and len((fix.path / "big.log").read_bytes()) == SIZE
     subprocess.run(["btrfs", "subvolume", "create", str(fix.path / "inner")], check=True, capture_output=True)
     (fix.path / "inner/file").write_text("in there\n")
+    (fix.path / "more/deep/er").mkdir(parents=True)
+    for name in ("frozen", "more/deep/er/frozen"):
+        subprocess.run(["btrfs", "subvolume", "snapshot", "-r", "inner", name], cwd=fix.path, check=True, capture_output=True)
     project.delete(["fix"], discard_unmerged=True)
     assert all(each.ok for each in project.doctor().findings)
     deleted_at(repo, "fix", 15)
@@ -160,8 +163,8 @@ project = Project.initialize(Path(sys.argv[1]))
 prepared, made = project.prepare(2), project.clone(count=2, name="fix").workspaces
 places = [Path(each.location) for each in made]
 print(json.dumps([prepared, *(each.stat().st_ino for each in places)]))
-(places[0] / "more").mkdir()
-(places[0] / "more/big.log").write_bytes(bytes(1 << 20))
+(places[0] / "more/deep/er").mkdir(parents=True)
+(places[0] / "more/deep/big.log").write_bytes(bytes(1 << 20))
 project.delete([each.name for each in made], discard_unmerged=True)
 """
 REMOVES = """

@@ -255,7 +255,7 @@ class Backend(Protocol):
         ...
 
     def weigh(self, workspace: Workspace) -> int:
-        """Return the bytes on disk that a workspace takes, there or deleted."""
+        """Return the bytes on disk that a workspace takes, there or deleted. What it shares with others (reflinks, snapshots) counts in full."""
         ...
 
     def footprint(self, workspace: Workspace) -> Disk:

@@ -528,7 +528,7 @@ class Freed(Noun):
 
     id: str
     deleted: datetime
-    size: int = Field(description="bytes on disk")
+    size: int = Field(description="bytes on disk; what it shared with others in full")
     why: str
 
 
@@ -537,7 +537,7 @@ class Collected(Noun):
     freed: tuple[Freed, ...] = ()
     deleted: tuple[str, ...] = Field(default=(), description="ids of abandoned workspaces that went into the trash")
     kept: dict[str, str] = Field(default_factory=dict, description="id → why an abandoned workspace was not deleted")
-    size: int = Field(default=0, description="bytes on disk, of all that was removed for good")
+    size: int = Field(default=0, description="bytes on disk, of all that was removed for good; less is freed of what was shared")
     warnings: Warnings = ()
     next: Next = ()
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from workspaces import Project
+from workspaces.backend import find
 from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges
+from workspaces.store import Store
 
 from .folders import Main, clone
 
@@ -154,6 +158,29 @@ def test_what_was_removed_by_other_means(project: Project, main: Main) -> None:
     assert project.status().warnings
     assert not all(finding.ok for finding in project.doctor().findings)
     project.delete(["fix"], discard_unmerged=True)
+    with pytest.raises(NotFound):
+        project.restore("fix")
+    assert clone(project, "fix").contents() == main.contents()
+
+
+def make_old(root: Path) -> None:
+    """Let the workspaces that are deleted have been so for longer than they can be restored."""
+    store = Store(find(root).home / "store.sqlite")
+    for row in store.workspaces("shop", ("deleted",)):
+        assert row.deleted and row.restorable_until
+        month = timedelta(days=30)
+        store.save(row.model_copy(update={"deleted": row.deleted - month, "restorable_until": row.restorable_until - month}), "deleted")
+
+
+def test_what_is_removed_for_good_is_gone_however_its_folders_nest(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    for folder in ("a/b/c/d", "a/b/e", "f/g", "f/h/i/j/k/l"):
+        fix.write(f"{folder}/file.txt", f"{folder}\n")
+    (fix.path / "empty/inside").mkdir(parents=True)
+    project.delete(["fix"], discard_unmerged=True)
+    make_old(main.path)
+    assert [each.id for each in project.gc().freed] == ["shop/fix"]
+    assert [each.name for each in project.status(include_deleted=True).workspaces] == ["main"]
     with pytest.raises(NotFound):
         project.restore("fix")
     assert clone(project, "fix").contents() == main.contents()
