@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from support import Instead, Repo, clone, fingerprint, hidden
@@ -194,6 +195,36 @@ def test_names_that_are_not_utf8_and_names_that_look_like_options(project: Proje
     assert "caf" in project.compare(["fix"], detail="diff", paths=['"caf\\351.txt"']).diff
     merged = project.merge("fix", paths=['"caf\\351.txt"'])
     assert [change.path for change in merged.files] == ['"caf\\351.txt"']
+
+
+@pytest.mark.parametrize("name", [b"new.py", b"new \xff"])
+def test_a_file_in_a_folder_that_the_other_made_a_file_meets_it_whatever_its_name(project: Project, name: bytes) -> None:
+    one, two = clone(project, "one"), clone(project, "two")
+    Path(os.fsdecode(os.fsencode(one.path / "auth") + b"/" + name)).write_text("new\n")
+    (two.path / "auth" / "api.py").unlink()
+    (two.path / "auth").rmdir()
+    two.write("auth", "a file\n")
+    (pair,) = project.compare(["one", "two"]).pairs
+    assert {pair.a, pair.b} == {"shop/one", "shop/two"}
+    assert project.merge("one", "two", dry_run=True).status == "conflicts"
+
+
+def test_a_folder_that_is_asked_for_has_all_files_in_it_whatever_their_names(project: Project) -> None:
+    fix = clone(project, "fix")
+    for name in (b"new.py", b"new \xff"):
+        Path(os.fsdecode(os.fsencode(fix.path / "auth") + b"/" + name)).write_text("new\n")
+    files = project.compare(["fix"], detail="files", paths=["auth"]).files
+    assert [each.path for each in files] == ['"auth/new \\377"', "auth/new.py"]
+
+
+@pytest.mark.parametrize("path", ["\ud800", "a\0b"])
+def test_a_path_that_no_file_can_have_is_refused(project: Project, path: str) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    for detail in get_args(Detail):
+        with pytest.raises(InvalidArgument, match="No file can be called"):
+            project.compare(["fix"], detail=detail, paths=[path])
+    with pytest.raises(InvalidArgument, match="No file can be called"):
+        project.merge("fix", paths=[path])
 
 
 def test_a_rename_is_one_change(project: Project) -> None:

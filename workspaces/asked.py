@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument, Unsupported
-from workspaces.model import History, OnConflict, Workspace
+from workspaces.model import History, OnConflict, Workspace, path_bytes, path_shown
 from workspaces.wording import call
 
 
@@ -53,6 +54,15 @@ class Asked:
         return [*known, *([[*self.require]] if self.require else []), *([{**self.rules}] if self.rules else [])]
 
 
+def refuse_impossible(paths: Sequence[str]) -> None:
+    """Raise `InvalidArgument` for a path that no file can have."""
+    for path in paths:
+        with suppress(UnicodeEncodeError):
+            if b"\0" not in path_bytes(path):
+                continue
+        raise InvalidArgument(f"No file can be called {path_shown(path)}. Nothing was changed.", "Name paths as results name them.")
+
+
 def parties(core: Core, asked: Asked) -> tuple[Workspace, Workspace]:
     """Return who brings and who receives. Raises where these two cannot be merged, or not as it is asked."""
     (source,) = asked.sources
@@ -63,6 +73,7 @@ def parties(core: Core, asked: Asked) -> tuple[Workspace, Workspace]:
             "Name a target: merging main into a clone brings that up to date.",
         )
     receiver = core.find(asked.target) if asked.target else core.parent(bringer)
+    refuse_impossible(asked.paths)
     _refuse_pair(bringer, receiver, asked)
     _refuse_history(core, asked)
     return bringer, receiver

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from workspaces.asked import refuse_impossible
 from workspaces.backend import Backend
 from workspaces.comparison import across, kept, seen, telling
 from workspaces.comparison.attempts import Attempt, Scene, frozen, worked_out
@@ -45,6 +46,7 @@ def compare(
         raise InvalidArgument(f"max_chars is {max_chars}.", f"It goes from 500 to {MAX_CHARS}.")
     if detail == "ranking" and base:
         raise InvalidArgument("A ranking takes no base: each attempt is judged beside what it began with.", "Leave base out.")
+    refuse_impossible(paths)
     if sum(map(len, paths)) > MAX_CHARS:
         raise InvalidArgument("The paths are too many.", "Name folders instead of each file in them.")
     revision = core.store.revision()

@@ -13,7 +13,7 @@ from workspaces.backend import Backend
 from workspaces.comparison.attempts import Attempt
 from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Progress
-from workspaces.model import Alike, Meeting, Pair, Snapshot
+from workspaces.model import Alike, Meeting, Pair, Snapshot, path_bytes
 from workspaces.resolving import Sides, settled
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ class _Trace:
     """Where an attempt changed something: its paths, and the folders above them."""
 
     contents: str
-    paths: frozenset[str]
-    folders: frozenset[str]
+    paths: frozenset[bytes]
+    folders: frozenset[bytes]
     moves: bool
 
     @classmethod
     def of(cls, attempt: Attempt) -> _Trace:
-        paths, changes = attempt.diff.paths, attempt.diff.changes
+        paths, changes = frozenset(map(path_bytes, attempt.diff.paths)), attempt.diff.changes
         moves = any(change.status in ("renamed", "copied") for change in changes)
         return cls(attempt.snapshot.contents, paths, frozenset(_folders(paths)), moves)
 
@@ -72,14 +72,14 @@ class _Trace:
         return not self.paths.isdisjoint(other.folders) or not other.paths.isdisjoint(self.folders)
 
 
-def _folders(paths: frozenset[str]) -> set[str]:
+def _folders(paths: frozenset[bytes]) -> set[bytes]:
     """Return the folders that the paths are in, each met once: a tree may be deep."""
-    found: set[str] = set()
+    found: set[bytes] = set()
     for path in paths:
-        folder = path.rpartition("/")[0]
+        folder = path.rpartition(b"/")[0]
         while folder and folder not in found:
             found.add(folder)
-            folder = folder.rpartition("/")[0]
+            folder = folder.rpartition(b"/")[0]
     return found
 
 

@@ -10,7 +10,7 @@ from workspaces.comparison import telling
 from workspaces.comparison.attempts import Attempt
 from workspaces.comparison.kept import Told
 from workspaces.errors import InvalidArgument
-from workspaces.model import Change, Comparison, Detail, Noun, Place
+from workspaces.model import Change, Comparison, Detail, Noun, Place, path_bytes
 
 _OUTLINED = 60
 """Files of one attempt that have a line in its outline."""
@@ -78,7 +78,9 @@ def _is_within(change: Change, paths: Sequence[str]) -> bool:
 
 
 def _is_below(name: str, paths: Sequence[str]) -> bool:
-    return any(name == path.rstrip("/") or name.startswith(path.rstrip("/") + "/") for path in paths)
+    """Return whether one of the paths is that name, or a folder above it: as bytes, for as text some are quoted whole."""
+    path, above = path_bytes(name), [path_bytes(each.rstrip("/")) for each in paths]
+    return any(path == each or path.startswith(each + b"/") for each in above)
 
 
 def _files(attempts: Sequence[Attempt], paths: Sequence[str]) -> tuple[Change, ...]:
