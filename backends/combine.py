@@ -39,7 +39,13 @@ def merge(
     result = resolution.marked(git, outcome, labels, scratch) if outcome.clashes and on_conflict == "markers" else outcome.tree
     gained: tuple[Change, ...] = () if result == contents else look(git, contents, result)
     carry_over(contents, result, (path_bytes(path) for each in gained for path in (each.path, each.old_path)))
-    return Merge(contents=result, conflicts=conflicts, decided=tuple(map(path_text, decided)), changes=gained)
+    return Merge(
+        contents=result,
+        conflicts=conflicts,
+        decided=tuple(map(path_text, decided)),
+        changes=gained,
+        unsure=tuple(map(path_text, outcome.unsure)),
+    )
 
 
 def _tried(git: Git, ours: str, theirs: str, contents: str, scratch: Path) -> mergetree.Outcome:

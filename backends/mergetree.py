@@ -77,13 +77,15 @@ class Region:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A merge in memory: the result tree, and a clash for every path that conflicts."""
+    """A merge in memory: the result tree, and a clash for every path that conflicts. `unsure` are paths of which git only says that they do: folders
+    that went to several places, or to one that is taken, so that it does not know where what is new in them belongs."""
 
     tree: str
     clashes: tuple[Clash, ...]
     ours: str
     theirs: str
     marker: int
+    unsure: tuple[bytes, ...] = ()
     blobs: dict[str, bytes] = field(default_factory=dict[str, bytes], compare=False)
     """The texts that conflict, by id, as far as they were read."""
 
@@ -102,10 +104,12 @@ def parse(out: bytes, ours: str, theirs: str, marker: int) -> Outcome:
         clash = clashes.setdefault(path, Clash(path))
         clash.stages[int(stage)] = Entry(mode, blob)
         clash.homes[int(stage)] = name
-    ranks = dict[bytes, int]()
+    ranks, unsure = dict[bytes, int](), set[bytes]()
     for paths, kind in _messages(words):
         rank = next((rank for rank, (prefix, _) in enumerate(_KINDS) if kind.startswith(prefix)), None)
         names = {_home(path, ours, theirs) for path in paths}
+        if kind.startswith("CONFLICT") and not names & clashes.keys():
+            unsure |= names
         if rank is None:
             continue
         for clash in (clashes[name] for name in names if name in clashes):
@@ -114,7 +118,7 @@ def parse(out: bytes, ours: str, theirs: str, marker: int) -> Outcome:
                 ranks[clash.path], clash.kind = rank, _KINDS[rank][1]
     for clash in clashes.values():
         clash.kind = _refined(clash)
-    return Outcome(tree, tuple(clashes.values()), ours, theirs, marker)
+    return Outcome(tree, tuple(clashes.values()), ours, theirs, marker, tuple(sorted(unsure)))
 
 
 def _messages(words: Iterator[bytes]) -> Iterator[tuple[list[bytes], str]]:

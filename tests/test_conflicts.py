@@ -11,6 +11,7 @@ from support import Repo, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import NotAllowed
+from workspaces.model import History
 
 Act = Callable[[Repo], object]
 
@@ -255,3 +256,30 @@ def test_markers_that_were_committed_are_noticed(project: Project, repo: Repo) -
         project.merge("fix")
     with pytest.raises(NotAllowed, match=r"cart\.py"):
         project.merge("fix", history="rebase")
+
+
+@pytest.mark.parametrize("history", ["squash", "merge", "rebase"])
+@pytest.mark.parametrize("taken", [False, True], ids=["to several places", "to one that is taken"])
+def test_a_folder_of_which_git_does_not_know_where_it_went_is_told(project: Project, repo: Repo, history: History, taken: bool) -> None:
+    """git reports a conflict, and leaves no path in it: whoever would merge by hand had to look."""
+    for number in range(4):
+        repo.write(f"lib/f{number}", "".join(f"{number} {line}\n" for line in range(20)))
+    repo.commit("files")
+    fix = clone(project, "fix")
+    fix.write("lib/new", "new\n")
+    if taken:
+        fix.write("there/new", "mine\n")
+    fix.commit("new")
+    for number in range(4):
+        place = repo.path / ("there" if taken or number < 2 else "elsewhere")
+        place.mkdir(exist_ok=True)
+        (repo.path / f"lib/f{number}").rename(place / f"f{number}")
+    repo.commit("moved")
+    said = repo.git("merge-tree", "--write-tree", "HEAD", fix.head, check=False)
+    assert "CONFLICT" in said
+    assert "lib" not in repo.git("merge-tree", "--write-tree", "--no-messages", "HEAD", fix.head, check=False)
+    (warning,) = project.compare(["fix"]).warnings
+    assert "lib" in warning
+    done = project.merge("fix", history=history)
+    assert (done.status, done.warnings) == ("merged", (warning,))
+    assert repo.git("rev-parse", "HEAD^{tree}") == said.split()[0]

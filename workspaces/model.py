@@ -212,6 +212,7 @@ class Merge(Noun):
     conflicts: tuple[Conflict, ...] = ()
     decided: tuple[str, ...] = Field(default=(), description="paths that conflicted, and where one side had the last word")
     changes: tuple[Change, ...] = Field(default=(), description="what the target gains")
+    unsure: tuple[str, ...] = Field(default=(), description="folders of which it is not clear where what is new in them belongs")
 
 
 class Meeting(Noun):

@@ -29,14 +29,16 @@ def replay(
     with authors, dates and messages; without what adds nothing. Where something is `wanted` first, it goes no further."""
     here = sides.ours
     decided: dict[str, Decided] = {}
+    unsure: dict[str, None] = {}
     for pick in view.series(sides.ours, sides.theirs, sides.lineage, paths):
         step = settled(core, view, replace(sides, ours=here, theirs=pick.after, lineage=[pick.before.id]), on_conflict, making)
         if step.merge.conflicts or making.wanted:
             return Replayed(step.merge, here, stopped_at=_named(pick))
         decided |= {each.path: each for each in step.decided}
+        unsure |= dict.fromkeys(step.merge.unsure)
         here = view.commit(here, pick.after, step.merge, "squash", message, follow=False, lineage=(), like=pick.commit)
     changes = view.diff(sides.ours, here).changes
-    return Replayed(Merge(contents=here.contents, changes=changes), here, tuple(decided.values()))
+    return Replayed(Merge(contents=here.contents, changes=changes, unsure=tuple(unsure)), here, tuple(decided.values()))
 
 
 def _named(pick: Pick) -> str:

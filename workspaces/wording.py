@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from workspaces.model import Change, Conflict, Disk, Snapshot, path_shown
+from workspaces.model import Change, Conflict, Disk, Merge, Snapshot, path_shown
 
 MOST_CONFLICTS, MOST_FILES = 100, 500
 """Most that one answer lists; what is beyond is counted."""
@@ -54,6 +54,12 @@ def listed(paths: Iterable[str], most: int = 5) -> str:
     """Return paths as a short list for a sentence, in which they cannot pose as anything else."""
     names = [path_shown(name) for name in paths]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def unsure(name: str, merge: Merge) -> list[str]:
+    """Return what to know of a merge in which no path conflicts, and of which git says nonetheless that it does."""
+    why = f"{name}: a folder was moved to several places, or to one that is taken, so what is new in it stays where it was put"
+    return [f"{why}. Look at {listed(merge.unsure)}."] if merge.unsure else []
 
 
 def sized(changes: Sequence[Change]) -> str:

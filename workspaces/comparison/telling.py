@@ -10,7 +10,7 @@ from workspaces.comparison.attempts import Attempt
 from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core
 from workspaces.model import Compared, Comparison, Decided, Detail, Place, Workspace
-from workspaces.wording import bounded, call, counted, flaws, listed
+from workspaces.wording import bounded, call, counted, flaws, listed, unsure
 
 ROWS = 16
 """Attempts that are told one by one; more of them are a table."""
@@ -143,6 +143,7 @@ def warnings(attempts: Sequence[Attempt]) -> tuple[str, ...]:
     found: list[str] = []
     for attempt in attempts:
         found += bounded(attempt.merge.conflicts)[1]
+        found += unsure(attempt.workspace.name, attempt.merge)
         found += flaws(attempt.workspace.name, attempt.snapshot)
         found += [attempt.lost] if attempt.lost else []
     return tuple(dict.fromkeys(found))

@@ -10,7 +10,7 @@ from workspaces.core import Core
 from workspaces.merging.planning import Plan
 from workspaces.model import Conflict, Decided, MergeResult, Verdict, Workspace, path_shown
 from workspaces.resolving import Sides
-from workspaces.wording import MOST_FILES, bounded, call, counted, listed, sized
+from workspaces.wording import MOST_FILES, bounded, call, counted, listed, sized, unsure
 
 _NAMED = 20
 """Paths that a call to make next names, at most."""
@@ -33,7 +33,7 @@ def merged(core: Core, sides: Sides, plan: Plan, point: str, verdicts: Sequence[
         checks=tuple(verdicts),
         restore_point=point,
         decided=plan.decided,
-        warnings=(*warnings, *_overruled(plan.decided)),
+        warnings=(*warnings, *unsure(bringer.name, plan.merge), *_overruled(plan.decided)),
         next=(_back(core, sides),) if conflicts else (call("restore", "undo", workspace=receiver.id),),
     )
 
@@ -49,7 +49,7 @@ def promised(sides: Sides, plan: Plan, asked: Asked, verdicts: Sequence[Verdict]
         files=plan.merge.changes[:MOST_FILES],
         checks=tuple(verdicts),
         decided=plan.decided,
-        warnings=_overruled(plan.decided),
+        warnings=(*unsure(bringer.name, plan.merge), *_overruled(plan.decided)),
         next=(_as_promised(sides, plan, asked),),
     )
 
