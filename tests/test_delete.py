@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -324,3 +326,40 @@ def test_what_is_deleted_whatever_is_in_it_is_not_looked_at(project: Project, in
     project.delete(["fix"], discard_unmerged=True)
     project.restore("fix")
     assert fix.read("cart.py") == "mine\n"
+
+
+VERBS: dict[str, Callable[[Project], object]] = {
+    "clone": lambda project: project.clone("fix", name="new"),
+    "compare": lambda project: project.compare(["fix"]),
+    "merge": lambda project: project.merge("fix"),
+    "bring": lambda project: project.merge("main", "fix"),
+    "checkpoint": lambda project: project.checkpoint("fix"),
+    "restore": lambda project: project.restore("fix", "fix@1"),
+    "delete": lambda project: project.delete(["fix"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "at"), [*((verb, "workspaces.core.Core.changing") for verb in VERBS), ("clone", "workspaces.cloning._clone_all")]
+)
+def test_what_somebody_deletes_meanwhile_is_not_called_gone(
+    project: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch, verb: str, at: str
+) -> None:
+    """Who hears that a folder is gone thinks that work is lost."""
+    clone(project, "fix").write("cart.py", "mine\n")
+    project.checkpoint("fix")
+    holder, _, name = at.rpartition(".")
+    real, left = getattr(pkgutil.resolve_name(holder), name), ["fix"]
+
+    def first(*args: object, **named: object) -> object:
+        if left:
+            Project.open(repo.path).delete([left.pop()], discard_unmerged=True)
+        return real(*args, **named)
+
+    monkeypatch.setattr(at, first)
+    try:
+        VERBS[verb](project)
+    except WorkspacesError as error:
+        assert "is gone" not in error.message
+        assert error.message.startswith("No workspace 'shop/fix' in shop.")
+    project.restore("fix")

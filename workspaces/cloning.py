@@ -46,7 +46,7 @@ def clone(
     names = _names(core, naming.checked(name) if name else "", task, count)
     if count > 1:
         preparing.prepare_for_all(core)
-    with core.backend.aside() as view:
+    with core.told_apart(origin), core.backend.aside() as view:
         with core.looking(view, origin) as freeze:
             snapshot = freeze(origin, core.lineage(origin), committed=not include_uncommitted)
         drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
@@ -59,7 +59,8 @@ def clone(
     if lease_seconds:
         made = [_leased(core, each, lease_seconds) for each in made]
     if not made and count == 1:
-        raise next(iter(failed.values()))
+        with core.told_apart(origin):
+            raise next(iter(failed.values()))
     return Cloned(
         summary=_summary(core, origin, snapshot, made, failed),
         workspaces=tuple(made),

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from workspaces.access import PERSON, Access
 from workspaces.backend import Backend
 from workspaces.config import USUAL, Config, Limits
-from workspaces.errors import Busy, Interrupted, NotFound, likely
+from workspaces.errors import Busy, Interrupted, NotFound, WorkspaceGone, likely
 from workspaces.locks import Locks, Look, nothing
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
 from workspaces.store import MergeRow, ProjectRow, Store
@@ -272,7 +272,8 @@ class Core:
         for _ in range(_ATTEMPTS):
             with self.locks.change(*map(self.key, workspaces), freeze=map(self.key, read), patience=patience, look=look):
                 if not self._left_over({workspace.id for workspace in (*workspaces, *read)}):
-                    yield
+                    with self.told_apart(*workspaces, *read):
+                        yield
                     return
             self.recover(self.whole)
             time.sleep(_PAUSE)
@@ -280,6 +281,18 @@ class Core:
         raise Busy(
             f"An interrupted call on {names} could not be ended yet. Nothing was changed.", "workspaces doctor says what is in the way."
         )
+
+    @contextmanager
+    def told_apart(self, *workspaces: Workspace) -> Generator[None]:
+        """Raise `NotFound` for a workspace whose folder is gone because somebody deleted it before it was held: then nothing is amiss."""
+        try:
+            yield
+        except WorkspaceGone:
+            for each in workspaces:
+                there = self.store.workspace(each.uid)
+                if there is None or there.state == "deleted":
+                    replace(self, glance=None).find(each.id)
+            raise
 
     def _authorise_change(self, workspace: Workspace) -> None:
         """Raise for a workspace that the caller may not change."""
