@@ -706,9 +706,9 @@ def doctor(
         for done in result.repaired:
             screen.say(f"+ {done}", "green")
         for finding in result.findings:
-            screen.say(f"{'✓' if finding.ok else '✗'} {finding.check}: {finding.message}", "green" if finding.ok else "red")
+            screen.tell(f"{'✓' if finding.ok else '✗'} {finding.check}: {finding.message}", "green" if finding.ok else "red")
             if finding.repair:
-                screen.say(f"  {finding.repair}")
+                screen.tell(f"  {finding.repair}")
         screen.say(result.summary)
     if not all(finding.ok for finding in result.findings):
         raise typer.Exit(1)

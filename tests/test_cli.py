@@ -69,7 +69,9 @@ def test_the_loop_by_hand(repo: Repo) -> None:
     run(repo, "undo")
     run(repo, "restore", "fix-login-race-1")
     assert "fix-login-race-1" in run(repo, "log").stdout
-    assert "all well" in run(repo, "doctor").stderr
+    looked = run(repo, "doctor")
+    assert "all well" in looked.stderr
+    assert "✓ journal: " in looked.stdout  # the answer, which a person may search
 
 
 def test_json_is_the_model_of_the_tools(shop: Repo) -> None:

@@ -32,6 +32,15 @@ def say(line: str, style: str = "") -> None:
             bare.write(sys.stderr, safe(line))
 
 
+def tell(line: str, style: str = "") -> None:
+    """Answer with one line on stdout."""
+    line = safe(line).replace("\n", "\\n")
+    if is_styled(sys.stdout):
+        console().print(line, style=style or None)
+    else:
+        bare.write(sys.stdout, line)
+
+
 def warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
         say(f"! {warning}", "yellow")
