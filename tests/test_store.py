@@ -117,6 +117,25 @@ def test_a_ledger_that_was_lost_or_damaged_is_made_again_from_the_store(worked: 
     assert [finding for finding in worked.doctor().findings if not finding.ok] == []
 
 
+def remembered(repo: Repo) -> list[tuple[str, ...]]:
+    workspaces = Project.open(repo.path).status(include_deleted=True).workspaces
+    return [(each.id, each.uid, each.state, each.parent, each.origin, each.base) for each in workspaces]
+
+
+@pytest.mark.parametrize("part", [0.1, 0.4, 0.7, 0.95])
+def test_of_a_ledger_that_was_cut_and_lost_its_store_no_workspace_is_forgotten(worked: Project, repo: Repo, part: float) -> None:
+    """Nobody would look for what an empty list does not tell."""
+    ledger = file_of(repo).with_name("ledger.jsonl")
+    before = remembered(repo)
+    os.truncate(ledger, int(ledger.stat().st_size * part))
+    file_of(repo).unlink()
+    assert remembered(repo) == before
+    assert [finding for finding in Project.open(repo.path).doctor().findings if not finding.ok] == []
+    file_of(repo).unlink()
+    assert remembered(repo) == before
+    worked.restore("gone")
+
+
 def test_a_line_that_a_crash_tore_is_none(worked: Project, repo: Repo) -> None:
     before = told(repo)
     with file_of(repo).with_name("ledger.jsonl").open("ab") as ledger:

@@ -48,7 +48,7 @@ def set_aside(
         (view or core.backend).retire(workspace, snapshot)
     except WorkspacesError:  # the snapshot could not be kept: the files are whole in the trash without it
         core.backend.retire(workspace, None)
-    core.store.finish(operation.model_copy(update={"state": "done"}), (gone, "deleted"), follows=True)
+    core.store.finish(operation.model_copy(update={"state": "done"}), (gone, "deleted"))
     return until
 
 

@@ -88,7 +88,6 @@ def record(core: Core, operation: Operation, bringer: Workspace, receiver: Works
         (receiver, "live"),
         merged=MergeRow(bringer.uid, receiver.uid, theirs, new.head if moved else "") if counts else None,
         point=(receiver.uid, RestorePoint.model_validate(point)),
-        follows=moved,  # the head tells of it; files alone may be changed
     )
     return receiver
 

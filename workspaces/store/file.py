@@ -166,8 +166,7 @@ class StoreFile:
             yield
 
     @contextmanager
-    def _write(self, follows: bool = False) -> Generator[Page]:
-        """Open a transaction. `follows` is as in `Ledger.append`."""
+    def _write(self) -> Generator[Page]:
         self._make_sure()
         with self._turn(), self._opened() as db:
             self._make_current(db)
@@ -176,19 +175,19 @@ class StoreFile:
             try:
                 yield page
                 if page.entries:
-                    self._note(page, follows)
+                    self._note(page)
             except BaseException:
                 if db.in_transaction:  # SQLite takes back by itself what found no room
                     db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 
-    def _note(self, page: Page, follows: bool) -> None:
+    def _note(self, page: Page) -> None:
         """Write a transaction to the ledger; all that is remembered, when the ledger was lost."""
         page.db.execute("UPDATE meta SET revision = revision + 1")
         for uid in named_in(page) if self.records.exist else all_uids(page.db):
             self.records.write(uid, revision_of(page.db), list(known_of(page.db, uid)))
-        self.ledger.append(revision_of(page.db), list(rows_of(page.db)) if self.ledger.is_empty else page.entries, follows)
+        self.ledger.append(revision_of(page.db), list(rows_of(page.db)) if self.ledger.is_empty else page.entries)
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
@@ -281,6 +280,8 @@ class StoreFile:
                 apply(db, entry)
             if not version:
                 self._replay(db)
+                if self._gather_later(db):
+                    self.ledger.rewrite(revision_of(db), list(rows_of(db)))
             if self.ledger.is_empty and (version or revision_of(db)):
                 self.ledger.append(revision_of(db), list(rows_of(db)))
         except BaseException:
@@ -295,3 +296,13 @@ class StoreFile:
         for line in self.ledger.read():
             if last is None or line.revision <= last:
                 redo(db, line)
+
+    def _gather_later(self, db: sqlite3.Connection) -> bool:
+        """Take over what is known of each workspace and the ledger does not tell, which was cut off then; and return whether there is any.
+
+        One transaction more may have been noted of a workspace and never have got into the ledger.
+        """
+        told = self.ledger.last
+        later = [line for line in self.records.read() if line.revision > told + 1]
+        gather(db, later)
+        return bool(later)

@@ -74,9 +74,8 @@ class Ledger:
         """The revision of the last transaction that it tells of."""
         return max((line.revision for line in self.read()), default=0)
 
-    def append(self, revision: int, entries: Sequence[Entry], follows: bool = False) -> None:
-        """Write one transaction down, durably, in the place of one with the same number, which never ended. One that `follows` from what is durable
-        already is not waited for: after a power cut, it is written again or comes to the disk with the next one, for which all before it is.
+    def append(self, revision: int, entries: Sequence[Entry]) -> None:
+        """Write one transaction down, durably, in the place of one with the same number, which never ended.
 
         Raises `BackendFailed` when there are later ones: then the store is an older copy, and what it would write is wrong.
         """
@@ -86,7 +85,7 @@ class Ledger:
             try:
                 self._cut(descriptor, revision)
                 _write(descriptor, _text(Line(revision, tuple(entries))))
-                if self.durable and not follows:
+                if self.durable:
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)

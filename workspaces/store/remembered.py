@@ -275,14 +275,10 @@ class Store(StoreFile):
         point: tuple[str, RestorePoint] | None = None,
         others: Sequence[Operation] = (),
         restated: Sequence[Workspace] = (),
-        follows: bool = False,
     ) -> Operation:
         """Write an operation's end, and the workspaces (with their phases), the merge and the restore point that it brought, as one; and with it
-        the states of others that it took back or made stand again, and what follows from that for workspaces which the caller need not hold.
-
-        An end that `follows` from what is durable, whatever anybody does meanwhile, is not waited for: recovery would write the same.
-        """
-        with self._write(follows) as page:
+        the states of others that it took back or made stand again, and what follows from that for workspaces which the caller need not hold."""
+        with self._write() as page:
             project = page.db.execute("SELECT project FROM operations WHERE id = ?", (operation.id,)).fetchone()
             for each in (operation, *others):
                 page.put("operations", _entry(str(project[0]), each))
