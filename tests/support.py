@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from workspaces import Project
-from workspaces.model import Workspace
+from workspaces.model import Workspace, now
+from workspaces.store import Store
 
 Instead = Callable[[str], None]
 """Lets a script see git's arguments first."""
@@ -146,3 +148,13 @@ def fingerprint(repo: Repo) -> dict[str, str]:
     return {
         place: what for place, what in found.items() if place not in (".git/workspaces", ".git/worktrees", ".workspaces", ".git/objects")
     }
+
+
+def deleted_at(repo: Repo, name: str, days: float) -> Workspace:
+    """Let a workspace have been deleted so many days ago."""
+    store = Store(repo.path / ".git" / "workspaces" / "store.sqlite")
+    (row,) = [each for each in store.workspaces("shop", ("deleted",)) if each.name == name]
+    at = now() - timedelta(days=days)
+    aged = row.model_copy(update={"deleted": at, "restorable_until": at + timedelta(days=14)})
+    store.save(aged, "deleted")
+    return aged

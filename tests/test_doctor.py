@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from conformance.forking import program, python
-from support import Repo, at, clone, fingerprint
+from support import Repo, at, clone, deleted_at, fingerprint
 
 from workspaces import Project
 from workspaces.errors import InvalidArgument, NotFound
-from workspaces.model import Workspace, now
+from workspaces.model import now
 from workspaces.store import Store
 
 
@@ -147,16 +147,6 @@ def test_repair_by_the_command_line(project: Project, repo: Repo) -> None:
 
 
 # -- gc -----------------------------------------------------------------------------------------------------------------------------------
-
-
-def deleted_at(repo: Repo, name: str, days: float) -> Workspace:
-    """Let a workspace have been deleted so many days ago."""
-    store = Store(repo.path / ".git" / "workspaces" / "store.sqlite")
-    (row,) = [each for each in store.workspaces("shop", ("deleted",)) if each.name == name]
-    at = now() - timedelta(days=days)
-    aged = row.model_copy(update={"deleted": at, "restorable_until": at + timedelta(days=14)})
-    store.save(aged, "deleted")
-    return aged
 
 
 def test_gc_removes_what_had_its_term_and_says_so_before(project: Project, repo: Repo) -> None:

@@ -9,7 +9,7 @@ import pytest
 from campaigns.faults import Plan, run
 from campaigns.invariants import broken
 from campaigns.tripwire import Fault, missing, watched
-from support import Repo, clone
+from support import Repo, clone, deleted_at
 
 from workspaces import Project
 
@@ -110,3 +110,17 @@ def test_a_file_that_could_not_be_made_leaves_no_draft_among_the_workspaces(surv
         (survey.path / ".workspaces" / ".gitignore").unlink(missing_ok=True)
         hit(lambda: Project.open(survey.path).status(), fault)
     assert broken(survey.path) == []
+
+
+def test_a_workspace_that_cannot_be_removed_for_good_keeps_no_other_from_it(project: Project, repo: Repo) -> None:
+    for name in ("stuck", "other"):
+        clone(project, name).write(f"{name}.txt", "mine\n")
+    project.delete(["stuck", "other"], discard_unmerged=True)
+    for days, name in ((16, "stuck"), (15, "other")):
+        deleted_at(repo, name, days)
+    said = hit(lambda: Project.open(repo.path).gc().summary, Fault("EIO", 1, lasting=True, of="unlinkat stuck.txt"))
+    assert "Removed 1 deleted workspace for good" in said
+    project = Project.open(repo.path)
+    assert [each.id for each in project.gc().freed] in ([], ["shop/stuck"])  # whoever came first ended it
+    assert broken(repo.path) == []
+    assert [each.name for each in project.status(include_deleted=True, detail="names").workspaces] == ["main"]

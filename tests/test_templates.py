@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 from conformance.forking import program
 from loops import mounted, used
-from support import Instead, Repo, at, clone, fingerprint
-from test_doctor import deleted_at
+from support import Instead, Repo, at, clone, deleted_at, fingerprint
 from test_spares import PREPARE, changed, everything, listing, made_by, preparers, spares, wait_for
 
 from workspaces import Project

@@ -37,7 +37,11 @@ def gc(
     freed: list[Freed] = []
     for number, (workspace, size, why) in enumerate(due):
         progress(number, len(due), f"removing {workspace.name}")
-        if not dry_run and not _purge(core, workspace):
+        try:
+            if not dry_run and not _purge(core, workspace):
+                continue
+        except WorkspacesError as error:  # the next call goes on with it; the others need not wait for that
+            kept[workspace.id] = f"it could not be removed, and is not whole any more: {error.message}"
             continue
         deleted = workspace.deleted or workspace.created
         freed.append(Freed(id=workspace.id, deleted=deleted, size=size, why=why))
