@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from support import Repo, at, clone
 
 from workspaces import Project
 from workspaces.backend import find
-from workspaces.errors import NoSpace
+from workspaces.errors import NoSpace, NotAllowed
 from workspaces.model import Disk
 from workspaces.store import Store
 
@@ -304,3 +305,34 @@ def test_the_conformance_suite(kind: str, disk: Path, pytestconfig: pytest.Confi
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
+
+
+def test_a_disk_that_gets_full_in_the_middle_of_a_merge_is_called_full(tmp_path: Path) -> None:
+    """git says only that it could not write a file, and removes what it wrote of it."""
+    with mounted("ext4", tmp_path, 60) as point:
+        repo = Repo.create(point / "shop")
+        repo.write("small", "small\n")
+        repo.commit("start")
+        project = Project.initialize(repo.path)
+        clone(project, "fix").write("big", os.urandom(6 << 20))
+        room = os.statvfs(point)
+        (point / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize - (10 << 20)))  # room for the pack, and not for the file too
+        with pytest.raises(NoSpace, match="is full. Nothing was changed"):
+            project.merge("fix")
+        assert repo.status() == []
+        (point / "filler").unlink()
+        assert project.merge("fix").status == "merged"
+
+
+def test_a_file_system_that_may_only_be_read_is_called_so(tmp_path: Path) -> None:
+    with mounted("ext4", tmp_path, 60) as point:
+        repo = Repo.create(point / "shop")
+        repo.write("small", "small\n")
+        repo.commit("start")
+        clone(Project.initialize(repo.path), "fix")
+        until = time.monotonic() + 20  # the clone's files are still written out
+        while subprocess.run(["mount", "-o", "remount,ro", str(point)], capture_output=True, check=False).returncode != 0:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        with pytest.raises(NotAllowed, match="read-only"):
+            Project.open(repo.path).clone(name="other")

@@ -198,6 +198,19 @@ def test_all_who_come_after_a_new_start_find_the_same(worked: Project, repo: Rep
         assert [row["id"] for row in json.loads(out)["workspaces"]] == before
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_note_of_a_start_is_told_and_set_aside(worked: Project, repo: Repo, make: Callable[[Path], None]) -> None:
+    start = file_of(repo).with_name("store.start")
+    start.unlink()
+    make(start)
+    before = [each.id for each in worked.status().workspaces]
+    with pytest.raises(BackendFailed, match="store.start is no file") as error:
+        Project.open(repo.path)
+    assert "doctor --repair" in error.value.hint
+    assert "set store.start aside" in Project.mend_store(repo.path)
+    assert [each.id for each in Project.open(repo.path).status().workspaces] == before
+
+
 def test_a_store_from_before_starts_were_noted_is_left_as_it_is(worked: Project, repo: Repo) -> None:
     """It was waited for when it was written, so it has the last word over its ledger."""
     before = told(repo)

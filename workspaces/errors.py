@@ -202,7 +202,7 @@ def once_more(look: Callable[[], Found]) -> Found:
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 
 def translated(error: OSError) -> WorkspacesError:
@@ -214,6 +214,8 @@ def translated(error: OSError) -> WorkspacesError:
         return NotAllowed(
             f"The operating system does not permit it{where}.", "Run as the owner of the repository, or change the permissions."
         )
+    if error.errno == errno.EROFS:
+        return NotAllowed(f"The file system is read-only{where}.", "Mount it so that it can be written, or work on a copy.")
     return BackendFailed(f"The operating system answered: {error.strerror or error}{where}.", "workspaces doctor looks closer.")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import Busy, TargetMoved, WorkspacesError, as_ours, readable
+from workspaces.errors import Busy, NoSpace, TargetMoved, WorkspacesError, as_ours, readable
 from workspaces.model import Snapshot
 
 from .. import bounds, tree
@@ -30,6 +30,8 @@ SUBMODULE = "160000"
 _OURS = "workspaces: the index is being moved\n"
 """What stands in a lock that we made, and not git."""
 _ABANDONED = 2.0
+_SPARE = 1 << 20
+"""Bytes that a file system may keep for itself."""
 _PATIENCE = 30
 """Tries, a tenth of a second apart."""
 
@@ -160,7 +162,17 @@ def _switch(git: Git, old: str, new: str) -> None:
         return
     if "not uptodate" in reply.err or "would be overwritten" in reply.err or "would lose" in reply.err:
         raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
+    if "unable to write file" in reply.err and _is_full(git, old, new):
+        raise NoSpace(f"The disk of {git.work_tree} is full. Nothing was changed.", "Free some space and call again.")
     raise refusal(args, reply)
+
+
+def _is_full(git: Git, old: str, new: str) -> bool:
+    """Return whether there is no room for what would come: git says only that it could not write a file, and removes what it wrote of it."""
+    come = "".join(f"{step.new.blob}\n" for step in steps(git, old, new) if step.new and step.new.mode != SUBMODULE)
+    sizes = git.run("cat-file", "--batch-check=%(objectsize)", stdin=come.encode()).split()
+    room = os.statvfs(git.work_tree or git.git_dir)
+    return room.f_bavail * room.f_frsize < sum(map(int, sizes)) + _SPARE or (room.f_files > 0 and room.f_favail == 0)
 
 
 def _move_files(move: Move) -> None:

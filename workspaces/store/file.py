@@ -60,7 +60,7 @@ class StoreFile:
         return os.path.lexists(self.file) or not self.ledger.is_empty or self.records.exist
 
     def _misplaced(self) -> list[tuple[Path, str]]:
-        return list(misplaced((self.file, self.ledger.file), (self._turns.folder, self.records.folder)))
+        return list(misplaced((self.file, self.ledger.file, self._start.file), (self._turns.folder, self.records.folder)))
 
     def revision(self) -> int:
         """Return a number that grows with everything that is written here."""
@@ -141,7 +141,10 @@ class StoreFile:
 
     def _make_sure(self) -> None:
         """See that the file is all that was ever acknowledged: after a new start of the machine, some of it may not have got to the disk."""
-        if not self._is_sure and not self._start.is_this:
+        if self._is_sure:
+            return
+        refuse(self._misplaced())
+        if not self._start.is_this:
             with self._turn():
                 if not self._start.is_this:  # nobody else was here meanwhile
                     if self._start.is_noted and self._is_told_by_its_ledger() and (aside := self._make_again()):
