@@ -79,11 +79,13 @@ def _taken_back(view: Backend, old: Snapshot, new: Snapshot, parent: Snapshot) -
     """Return the paths where taking the way from `old` to `new` back would change nothing. What was renamed or removed later is left out."""
     if parent.contents == new.contents:
         return []
-    back, work = view.merge(parent, view.graft(old, onto=new.id), [new.id]), view.diff(old, new)
+    work, since = view.diff(old, new), view.diff(new, parent)
+    if work.paths.isdisjoint(since.paths):  # it has all of that as it got it
+        return []
+    back = view.merge(parent, view.graft(old, onto=new.id), [new.id])
     made = {change.path for change in work.changes if change.status in ("added", "renamed", "copied")}
     touched = {path for change in back.changes for path in (change.path, change.old_path)} | {each.path for each in back.conflicts}
-    later = view.diff(new, parent).changes
-    moved = {change.old_path for change in later} | {change.path for change in later if change.status == "deleted"} - made
+    moved = {change.old_path for change in since.changes} | {change.path for change in since.changes if change.status == "deleted"} - made
     return sorted(work.paths - touched - moved)
 
 
