@@ -255,13 +255,14 @@ def settle(move: Move, since: datetime) -> bool:
         return True
     arrived, begun = _progress(move)
     is_there = not begun and len(arrived) == len(steps(git, old.contents, new.contents))
-    if head != old.head:
-        if not is_there or new.head != old.head:
-            _settle_back(move, [*arrived, *begun], {step.path for step in steps(git, old.head, head)})
-        return is_there and new.head == old.head
-    if not is_there:
-        _settle_back(move, [*arrived, *begun])
+    is_elsewhere = head != old.head
+    if not is_there or (is_elsewhere and new.head != old.head):
+        committed = {step.path for step in steps(git, old.head, head)} if is_elsewhere else set[bytes]()
+        _settle_back(move, [*arrived, *begun], committed)
         return False
+    if is_elsewhere:  # whoever committed has the index as he wants it
+        _sync(move)
+        return True
     if move.is_plain:
         _follow(move, steps(git, old.contents, new.contents))
     else:
