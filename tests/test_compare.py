@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -362,3 +363,22 @@ def test_a_workspace_that_is_deleted_before_it_is_looked_at_is_told_as_that(
     with pytest.raises((NotFound, WorkspaceGone), match="fix"):
         project.compare(["fix", "other"])
     assert [each.id for each in project.compare(["other"]).workspaces] == ["shop/other"]
+
+
+def test_a_workspace_that_is_deleted_while_git_looks_at_it_is_told_as_that(
+    project: Project, repo: Repo, tmp_path: Path, instead: Instead
+) -> None:
+    repo.write("auth/own.py", str(tmp_path))  # trees that were read before are remembered
+    repo.commit("own")
+    clone(project, "fix").write("auth/api.py", "mine\n")
+    scratch = repo.path / ".git" / "workspaces" / "tmp"
+    instead('*"-z --batch") touch "$TMPDIR/at"; until [ -e "$TMPDIR/go" ]; do sleep 0.02; done')
+    with ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(project.compare, ["fix"])
+        while not (scratch / "at").exists():
+            assert not seen.done()
+        (registered,) = (repo.path / ".git" / "worktrees").glob("fix*")
+        registered.rename(tmp_path / "gone")
+        (scratch / "go").touch()
+    with pytest.raises(WorkspaceGone, match="git no longer knows shop/fix"):
+        seen.result()

@@ -151,6 +151,15 @@ class WorktreeBackend:
                 "Copy what you need, then delete the workspace.",
             )
 
+    @contextmanager
+    def _told_apart(self, workspace: Workspace) -> Generator[None]:
+        """Raise `WorkspaceGone` where a git failed in a workspace because somebody deleted that meanwhile."""
+        try:
+            yield
+        except BackendFailed:
+            self._refuse_gone(workspace)
+            raise
+
     def _lasting(self, git: Git) -> Git:
         """Return the door as one that writes for good, from inside of a view too: what it refers to was brought in before."""
         return replace(git, objects=None)
@@ -225,7 +234,8 @@ class WorktreeBackend:
     def snapshot(self, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
         # What the index of a clone says was found, whoever works there may have made up.
         kept = self._view if workspace.is_main else None
-        made, found = freeze(self._at(workspace), lineage, committed, self._scratch, kept)
+        with self._told_apart(workspace):
+            made, found = freeze(self._at(workspace), lineage, committed, self._scratch, kept)
         if found:
             self._found[made.contents] = found
         return made
@@ -416,11 +426,8 @@ class WorktreeBackend:
         return Snapshot(id="", contents=merge.contents, head=made)
 
     def contains(self, workspace: Workspace, commit: str) -> bool:
-        try:
+        with self._told_apart(workspace):
             return commits.contains(Git(self._repository.admin_dir(workspace), self._repository.common_dir), commit)
-        except BackendFailed:
-            self._refuse_gone(workspace)  # somebody deleted it meanwhile
-            raise
 
     def _has(self, descendant: str, ancestor: str) -> bool:
         return commits.is_ancestor(self._git, ancestor, descendant)
