@@ -124,3 +124,13 @@ def test_a_workspace_that_cannot_be_removed_for_good_keeps_no_other_from_it(proj
     assert [each.id for each in project.gc().freed] in ([], ["shop/stuck"])  # whoever came first ended it
     assert broken(repo.path) == []
     assert [each.name for each in project.status(include_deleted=True, detail="names").workspaces] == ["main"]
+
+
+def test_what_cannot_be_removed_for_good_keeps_no_later_one_of_its_name(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("stuck.txt", "mine\n")
+    project.delete(["fix"], discard_unmerged=True)
+    deleted_at(repo, "fix", 16)
+    clone(project, "fix").write("again.txt", "again\n")
+    stuck = Fault("EIO", 1, lasting=True, of="unlinkat stuck.txt")
+    hit(lambda: Project.open(repo.path).gc().summary, stuck)
+    assert "Kept fix" in hit(lambda: Project.open(repo.path).checkpoint("fix").summary, stuck)

@@ -498,7 +498,12 @@ else:
     import workspaces.history as history, workspaces.merging.carrying as carrying
     carrying.record = history.record_restore = die
 project = Project.open(root)
-{"merge": lambda: project.merge("fix"), "bring": lambda: project.merge("fix", "other"), "undo": lambda: project.undo()}[call]()
+{
+    "merge": lambda: project.merge("fix"),
+    "bring": lambda: project.merge("fix", "other"),
+    "undo": lambda: project.undo(),
+    "restore": lambda: project.restore("fix", "fix@1"),
+}[call]()
 """
 
 
@@ -519,6 +524,12 @@ def commits_staged(folder: Repo) -> None:
     folder.git("commit", "-q", "-m", "what is staged")
 
 
+def amends(folder: Repo) -> None:
+    folder.write("own.txt", "own\n")
+    folder.git("add", "own.txt")
+    folder.git("commit", "-q", "--amend", "--no-edit", "own.txt")
+
+
 def throws_away(folder: Repo) -> None:
     folder.git("reset", "-q", "--hard")
     commits_own_file(folder)
@@ -535,7 +546,7 @@ def branches_off(folder: Repo) -> None:
 
 
 @pytest.mark.parametrize(
-    "goes_on", [commits_own_file, commits_all, commits_staged, throws_away, goes_back, branches_off], ids=lambda each: each.__name__
+    "goes_on", [commits_own_file, commits_all, commits_staged, amends, throws_away, goes_back, branches_off], ids=lambda each: each.__name__
 )
 @pytest.mark.parametrize("at", ["before", "half", "arrived", "moved"])
 @pytest.mark.parametrize("call", ["merge", "bring", "undo"])
@@ -569,3 +580,46 @@ def test_who_goes_on_before_a_killed_move_is_ended_keeps_his_work_and_can_go_on(
     assert project.merge("fix", target, on_conflict="source").status == "merged"
     assert (mine.read("later.txt"), mine.read("own.txt"), mine.read("f0").strip()) == ("later\n", "own\n", brought.strip())
     assert [finding for finding in project.doctor(quick=True).findings if not finding.ok] == []
+
+
+@pytest.mark.parametrize("made", ["one/mine.txt", "one/build/mine.log", "d", "link d"])
+def test_what_somebody_made_where_a_killed_merge_had_been_is_not_put_away(project: Project, repo: Repo, made: str) -> None:
+    """git would remove a folder that is where a file goes back, and a file or link where its folder was."""
+    repo.write("one", "one\n")
+    repo.write("d/only", "only\n")
+    repo.commit("files")
+    fix = clone(project, "fix")
+    (fix.path / "one").unlink()
+    fix.write("one/x", "x\n")
+    (fix.path / "d" / "only").unlink()
+    dies(DIES_IN_A_MOVE, repo, "arrived", "merge")
+    path = made.removeprefix("link ")
+    if made == path:
+        repo.write(path, "mine\n")
+    else:
+        (repo.path / path).symlink_to("cart.py")
+    commits_own_file(repo)
+    project = Project.open(repo.path)
+    assert [each.state for each in project.log(2).operations] == ["failed", "done"]
+    assert repo.read(path) == ("mine\n" if made == path else repo.read("cart.py"))
+    assert (repo.path / path).is_symlink() == (made != path)
+    assert repo.read("own.txt") == "own\n"
+
+
+@pytest.mark.parametrize("at", ["arrived", "moved"])
+def test_the_index_goes_back_with_the_files_where_a_killed_restore_does(project: Project, repo: Repo, at: str) -> None:
+    """Else the next commit would take back what was restored from, unseen."""
+    fix = clone(project, "fix")
+    fix.write("cart.py", "first\n")
+    project.checkpoint("fix")
+    fix.write("cart.py", "second\n")
+    fix.commit("second")
+    dies(DIES_IN_A_MOVE, repo, at, "restore")
+    commits_own_file(fix)
+    project = Project.open(repo.path)
+    done = project.log(1).operations[0].state
+    assert done == ("done" if at == "moved" else "failed")
+    if at == "arrived":
+        assert (fix.status(), fix.read("cart.py")) == ([], "second\n")
+    assert fix.git("diff", "--cached") == ""
+    assert fix.read("own.txt") == "own\n"

@@ -33,6 +33,7 @@ def gc(
     going, kept = _sorted_out(core, lapsed, discard_unmerged)
     if going and not dry_run:
         kept |= delete(core, [each.name for each in going], discard_unmerged=discard_unmerged, children="reparent").kept
+    deleted = [each.id for each in going if each.id not in kept]
     due = list(_due(core))
     freed: list[Freed] = []
     for number, (workspace, size, why) in enumerate(due):
@@ -41,10 +42,9 @@ def gc(
             if not dry_run and not _purge(core, workspace):
                 continue
         except WorkspacesError as error:  # the next call goes on with it; the others need not wait for that
-            kept[workspace.id] = f"it could not be removed, and is not whole any more: {error.message}"
+            kept[workspace.id] = f"it could not be removed for good: {error.message}"
             continue
-        deleted = workspace.deleted or workspace.created
-        freed.append(Freed(id=workspace.id, deleted=deleted, size=size, why=why))
+        freed.append(Freed(id=workspace.id, deleted=workspace.deleted or workspace.created, size=size, why=why))
     if not dry_run:
         core.store.drop_requests(core.row.name, (now() - _REQUESTS).isoformat())
         checks.forget(core, now() - _VERDICTS)
@@ -52,7 +52,7 @@ def gc(
         if not preparing.wanted(core):
             with suppress(Busy):
                 preparing.prepare(core, 0, patience=0)
-    return _answer(core, [each.id for each in going if each.id not in kept], freed, kept, dry_run)
+    return _answer(core, deleted, freed, kept, dry_run)
 
 
 def _sorted_out(core: Core, lapsed: list[Workspace], discard_unmerged: bool) -> tuple[list[Workspace], dict[str, str]]:

@@ -271,7 +271,7 @@ class Core:
             self._authorise_change(workspace)
         for _ in range(_ATTEMPTS):
             with self.locks.change(*map(self.key, workspaces), freeze=map(self.key, read), patience=patience, look=look):
-                if not self._left_over({workspace.id for workspace in (*workspaces, *read)}):
+                if not self._left_over({workspace.uid for workspace in (*workspaces, *read)}):
                     with self.told_apart(*workspaces, *read):
                         yield
                     return
@@ -341,13 +341,14 @@ class Core:
         self.glance.operations = self.glance.operations or self.store.operations(self.row.name, limit=_LOOKED_BACK)
         return self.glance.operations
 
-    def _left_over(self, ids: set[str]) -> bool:
-        """Return whether a workspace that the caller holds was being moved by an operation which was not ended: its process is dead.
+    def _left_over(self, uids: set[str]) -> bool:
+        """Return whether a workspace that the caller holds was being moved by an operation which was not ended: its process is dead. One that had
+        the same name before it is another one.
 
         A clone moves none: it holds no workspace that anybody could name before it is whole.
         """
         started = self.store.started(self.row.name)
-        return any(each.moves in ids for each in started if each.verb != "clone" and each.call != self.call)
+        return any(_moved(each) in uids for each in started if each.verb != "clone" and each.call != self.call)
 
     # -- descent
 
@@ -561,6 +562,12 @@ class Core:
                 "at": now(),
             }
         )
+
+
+def _moved(operation: Operation) -> str:
+    """Return the uid of the workspace that an operation moves: the last of those that it names."""
+    uids = operation.outcome["uids"]
+    return str(uids[-1]) if isinstance(uids, list) and uids else ""
 
 
 def _before(operation: Operation) -> Snapshot | None:

@@ -8,6 +8,7 @@ then follows the head.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -274,9 +275,16 @@ def settle(move: Move, since: datetime) -> bool:
 
 
 def _was_left_behind(move: Move, head: str) -> bool:
-    """Return whether the head was moved, and somebody built on that: it descends from where it went, and not just because he stayed where it was."""
+    """Return whether the head was moved, and somebody built on that: it descends from where it went. Where it went back to what it came from, so does
+    what was committed in its place; that has what the move would have taken away."""
     git, old, new = move.git, move.old.head, move.new.head
-    return old != new and is_ancestor(git, new, head) and (is_ancestor(git, old, new) or not is_ancestor(git, old, head))
+    if old == new or not is_ancestor(git, new, head):
+        return False
+    if is_ancestor(git, old, new):
+        return True
+    moved = steps(git, old, new)
+    has = entries(git, tree_of(git, head), [step.path for step in moved])
+    return not is_ancestor(git, old, head) and not any(has.get(step.path) == step.old for step in moved)
 
 
 def _progress(move: Move) -> tuple[list[Step], list[Step]]:
@@ -321,18 +329,45 @@ def _settle_back(move: Move, arrived: list[Step], committed: Collection[bytes] =
     for step in steps(git, old.contents, new.contents):
         if step.old is None:
             _drop_empty_folders(root, step.path)
+    arrived = [step for step in arrived if step.old is None or _has_room(root, step.path)]
     with copied(git, move.scratch) as view:
         view.run("read-tree", old.contents)
         there = [step.path + b"\0" for step in arrived if step.old is not None]
         view.run("checkout-index", "-f", "-z", "--stdin", stdin=b"".join(there))
     if move.is_plain:
         _follow(move, [Step(step.path, step.new, step.old) for step in arrived])
-    elif not move.whole and new.head != old.head:
+    elif move.whole:
+        with suppress(Busy):
+            _follow(move, _staged_back(move, committed))
+    elif new.head != old.head:
         _follow(move, [step for step in steps(git, new.head, old.head) if step.path not in committed])
     else:
         with suppress(Busy):
             _follow(move, [])
     _sync(move)
+
+
+def _staged_back(move: Move, committed: Collection[bytes]) -> list[Step]:
+    """Return the steps by which the index goes back from what a whole move made of it, where it has come to that."""
+    git, ends = move.git, [each.staged or tree_of(move.git, each.head) for each in (move.new, move.old)]
+    back = [step for step in steps(git, *ends) if step.path not in committed]
+    rows = (row.split(b"\t", 1) for row in git.fields("ls-files", "-z", "--stage"))
+    now = {path: tuple(about.decode().split()) for about, path in rows}
+    return [step for step in back if now.get(step.path) == ((step.old.mode, step.old.blob, "0") if step.old else None)]
+
+
+def _has_room(root: bytes, path: bytes) -> bool:
+    """Return whether a file can go back to its path: nobody made a folder there, nor something else where its folder was. git would remove either,
+    with all that is in it."""
+    parts = path.split(b"/")
+    for depth in range(1, len(parts) + 1):
+        try:
+            found = os.lstat(os.path.join(root, *parts[:depth]))
+        except FileNotFoundError:
+            return True
+        if stat.S_ISDIR(found.st_mode) == (depth == len(parts)):
+            return False
+    return True
 
 
 def _drop_empty_folders(root: bytes, path: bytes) -> None:

@@ -64,7 +64,7 @@ def _are_as_noted(git: Git, moved: Sequence[Step]) -> bool:
             return False
         raw = tree.start_of(index, _SEARCHED)
         with tree.Folders(git.work_tree or "/") as folders:
-            return all(_is_as_noted(raw, step, folders, int(written.st_mtime)) for step in moved)
+            return all(_is_as_noted(raw, step, folders, written.st_mtime_ns // 10**9) for step in moved)
     except OSError:  # a file is not there, or something else is in its place
         return False
 
@@ -74,7 +74,7 @@ def _is_as_noted(raw: bytes, step: Step, folders: tree.Folders, written: int) ->
         return names_none(raw, step.path)
     folder, _, name = os.fsdecode(step.path).rpartition("/")
     found = os.stat(name, dir_fd=folders.at(folder), follow_symlinks=False)
-    if int(found.st_mtime) >= written or mode_of(found) != step.old.mode:
+    if found.st_mtime_ns // 10**9 >= written or mode_of(found) != step.old.mode:
         return False  # it may have been changed in the second in which it was noted, or is something else
     return has(raw, step.path, step.old.blob, packed(found, int(step.old.mode, 8)))
 

@@ -88,6 +88,11 @@ class Shelf:
         finally:
             os.close(descriptor)
 
+    @property
+    def is_tidied(self) -> bool:
+        """Whether packs of ours are few, and will be made one when they are many."""
+        return not any(self.packs.glob("multi-pack-index*")) and len(os.listdir(self.marks)) < MANY  # noqa: PTH208 - names alone
+
     def small(self) -> list[Path]:
         """Return our packs that are worth being made one. The marks of others go, and what a kill left without its index: nothing sees that.
 
@@ -119,7 +124,8 @@ def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
             sheaf.compress(source, width)
         return _packed(git, {*loose, *gathered} | _made(git, source.parent / MADE), source / "pack", shelf)
     names = {name for name in (*loose, *gathered) if not _has_loose(git, name)}
-    if len(gathered) > _HANDFUL or sum(len(contents) for _, contents in gathered.values()) > _LITTLE:
+    is_little = len(gathered) <= _HANDFUL and sum(len(contents) for _, contents in gathered.values()) <= _LITTLE
+    if not is_little or not shelf.is_tidied:
         names = _lacking(git, names)
     if len(names) > _FEW or sum(_size(file) for name, file in loose.items() if name in names) > _ROOM:
         if gathered:

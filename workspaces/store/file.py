@@ -303,9 +303,11 @@ class StoreFile:
     def _gather_later(self, db: sqlite3.Connection) -> bool:
         """Take over what is known of each workspace and the ledger does not tell, which was cut off then; and return whether there is any.
 
-        One transaction more may have been noted of a workspace and never have got into the ledger.
+        One transaction more may have been noted of a workspace and never have got into the ledger: with others after it, it has.
         """
         told = self.ledger.last
-        later = [line for line in self.records.read() if line.revision > told + 1]
+        later = [line for line in self.records.read() if line.revision > told]
+        if all(line.revision == told + 1 for line in later):
+            return False
         gather(db, later)
-        return bool(later)
+        return True

@@ -84,6 +84,15 @@ def apply(db: sqlite3.Connection, entry: Entry) -> None:
     )
 
 
+_ENDED = """
+UPDATE operations SET state = 'done', record = json_set(record, '$.state', 'done')
+WHERE state = 'started' AND json_extract(record, '$.verb') IN ('clone', 'delete') AND EXISTS (
+    SELECT 1 FROM json_each(operations.record, '$.outcome.uids') AS moved JOIN workspaces ON uid = moved.value
+    WHERE phase NOT IN ('creating', 'deleting'))
+"""
+"""A clone's and a delete's end is written as one with what the workspaces are then: so where they are that, it ended."""
+
+
 def redo(db: sqlite3.Connection, line: Line) -> None:
     """Do again what a line says. What a newer version wrote and this one has no place for is left out."""
     for entry in line.entries:
@@ -100,6 +109,7 @@ def gather(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
         with suppress(sqlite3.IntegrityError):
             redo(db, line)
     db.execute("UPDATE meta SET revision = ?", (last,))
+    db.execute(_ENDED)
 
 
 def named_in(page: Page) -> set[str]:
