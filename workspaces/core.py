@@ -317,8 +317,8 @@ class Core:
                 held.enter_context(self.changing(reading=workspaces, patience=_GLANCE))
             except Busy:
                 freeze = partial(self._beside, view)
-            with self.told_apart(*workspaces):
-                yield freeze
+                held.enter_context(self.told_apart(*workspaces))
+            yield freeze
 
     def _beside(self, view: Backend, workspace: Workspace, lineage: Sequence[str] = (), committed: bool = False) -> Snapshot:
         """Freeze a workspace that somebody else holds. The journal tells whether it is being moved, and what it was before."""

@@ -537,7 +537,7 @@ class Collected(Noun):
     summary: Summary
     freed: tuple[Freed, ...] = ()
     deleted: tuple[str, ...] = Field(default=(), description="ids of abandoned workspaces that went into the trash")
-    kept: dict[str, str] = Field(default_factory=dict, description="id → why an abandoned workspace was not deleted")
+    kept: dict[str, str] = Field(default_factory=dict, description="id → why one was not deleted, or not removed for good")
     size: int = Field(default=0, description="bytes on disk, of all that was removed for good; less is freed of what was shared")
     warnings: Warnings = ()
     next: Next = ()

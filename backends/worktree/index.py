@@ -16,6 +16,8 @@ _FOUND = 40
 """Bytes that say how a file was found."""
 _DEVICE, _MODE, _SIZE = slice(16, 20), slice(24, 28), slice(36, 40)
 _NONE = bytes(4)
+_TOLD_WHOLE = b"\0\0\0\2", b"\0\0\0\3"
+"""The versions of an index in which names are told whole."""
 _VALID, _EXTENDED, _STAGE, _LENGTH = 0x80, 0x40, 0x30, 0x0FFF
 """Of the flags, the first three in their first byte."""
 _SKIPPED, _INTENDED = 0x40, 0x20
@@ -149,8 +151,6 @@ def names_none(raw: bytes, path: bytes) -> bool:
     return raw[4:8] in _TOLD_WHOLE and not any(word in raw for word in (path + b"\0", b"link", b"sdir"))
 
 
-_TOLD_WHOLE = b"\0\0\0\2", b"\0\0\0\3"
-"""The versions of an index in which names are told whole."""
 _plain: set[tuple[bytes, bool]] = set()
 """Indexes, by a hash of their bytes, in which nothing is odd, or nothing but submodules."""
 _REMEMBERED = 10_000

@@ -123,10 +123,9 @@ def bring_in(git: Git, source: Path, shelf: Shelf, found: bool) -> list[Path]:
         if gathered:
             sheaf.compress(source, width)
         return _packed(git, {*loose, *gathered} | _made(git, source.parent / MADE), source / "pack", shelf)
-    names = {name for name in (*loose, *gathered) if not _has_loose(git, name)}
+    names = {*loose, *gathered}
     is_little = len(gathered) <= _HANDFUL and sum(len(contents) for _, contents in gathered.values()) <= _LITTLE
-    if not is_little or not shelf.is_tidied:
-        names = _lacking(git, names)
+    names = {name for name in names if not _has_loose(git, name)} if is_little and shelf.is_tidied else _lacking(git, names)
     if len(names) > _FEW or sum(_size(file) for name, file in loose.items() if name in names) > _ROOM:
         if gathered:
             sheaf.compress(source, width)

@@ -283,7 +283,7 @@ class StoreFile:
                 apply(db, entry)
             if not version:
                 self._replay(db)
-                if self._gather_later(db):
+                if self._gathered(db):
                     self.ledger.rewrite(revision_of(db), list(rows_of(db)))
             if self.ledger.is_empty and (version or revision_of(db)):
                 self.ledger.append(revision_of(db), list(rows_of(db)))
@@ -293,21 +293,19 @@ class StoreFile:
         db.execute("COMMIT")
 
     def _replay(self, db: sqlite3.Connection, last: int | None = None) -> None:
-        """Do again what the ledger says, up to the `last` revision; where it was lost, what is known of each workspace."""
-        if self.ledger.is_empty:
-            gather(db, self.records.read())
+        """Do again what the ledger says, up to the `last` revision."""
         for line in self.ledger.read():
             if last is None or line.revision <= last:
                 redo(db, line)
 
-    def _gather_later(self, db: sqlite3.Connection) -> bool:
-        """Take over what is known of each workspace and the ledger does not tell, which was cut off then; and return whether there is any.
+    def _gathered(self, db: sqlite3.Connection) -> bool:
+        """Take over what is known of each workspace and the ledger does not tell, which was lost or cut off then; and return whether there is any.
 
         One transaction more may have been noted of a workspace and never have got into the ledger: with others after it, it has.
         """
         told = self.ledger.last
         later = [line for line in self.records.read() if line.revision > told]
-        if all(line.revision == told + 1 for line in later):
+        if not self.ledger.is_empty and all(line.revision == told + 1 for line in later):
             return False
         gather(db, later)
-        return True
+        return bool(later)
