@@ -21,12 +21,14 @@ from . import combine, mergetree
 from .attributes import attribute_tree
 from .diff import Moved, moved_in_each
 from .git import Git
-from .mergetree import Clash, Entry
+from .mergetree import Clash, Entry, Outcome, entries
 from .trees import stored
 
 _LEAST, _MOST = 100, 1000
 """Triples that one merge decides, where there are so many."""
 _WHO = "matrix <matrix@workspaces.invalid> 0 +0000"
+_OTHERWISE = r"^merge\.(default|renormalize)$"
+"""The settings by which git merges contents otherwise."""
 _UNNAMED = (b"unspecified", b"set")
 """What git says of the merge attribute of a path that it merges as it does any other (gitattributes(5))."""
 
@@ -67,7 +69,7 @@ def clashes(git: Git, merges: Sequence[Three], scratch: Path) -> list[tuple[Conf
     sides = sorted({(three.base, side) for three in merges for side in (three.ours, three.theirs)})
     moved = dict(zip(sides, moved_in_each(git, sides), strict=True))
     meetings = [_meeting(moved[three.base, three.ours], moved[three.base, three.theirs]) for three in merges]
-    if any(meetings) and git.told("config", "--get-regexp", r"^merge\.(default|renormalize)$").out:
+    if any(meetings) and git.told("config", "--get-regexp", _OTHERWISE).out:
         return [None if meeting is None or meeting else () for meeting in meetings]
     driven = {base: _driven(git, base, paths, scratch) for base, paths in _paths_by_base(merges, meetings).items()}
     plain = [
@@ -142,34 +144,89 @@ def _bare(backend: Merges, meeting: Meeting) -> tuple[Conflict, ...]:
     return tuple(conflict.model_copy(update={"hunks": ()}) for conflict in merged.conflicts)
 
 
+# -- one on top of the other ------------------------------------------------------------------------------------------------------------
+
+
+def stack(git: Git, base: str, ours: str, sides: Sequence[str], scratch: Path) -> bool:
+    """Return whether trees that began with another merge into `ours`, each on top of the ones before. False also where it takes these merges to tell.
+
+    A path that several changed is merged for each of them after the first: one merge for the second of all paths, one for the third, and so on.
+    """
+    moved = [each for each in moved_in_each(git, [(base, side) for side in dict.fromkeys((ours, *sides)) if side != base]) if each.steps]
+    if any(each.renames or each.rules for each in moved) or not _are_files(moved):
+        return False
+    began = {path: step.old for each in moved for path, step in each.steps.items()}
+    wanted = {path: [each.steps[path].new for each in moved if path in each.steps] for path in began}
+    tops = {path: new[0] for path, new in wanted.items()}
+    left = {path: new[1:] for path, new in wanted.items() if len({*new}) > 1}
+    if left and (git.told("config", "--get-regexp", _OTHERWISE).out or _driven(git, base, {*left}, scratch)):
+        return False
+    while left:
+        met = {path: _Triple(began[path], tops[path], new[0]) for path, new in left.items()}
+        made = _made(git, [*{triple for triple in met.values() if triple.ours != triple.theirs}], scratch)
+        if made is None:
+            return False
+        tops |= {path: made.get(triple, triple.ours) for path, triple in met.items()}
+        left = {path: new[1:] for path, new in left.items() if len(new) > 1}
+    return True
+
+
+def _are_files(moved: Sequence[Moved]) -> bool:
+    """Return whether what some have as a file is a folder for no other, and none can have moved what another has anew."""
+    steps = [step for each in moved for step in each.steps.values()]
+    may_rename = any(not step.old for step in steps) and any(not step.new for step in steps)
+    return not may_rename and frozenset[bytes]().union(*(each.files for each in moved)).isdisjoint(
+        path for each in moved for path in each.folders
+    )
+
+
+def _made(git: Git, triples: Sequence[_Triple], scratch: Path) -> dict[_Triple, Entry] | None:
+    """Return what comes of triples, or None where one is no more than files, or conflicts."""
+    if not all(triple.is_plain and not triple.is_gone for triple in triples):
+        return None
+    made: dict[_Triple, Entry] = {}
+    for part, outcome in _merged(_nowhere(git, scratch), triples) if triples else ():
+        if outcome.clashes or outcome.unsure:
+            return None
+        found = entries(git, outcome.tree, [b"%d" % number for number in range(len(part))])
+        made |= {triple: found[b"%d" % number] for number, triple in enumerate(part)}
+    return made
+
+
 # -- one merge for all --------------------------------------------------------------------------------------------------------------------
 
 
 def _decided(git: Git, triples: Sequence[_Triple], scratch: Path) -> dict[_Triple, Clash]:
     """Return the triples that conflict. Where one side has nothing, there must be no other with something new: git would take it as moved."""
-    nowhere = scratch / "matrix"
-    nowhere.mkdir(exist_ok=True)
     kinds = [[triple for triple in triples if triple.is_gone == gone] for gone in (True, False)]
     size = min(_MOST, max(_LEAST, -(-len(triples) // AT_ONCE)))
     chunks = [kind[at : at + size] for kind in kinds for at in range(0, len(kind), size)]
     with several() as pool:
-        return {triple: clash for found in pool.map(partial(_merged, git.at(work_tree=nowhere)), chunks) for triple, clash in found.items()}
+        merged = [part for parts in pool.map(partial(_merged, _nowhere(git, scratch)), chunks) for part in parts]
+    return {part[int(clash.path)]: clash for part, outcome in merged for clash in outcome.clashes}
 
 
-def _merged(git: Git, triples: Sequence[_Triple]) -> dict[_Triple, Clash]:
+def _nowhere(git: Git, scratch: Path) -> Git:
+    """Return the door at a work tree with nothing in it, no attributes either."""
+    folder = scratch / "matrix"
+    folder.mkdir(exist_ok=True)
+    return git.at(work_tree=folder)
+
+
+def _merged(git: Git, triples: Sequence[_Triple]) -> list[tuple[Sequence[_Triple], Outcome]]:
+    """Merge the triples as files that are numbered: all at once, or in parts where that is too much for one merge."""
     width = next(len(side.blob) for triple in triples for side in (triple.base, triple.ours, triple.theirs) if side)
     base = _commit(git, [triple.base for triple in triples], width)
     ours = _commit(git, [triple.ours for triple in triples], width, base)
     theirs = _commit(git, [triple.theirs for triple in triples], width, base)
     try:
-        outcome = combine.outcome(git, ours, theirs, mergetree.MARKERS[0])
+        return [(triples, combine.outcome(git, ours, theirs, mergetree.MARKERS[0]))]
     except Limit:
         # The limits are those of one merge, and this was many.
         if len(triples) == 1:
             raise
         half = len(triples) // 2
-        return _merged(git, triples[:half]) | _merged(git, triples[half:])
-    return {triples[int(clash.path)]: clash for clash in outcome.clashes}
+        return _merged(git, triples[:half]) + _merged(git, triples[half:])
 
 
 def _commit(git: Git, entries: Sequence[Entry | None], width: int, parent: str = "") -> str:

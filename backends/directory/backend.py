@@ -252,6 +252,10 @@ class DirectoryBackend:
     def foresee(self, meetings: Sequence[Meeting]) -> None:
         """Do nothing: what is asked is told as fast."""
 
+    def stack(self, meetings: Sequence[Meeting]) -> bool:
+        """Leave it to one merge after the other."""
+        return False
+
     def base(self, ours: Snapshot, theirs: Snapshot, lineage: Sequence[str], recorded: Snapshot) -> Snapshot:
         bases = lineages.bases({ours.id, *lineage}, theirs.id, self._records.parents)
         return self.load(bases[0]) if len(bases) == 1 else recorded

@@ -354,6 +354,12 @@ class WorktreeBackend:
         threes = [Three(trees[bases[each]], meetings[each].ours.contents, meetings[each].theirs.contents) for each in at]
         return matrix.settled(self, meetings, dict(zip(at, matrix.clashes(git, threes, self._scratch), strict=True)))
 
+    def stack(self, meetings: Sequence[Meeting]) -> bool:
+        git = self._git
+        began = {commits.tree_of(git, base) if base else "" for base in descent.common(git, meetings)}
+        sides = [each.theirs.contents for each in meetings]
+        return len(began) == 1 and "" not in began and matrix.stack(git, began.pop(), meetings[0].ours.contents, sides, self._scratch)
+
     @property
     def _scratch(self) -> Path:
         return self._view or self._repository.scratch

@@ -53,7 +53,7 @@ class Index:
         magic, self._version, count = _HEAD.unpack_from(raw)
         if magic != b"DIRC" or self._version not in (2, 3, 4):
             raise Strange
-        self._width, self._raw = width, bytearray(raw)
+        self._width, self._raw, self._origin = width, bytearray(raw), _digest(raw)
         self.entries = self._read(raw, count)
         self._rest = self._extensions(raw)
 
@@ -115,9 +115,11 @@ class Index:
         self._raw[entry.at : entry.at + _FOUND] = found or bytes(_MODE.start) + entry.found[_MODE] + bytes(_FOUND - _MODE.stop)
 
     def written(self) -> bytes:
-        """Return the index as it is stored."""
+        """Return the index as it is stored. It is as plain as the one that was read: nothing of what that depends on was put into it."""
         body = self._raw[: self._end] + self._rest
-        return bytes(body) + hashlib.new("sha1" if self._width == 20 else "sha256", body, usedforsecurity=False).digest()
+        made = bytes(body) + hashlib.new("sha1" if self._width == 20 else "sha256", body, usedforsecurity=False).digest()
+        _learn(*((_digest(made), submodules) for submodules in (False, True) if (self._origin, submodules) in _plain))
+        return made
 
 
 def _number(raw: bytes, at: int) -> tuple[int, int]:
@@ -169,10 +171,14 @@ def _entries(count: int, width: int, kinds: Sequence[int]) -> bytes:
     return f"(?:{what}{how}(?:[^\\0]{{8}})*+(?:{ends})){{{count}}}+".encode()
 
 
+def _digest(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
+
+
 def is_plain(raw: bytes, width: int, submodules: bool = False) -> bool:
     """Return whether an index is whole, and tells of nothing but files and links that git looks at: nothing unmerged, hidden or only intended, and no
     submodule, unless these may be there."""
-    name = hashlib.sha256(raw).digest(), submodules
+    name = _digest(raw), submodules
     if name in _plain:
         return True
     try:
@@ -180,10 +186,14 @@ def is_plain(raw: bytes, width: int, submodules: bool = False) -> bool:
     except (IndexError, ValueError, struct.error):
         return False
     if plain:
-        if len(_plain) > _REMEMBERED:
-            _plain.clear()
-        _plain.add(name)
+        _learn(name)
     return plain
+
+
+def _learn(*names: tuple[bytes, bool]) -> None:
+    if len(_plain) > _REMEMBERED:
+        _plain.clear()
+    _plain.update(names)
 
 
 def _is_plain(raw: bytes, width: int, kinds: Sequence[int]) -> bool:

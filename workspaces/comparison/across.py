@@ -165,7 +165,20 @@ def compatible(core: Core, view: Backend, attempts: Sequence[Attempt], found: Se
             enemies[pair.a].add(pair.b)
             enemies[pair.b].add(pair.a)
     chosen = {name for part in _parts(enemies) for name in _friends(part, enemies)}
-    return _merged(core, view, [attempt for name, attempt in able.items() if name in chosen], progress)
+    friends = [attempt for name, attempt in able.items() if name in chosen]
+    return tuple(each.workspace.id for each in friends) if _stack(core, view, friends) else _merged(core, view, friends, progress)
+
+
+def _stack(core: Core, view: Backend, attempts: Sequence[Attempt]) -> bool:
+    """Return whether it is told at once that all merge into their parents, one on top of the other."""
+    if not core.backend.capabilities.foresees:
+        return False
+    parts: dict[str, list[Meeting]] = {}
+    for each in attempts:
+        parent = core.parent(each.workspace)
+        lineage = tuple(core.granted(parent, each.workspace))
+        parts.setdefault(parent.id, []).append(Meeting(ours=each.against, theirs=each.snapshot, lineage=lineage))
+    return all(view.stack(meetings) for meetings in parts.values())
 
 
 def _merged(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> tuple[str, ...]:

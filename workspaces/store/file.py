@@ -172,8 +172,11 @@ class StoreFile:
     def _write(self) -> Generator[Page]:
         self._make_sure()
         with self._turn(), self._opened() as db:
-            self._make_current(db)
             db.execute("BEGIN IMMEDIATE")
+            if version_of(db) != SCHEMA_VERSION:
+                db.execute("ROLLBACK")
+                self._make_current(db)
+                db.execute("BEGIN IMMEDIATE")
             page = Page(db)
             try:
                 yield page
@@ -194,10 +197,11 @@ class StoreFile:
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection]:
+        """Have all that is read in the block as it was at one moment. Nothing is written meanwhile, so it is short."""
         self._make_sure()
         with self._opened(writes=False) as db:
-            db.execute(f"PRAGMA busy_timeout = {int(min(_GLANCE, self.patience) * 1000)}")
             try:
+                db.execute("BEGIN")
                 current = version_of(db) == SCHEMA_VERSION
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or self.ledger.is_empty:
@@ -209,13 +213,13 @@ class StoreFile:
                     yield told
                 return
             if current:
-                db.execute(f"PRAGMA busy_timeout = {int(self.patience * 1000)}")
                 yield db
-                return
-        with self._turn(), self._opened() as db:
-            self._make_current(db)
-        with self._opened(writes=False) as db:
-            yield db
+            db.execute("COMMIT")
+        if not current:
+            with self._turn(), self._opened() as db:
+                self._make_current(db)
+            with self._read() as db:
+                yield db
 
     def holding(self) -> AbstractContextManager[None]:
         """Keep connections for the time of a block."""
@@ -223,7 +227,6 @@ class StoreFile:
 
     @contextmanager
     def _opened(self, writes: bool = True) -> Generator[sqlite3.Connection]:
-        refuse(misplaced([self.file]))
         try:
             with self._connections.one(writes) as db:
                 yield db
@@ -233,8 +236,10 @@ class StoreFile:
             raise self._refusal(error) from error
 
     def _connected(self, writes: bool) -> sqlite3.Connection:
+        refuse(misplaced([self.file]))
+        patience = self.patience if writes else min(_GLANCE, self.patience)
         try:
-            db = sqlite3.connect(self.file, timeout=self.patience, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(self.file, timeout=patience, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise NotAllowed(f"{self.file} cannot be opened: {error}.", "Is the repository still there, and is it yours?") from error
         try:

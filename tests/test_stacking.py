@@ -1,0 +1,136 @@
+"""What is told at once to merge, one attempt on top of the other, does so: by git, and as it is told where each is merged by itself."""
+
+from __future__ import annotations
+
+import pkgutil
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from support import Repo, clone
+
+from workspaces import Project
+from workspaces.backend import Backend
+from workspaces.model import Meeting
+
+STACK = "workspaces.backends.worktree.backend:WorktreeBackend.stack"
+FILES = [f"{folder}file-{number}.txt" for folder in ("", "lib/", "lib/deep/") for number in range(3)]
+Change = Callable[[random.Random, Repo], object]
+
+
+def _lines(chance: random.Random, work: Repo) -> None:
+    """Change a few lines of two files, in places that others choose too."""
+    for name in chance.sample(FILES, 2):
+        if (work.path / name).is_file():
+            text = work.read(name).splitlines(keepends=True)
+            at = chance.choice(range(0, 60, 6))
+            text[at : at + 1] = [f"{chance.randrange(3)}\n"] * chance.randrange(3)
+            work.write(name, "".join(text))
+
+
+def _same(chance: random.Random, work: Repo) -> None:
+    _freed(work, name := chance.choice(FILES))
+    work.write(name, "what several write\n")
+
+
+def _new(chance: random.Random, work: Repo) -> None:
+    work.write(f"new-{chance.randrange(3)}.txt", chance.choice(("one\n", "two\n")))
+
+
+def _gone(chance: random.Random, work: Repo) -> None:
+    _freed(work, chance.choice(FILES))
+
+
+def _freed(work: Repo, name: str) -> Path:
+    """Return where something of that name may be, with nothing there."""
+    place = work.path / name
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    return place
+
+
+def _moved(chance: random.Random, work: Repo) -> None:
+    name = chance.choice(FILES)
+    if (work.path / name).is_file():
+        (work.path / name).rename(work.path / f"moved-{chance.randrange(3)}.txt")
+
+
+def _mode(chance: random.Random, work: Repo) -> None:
+    file = work.path / chance.choice(FILES)
+    if file.exists():
+        file.chmod(0o755)
+
+
+def _link(chance: random.Random, work: Repo) -> None:
+    _freed(work, chance.choice(FILES)).symlink_to("lib")
+
+
+def _folder(chance: random.Random, work: Repo) -> None:
+    name = chance.choice((*FILES, "new-1.txt"))
+    _freed(work, name)
+    work.write(f"{name}/inside.txt", "in a folder\n")
+
+
+def _rules(chance: random.Random, work: Repo) -> None:
+    work.write(".gitattributes", chance.choice(("*.txt merge=union\n", "lib/*.txt -merge\n", "*.md text\n")))
+
+
+PLAIN: Sequence[Change] = (_lines, _lines, _lines, _same, _mode)
+ODD: Sequence[Change] = (*PLAIN, _lines, _new, _gone, _moved, _link, _folder, _rules)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_merges_at_once_merges_one_after_the_other(
+    project: Project, repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance, kinds = random.Random(seed), ODD if seed % 2 else PLAIN
+    for name in FILES:
+        repo.write(name, "".join(f"line {number}\n" for number in range(60)))
+    repo.commit("files")
+    names = [f"try-{number}" for number in range(10)]
+    for name in names:
+        work = clone(project, name)
+        for change in chance.choices(kinds, k=2):
+            change(chance, work)
+        work.git("commit", "-q", "--allow-empty", "-a", "-m", name)
+        if chance.random() < 0.5:
+            _lines(chance, work)
+    if chance.random() < 0.5:
+        _lines(chance, repo)
+        repo.commit("main moved on")
+    told: list[bool] = []
+    stack: Callable[[Backend, Sequence[Meeting]], bool] = pkgutil.resolve_name(STACK)
+
+    def seen(backend: Backend, meetings: Sequence[Meeting]) -> bool:
+        told.append(stack(backend, meetings))
+        return told[-1]
+
+    def unsure(backend: Backend, meetings: Sequence[Meeting]) -> bool:
+        return False
+
+    monkeypatch.setattr(STACK.replace(":", "."), seen)
+    found = project.compare(names)
+    assert all(told) or kinds is ODD or any(each.merge == "conflicts" for each in found.workspaces)
+    monkeypatch.setattr(STACK.replace(":", "."), unsure)
+    assert project.compare(names).compatible == found.compatible
+    beside = tmp_path / "beside"
+    repo.git("clone", "-q", "--shared", str(repo.path), str(beside))
+    for name in found.compatible:
+        work = Repo(Path(project.find(name).location))
+        work.git("add", "-A")
+        work.git("commit", "-q", "--allow-empty", "-m", "the rest")
+        Repo(beside).git("merge", "-q", "--no-edit", work.head)
+
+
+def test_another_way_to_merge_contents_is_minded(project: Project, repo: Repo) -> None:
+    for name, line in (("top", 2), ("end", 17), ("middle", 9)):
+        work = clone(project, name)
+        text = work.read("cart.py").splitlines(keepends=True)
+        text[line] = f"{name}\n"
+        work.write("cart.py", "".join(text))
+    assert len(project.compare(["top", "end", "middle"]).compatible) == 3
+    repo.git("config", "merge.default", "binary")
+    assert len(project.compare(["top", "end", "middle"]).compatible) == 1
