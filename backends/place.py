@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import suppress
 from pathlib import Path
 
-from workspaces.errors import NotAllowed, WorkspaceGone
+from workspaces.errors import Exists, NotAllowed, WorkspaceGone
 from workspaces.model import Workspace
 
 from . import tree
@@ -44,3 +46,24 @@ def ignore_workspaces(folder: Path) -> None:
         with suppress(FileNotFoundError):
             tree.sync_file(draft)  # after a power cut it would be there and empty, and ignore nothing
             draft.rename(ignore)
+
+
+def refuse_taken(location: Path) -> None:
+    """Raise `Exists` where something is in the place of a workspace that is to be made."""
+    if os.path.lexists(location):
+        raise _taken(location)
+
+
+def put_in_place(made: Path, location: Path) -> None:
+    """Move the folder of a new workspace to its place, durably. Raises `Exists` where somebody put something there meanwhile."""
+    try:
+        made.rename(location)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise _taken(location) from None
+    tree.sync(location.parent)
+
+
+def _taken(location: Path) -> Exists:
+    return Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")

@@ -15,7 +15,7 @@ import pytest
 from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
-from workspaces.errors import BackendFailed
+from workspaces.errors import BackendFailed, Exists
 
 NO_CHECKOUT = "*checkout-index*|*read-tree*-u*) exit 1"
 """Git unpacks nothing."""
@@ -337,6 +337,23 @@ def test_uncommitted_work_is_copied_and_nothing_else_is_read_again(project: Proj
     assert (fix.read("cart.py"), fix.read("new.py")) == ("mine\n", "new\n")
     assert fix.status() == repo.status() == [" M cart.py", "?? new.py"]
     assert stale(fix) == "cart.py"
+
+
+@pytest.mark.parametrize("lies", ["folder", "file"])
+def test_what_somebody_puts_in_the_place_of_a_clone_meanwhile_stays(
+    project: Project, repo: Repo, meanwhile: Callable[[Callable[[], object]], None], lies: str
+) -> None:
+    settled(repo)
+    theirs = Repo(repo.path / ".workspaces")
+    meanwhile(lambda: theirs.write("fix/work.txt" if lies == "folder" else "fix", "mine\n"))
+    with pytest.raises(Exists, match="is there already and is no workspace. Nothing was made"):
+        project.clone(name="fix")
+    assert theirs.read("fix/work.txt" if lies == "folder" else "fix") == "mine\n"
+    assert sorted(each.name for each in theirs.path.iterdir()) == [".gitignore", "fix"]
+    assert [each.name for each in project.status().workspaces] == ["main"]
+    assert len(repo.git("worktree", "list").splitlines()) == 1
+    (theirs.path / "fix").rename(repo.path / "mine")
+    assert clone(project, "fix").read("cart.py") == CART
 
 
 FORGED = """

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Lock
 from typing import ClassVar, get_args
 
-from workspaces.errors import BackendFailed, Busy, Exists, InvalidArgument, NotAllowed, NotAProject, Unsupported, WorkspaceGone, as_ours
+from workspaces.errors import BackendFailed, Busy, InvalidArgument, NotAllowed, NotAProject, Unsupported, WorkspaceGone, as_ours
 from workspaces.model import (
     MOST_CONTENTS,
     NONE,
@@ -44,7 +44,7 @@ from workspaces.model import (
 
 from .. import area, combine, confinement, extents, matrix, subvolume, trash, tree, views
 from ..bounds import Clock
-from ..place import WORKSPACES, ignore_workspaces, located, prepare_folder
+from ..place import WORKSPACES, ignore_workspaces, located, prepare_folder, put_in_place, refuse_taken
 from . import filling, freezing, frozen, lineages, moving, results
 from .archive import Archive, Live, Record
 from .freezing import Index
@@ -442,8 +442,7 @@ class DirectoryBackend:
         record, location = self._records.find(snapshot), Path(clone.location)
         staged = self._staged(clone)
         prepare_folder(location.parent)
-        if os.path.lexists(location):
-            raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
+        refuse_taken(location)
         with as_ours():
             staged.parent.mkdir(parents=True, exist_ok=True)
             keys = self._fill(record, staged)
@@ -451,8 +450,7 @@ class DirectoryBackend:
             freezing.remember(self._index(clone), keys, self._standing(record), self._archive)
             self._mine(clone).write_text(str(staged.stat().st_ino))
             tree.sync_all(staged)
-            staged.rename(location)
-            tree.sync(location.parent)
+            put_in_place(staged, location)
         return ()
 
     def _fill(self, record: Record, staged: Path) -> dict[str, str]:

@@ -560,7 +560,8 @@ class WorktreeBackend:
             trash.purge(self._repository, workspace)
 
     def is_placed(self, workspace: Workspace) -> bool:
-        return self._repository.admin_dir(workspace).exists() and os.path.lexists(workspace.location)
+        staged, _ = registration.staging(self._repository, workspace)
+        return self._repository.admin_dir(workspace).exists() and not staged.exists() and os.path.lexists(workspace.location)
 
     # -- looking after
 

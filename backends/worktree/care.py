@@ -75,9 +75,8 @@ def _one(repository: Repository, workspace: Workspace) -> Finding:
 
 def _misdirected(location: Path, admin: Path) -> str:
     """Return which of the files by which a worktree and its git directory name each other is wrong, or nothing."""
-    pointer = location / ".git"
-    if pointer.is_symlink() or text_of(pointer) != f"gitdir: {admin}":
-        return f"{pointer} does not point to its git directory"
+    if not registration.points(location, admin):
+        return f"{location / '.git'} does not point to its git directory"
     wrong = [name for name, text in registration.notes(location).items() if name != "HEAD" and text_of(admin / name) != text]
     return f"{admin / wrong[0]} is not as it was made" if wrong else ""
 
@@ -212,7 +211,7 @@ def mend(repository: Repository, git: Git, workspace: Workspace, origin: Snapsho
                 lock.unlink()
                 yield f"removed {lock}, which is old"
     pointer = location / ".git"
-    if pointer.is_symlink() or text_of(pointer) != f"gitdir: {admin}":
+    if not registration.points(location, admin):
         if pointer.is_dir() and not pointer.is_symlink():
             raise BackendFailed(f"{pointer} is a folder: a repository of its own lies in {workspace.id}.", "Move it away by hand.")
         registration.point(location, admin)

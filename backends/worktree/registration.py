@@ -12,14 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workspaces.errors import Exists
 from workspaces.model import Snapshot, Workspace, path_shown, path_text
 from workspaces.starts import this_start
 
 from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
 from ..git import Git
-from ..place import prepare_folder
+from ..place import prepare_folder, put_in_place, refuse_taken
 from . import pending, spares
 from .checkout import SUBMODULE
 from .commits import commit_of, head_of
@@ -49,13 +48,12 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     location, admin = Path(clone.location), repository.admin_dir(clone)
     staged_tree, staged_admin = staging(repository, clone)
     prepare_folder(location.parent)
-    if os.path.lexists(location):
-        raise Exists(f"{location} is there already and is no workspace. Nothing was made.", "Choose another name, or move it away.")
+    refuse_taken(location)
     git = at(door, staged_admin).at(work_tree=staged_tree)
     moved = _prepared(repository, git, files, snapshot, location)
     if moved is None:
         _make(git, door, files, snapshot, location)
-    (staged_tree / ".git").write_text(f"gitdir: {admin}\n")
+    (staged_tree / ".git").write_text(_pointer(admin))
     _leave_uncommitted(git, snapshot)
     carried = _carried(source)
     warnings = _copied(source.work_tree or Path(), staged_tree, carried)
@@ -64,8 +62,7 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     else:
         pending.note(repository.pending, clone.uid, snapshot.contents, (staged_tree / ".git").stat().st_mtime_ns)
     _register(staged_admin, admin)
-    staged_tree.rename(location)
-    tree.sync(location.parent)
+    put_in_place(staged_tree, location)
     return warnings
 
 
@@ -148,10 +145,21 @@ def register_again(repository: Repository, workspace: Workspace, origin: Snapsho
     _register(staged, admin)
 
 
+def _pointer(admin: Path) -> str:
+    """Return what the `.git` file of a worktree says (gitrepository-layout(5))."""
+    return f"gitdir: {admin}\n"
+
+
+def points(location: Path, admin: Path) -> bool:
+    """Return whether the `.git` file of a worktree points to its git directory. A link in its place points nowhere."""
+    pointer = location / ".git"
+    return not pointer.is_symlink() and f"{text_of(pointer)}\n" == _pointer(admin)
+
+
 def point(location: Path, admin: Path) -> None:
     """Let the `.git` file of a worktree point to its git directory, whatever is there; a link in its place is replaced, not followed."""
     draft = location / f".git-{os.urandom(6).hex()}"
-    draft.write_text(f"gitdir: {admin}\n")
+    draft.write_text(_pointer(admin))
     draft.rename(location / ".git")
 
 
@@ -194,8 +202,8 @@ def repoint(location: Path, admin: Path) -> None:
         pointer, back = location / ".git", admin / "gitdir"
         if back.exists() and tree.start_of(back, _LONGEST) != os.fsencode(f"{location}/.git\n"):
             back.write_text(f"{location}/.git\n")
-        if pointer.is_file() and not pointer.is_symlink() and tree.start_of(pointer, _LONGEST) != os.fsencode(f"gitdir: {admin}\n"):
-            pointer.write_text(f"gitdir: {admin}\n")
+        if pointer.is_file() and not pointer.is_symlink() and not points(location, admin):
+            pointer.write_text(_pointer(admin))
 
 
 def _carried(source: Git) -> Sequence[bytes]:

@@ -44,15 +44,17 @@ def revive(repository: Repository, workspace: Workspace) -> None:
 
 
 def purge(repository: Repository, workspace: Workspace) -> None:
-    """Remove the worktree for good, wherever it is: half made, in its place, or in the trash."""
-    for place in registration.staging(repository, workspace):
+    """Remove the worktree for good, wherever it is: half made, in its place, or in the trash. One that is still where it was made never got to its
+    place: what is there is somebody else's, and stays."""
+    admin, (staged_tree, staged_admin) = repository.admin_dir(workspace), registration.staging(repository, workspace)
+    if admin.exists() and not staged_tree.exists():
+        with suppress(FileNotFoundError):
+            Path(workspace.location).rename(staged_tree)
+    tree.remove(admin)
+    for place in (staged_tree, staged_admin):
         subvolume.remove(place)
     for place in places(repository.home, workspace):
         subvolume.remove_with(place, "tree")
-    admin = repository.admin_dir(workspace)
-    if admin.exists():
-        subvolume.remove(Path(workspace.location))
-        tree.remove(admin)
     _await_lock(repository.common_dir / "packed-refs.lock", workspace.created)
     git = repository.git()
     refs = git.run("for-each-ref", "--format=delete %(refname)", prefix(workspace))
