@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import repositories
 from report import Row, row
-from sides import Ours
+from sides import AT_ONCE, Ours
 from timing import clocked
 
 from workspaces.model import Comparison
@@ -30,6 +31,8 @@ HOT = 40
 """Files of which each attempt changes some; so many pairs meet, and some conflict."""
 SAMPLED = 2_100
 """Pairs that get a process each; of more, the time is that of these, in proportion."""
+_AGAIN = 3
+"""How often all of it is told once more."""
 PAGE = 5_000
 """Characters of a page of diffs."""
 _PHASE = "comparing pairs"
@@ -63,7 +66,8 @@ def measured(folder: Path, attempts: int) -> Iterator[Row]:
         print(f"  {attempts} clones, {subject} …", file=sys.stderr)
         side.fan_out(names)
         _work(side, names, sides["worktree"].files)
-    print("  one merge-tree for each pair …", file=sys.stderr)
+    print("  one status for each attempt, one merge-tree for each pair …", file=sys.stderr)
+    looked = clocked(partial(_looked_at, [sides["worktree"].folder(name) for name in names]))
     each, expected = _each(checkout, [_committed(sides["worktree"].folder(name)) for name in names])
     for subject, side in sides.items():
         size, clock, began = _weight(checkout / ".git"), Clock(), time.perf_counter()
@@ -77,9 +81,22 @@ def measured(folder: Path, attempts: int) -> Iterator[Row]:
         about = f"{attempts} attempts, {FILES:,} files, {len(told):,} pairs conflict"
         yield row(about, f"all pairs, {subject}", "merge-tree for each pair", [[clock.milliseconds], [each]])
         yield row(about, f"compare, all of it, {subject}", "merge-tree for each pair", [[whole], [each]])
-        again = clocked(partial(side.project.compare, names))
-        yield row(about, f"compare, all of it once more, {subject}", "merge-tree for each pair", [[again], [each]])
+        again = [clocked(partial(side.project.compare, names)) for _ in range(_AGAIN)]
+        yield row(about, f"compare, all of it once more, {subject}", "merge-tree for each pair", [again, [each]])
         yield row(about, f"a next page of it, {subject}", "the page before", _pages(side, names))
+    yield row(
+        f"{attempts} attempts, {FILES:,} files", "not ours: a status of each, two at a time", "merge-tree for each pair", [[looked], [each]]
+    )
+
+
+def _looked_at(folders: Sequence[Path]) -> None:
+    """Ask git what is in each: nobody who asks it can tell sooner what the attempts have."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(_status, folders))
+
+
+def _status(folder: Path) -> None:
+    repositories.run(folder, "--no-optional-locks", "status", "--porcelain=v2")
 
 
 def _pages(side: Ours, names: Sequence[str]) -> list[list[float]]:

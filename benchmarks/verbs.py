@@ -6,13 +6,14 @@ In each round every contestant changes a few files in a workspace of its own, lo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import repositories
 import timing
 from report import Row, row
-from sides import Git, Ours, Side
+from sides import AT_ONCE, Git, Ours, Side
 from timing import Cost
 
 CHANGED = 3
@@ -43,6 +44,42 @@ class Plain(Git):
         self._git(self.folder(name), "status", "--porcelain")
 
 
+class Bare(Plain):
+    """The gits that ours starts for a look and for a merge, and nothing else: what they are told was made before. Nothing that asks git of both
+    sides comes below that."""
+
+    def edit(self, name: str, files: Sequence[str]) -> None:
+        super().edit(name, files)
+        self._frozen_as = self._frozen(name)
+
+    def compare(self, name: str) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self._status, (self.folder(name), self.checkout)))
+        self._differ(self.folder(name), self._frozen_as)
+
+    def commit(self, name: str) -> None:
+        super().commit(name)
+        theirs = f"worktrees/{name}/HEAD"
+        _, tree = self._git(self.checkout, "merge-tree", "--write-tree", "HEAD", theirs)
+        _, self._made = self._git(self.checkout, "commit-tree", "-m", name, "-p", "HEAD", "-p", theirs, tree)
+
+    def merge(self, name: str) -> None:
+        self._status(self.folder(name))
+        self._differ(self.checkout, self._made)
+        self._git(self.checkout, "read-tree", "-m", "-u", "HEAD", self._made)
+        self._git(self.checkout, "update-ref", "-m", name, "HEAD", self._made)
+
+    def _status(self, folder: Path) -> None:
+        self._git(folder, "--no-optional-locks", "status", "--porcelain=v2", "--untracked-files=all")
+
+    def _differ(self, folder: Path, other: str) -> None:
+        self._git(folder, "diff-tree", "-r", "--raw", "--numstat", "--find-renames", "HEAD", other)
+
+
+BARE = ("compare one", "merge into main")
+"""What is measured as gits alone."""
+
+
 def measured(origin: Path, label: str, folder: Path, rounds: int) -> Iterator[Row]:
     """Measure each verb of ours beside git's and beside the same git made durable; and of what is not large, once more without making anything
     durable."""
@@ -51,6 +88,7 @@ def measured(origin: Path, label: str, folder: Path, rounds: int) -> Iterator[Ro
         Ours(repositories.checkout(origin, folder / "ours")),
         Plain(repositories.checkout(origin, folder / "git")),
         Plain(repositories.checkout(origin, folder / "durable"), "core.fsync=all"),
+        Bare(repositories.checkout(origin, folder / "bare")),
     ]
     files = repositories.size(sides[0].checkout)
     sides += [] if files >= LARGE else [_relaxed(origin, folder / "relaxed")]
@@ -61,16 +99,20 @@ def measured(origin: Path, label: str, folder: Path, rounds: int) -> Iterator[Ro
                 side.clone(f"{stem}-{number}")
     worked = timing.interleaved([partial(_worked, side) for side in sides], turns)
     deleted = timing.interleaved([partial(_deleted, side) for side in sides], turns)
-    ours, git, durable, *relaxed = [[one | other for one, other in zip(*each, strict=True)] for each in zip(worked, deleted, strict=True)]
-    yield from _rows(f"{label}, {files:,} files", (ours, git, durable), relaxed)
+    ours, git, durable, bare, *relaxed = [
+        [one | other for one, other in zip(*each, strict=True)] for each in zip(worked, deleted, strict=True)
+    ]
+    yield from _rows(f"{label}, {files:,} files", (ours, git, durable), bare, relaxed)
 
 
-def _rows(subject: str, sides: Sequence[Costs], relaxed: Sequence[Costs]) -> Iterator[Row]:
+def _rows(subject: str, sides: Sequence[Costs], bare: Costs, relaxed: Sequence[Costs]) -> Iterator[Row]:
     for operation, against in BESIDE.items():
         times = [_picked(each, operation, 0) for each in sides]
         yield row(subject, operation, against, times)
         for each in relaxed:
             yield row(subject, f"{operation}, not durable", against, [_picked(each, operation, 0), times[1]])
+        if operation in BARE:
+            yield row(subject, f"not ours: the gits of {operation} alone", against, [_picked(bare, operation, 0), times[1]])
     for operation, against in BESIDE.items():
         yield row(subject, operation, against, [_picked(each, operation, 1) for each in sides], "ms of processor")
 

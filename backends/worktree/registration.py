@@ -57,13 +57,34 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     _leave_uncommitted(git, snapshot)
     carried = _carried(source)
     warnings = _copied(source.work_tree or Path(), staged_tree, carried)
-    if carried or not _can_wait(staged_tree, moved):
-        _sync(staged_tree, None if carried else moved)
-    else:
+    at_once = subvolume.is_one(staged_tree)
+    if not carried and _can_wait(staged_tree, moved):
         pending.note(repository.pending, clone.uid, snapshot.contents, (staged_tree / ".git").stat().st_mtime_ns)
-    _register(staged_admin, admin)
-    put_in_place(staged_tree, location)
+    elif carried or moved or not at_once:
+        _sync(staged_tree, None if carried else moved)
+    switch = _switch_at_once if at_once else _switch
+    switch(staged_tree, staged_admin, location, admin)
     return warnings
+
+
+def _switch(staged_tree: Path, staged_admin: Path, location: Path, admin: Path) -> None:
+    """Let a worktree appear: its git directory first, when that is durable."""
+    _sync_admin(staged_admin)
+    appear(staged_admin, admin)
+    put_in_place(staged_tree, location)
+
+
+def _switch_at_once(staged_tree: Path, staged_admin: Path, location: Path, admin: Path) -> None:
+    """Let a worktree appear that is a subvolume. To make durable that one has another name, btrfs writes out all that was done before, as one: that is
+    waited for, and what is new is only handed over beforehand."""
+    for file in (staged_tree / ".git", *staged_admin.iterdir()):
+        tree.hand_over(file)
+    tree.sync_file(staged_admin / "index")
+    _moved_to(staged_admin, admin)
+    put_in_place(staged_tree, location)
+    _sync_admin(admin)
+    tree.sync(admin.parent)
+    spares.sync(location, ())
 
 
 def _can_wait(files: Path, moved: Sequence[Step] | None) -> bool:
@@ -142,7 +163,8 @@ def register_again(repository: Repository, workspace: Workspace, origin: Snapsho
     git.run("read-tree", origin.staged or commit_of(git, origin.head).tree)
     admin = repository.admin_dir(workspace)
     tree.remove(admin)
-    _register(staged, admin)
+    _sync_admin(staged)
+    appear(staged, admin)
 
 
 def _pointer(admin: Path) -> str:
@@ -176,24 +198,28 @@ def at(door: Git, admin: Path) -> Git:
     return replace(door, git_dir=admin, index=None, settings={**door.settings, "core.fsync": "none"})
 
 
-def _register(staged: Path, admin: Path) -> None:
-    for file in staged.iterdir():
+def _sync_admin(admin: Path) -> None:
+    """Make the files of a new git directory durable."""
+    for file in admin.iterdir():
         if file.is_file():
             tree.sync_file(file)
-    tree.sync(staged)
-    appear(staged, admin)
+    tree.sync(admin)
 
 
 def appear(staged: Path, admin: Path) -> None:
-    """Move a git directory to its place among the worktrees. git removes their folder when the last one goes, so it may be missing."""
+    """Move a git directory to its place among the worktrees, durably."""
+    _moved_to(staged, admin)
+    tree.sync(admin.parent)
+
+
+def _moved_to(staged: Path, admin: Path) -> None:
+    """Move it there. git removes the folder of all when the last one goes, so that may be missing."""
     for _ in range(5):
         admin.parent.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
             staged.rename(admin)
-            break
-    else:
-        staged.rename(admin)
-    tree.sync(admin.parent)
+            return
+    staged.rename(admin)
 
 
 def repoint(location: Path, admin: Path) -> None:

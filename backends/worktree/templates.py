@@ -27,9 +27,10 @@ def copy(template: Path, origin: Path, admin: Path, files: Path) -> bool:
     taken away meanwhile: nothing is left of it then."""
     try:
         index = (template / _INDEX).read_bytes()
-        subvolume.snapshot(origin, files)
         admin.mkdir()
         (admin / _INDEX).write_bytes(index)
+        tree.hand_over(admin / _INDEX)  # and the snapshot waits for it as for all that was written before
+        subvolume.snapshot(origin, files)
         template.lstat()
     except OSError:
         subvolume.remove(files)
