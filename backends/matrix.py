@@ -150,10 +150,13 @@ def _bare(backend: Merges, meeting: Meeting) -> tuple[Conflict, ...]:
 def stack(git: Git, base: str, ours: str, sides: Sequence[str], scratch: Path) -> bool:
     """Return whether trees that began with another merge into `ours`, each on top of the ones before. False also where it takes these merges to tell.
 
-    A path that several changed is merged for each of them after the first: one merge for the second of all paths, one for the third, and so on.
+    A path that several changed is merged for each of them after the first: one merge for the second of all paths, one for the third, and so on. What
+    comes twice is merged twice: on top of something else, equal contents may conflict.
     """
-    moved = [each for each in moved_in_each(git, [(base, side) for side in dict.fromkeys((ours, *sides)) if side != base]) if each.steps]
-    if any(each.renames or each.rules for each in moved) or not _are_files(moved):
+    pairs = [(base, side) for side in (ours, *sides) if side != base]
+    told = dict(zip(asked := [*dict.fromkeys(pairs)], moved_in_each(git, asked), strict=True))
+    moved = [told[pair] for pair in pairs]
+    if any(each.renames or each.rules for each in moved) or _may_rename(moved) or not _are_files(moved):
         return False
     began = {path: step.old for each in moved for path, step in each.steps.items()}
     wanted = {path: [each.steps[path].new for each in moved if path in each.steps] for path in began}
@@ -163,21 +166,24 @@ def stack(git: Git, base: str, ours: str, sides: Sequence[str], scratch: Path) -
         return False
     while left:
         met = {path: _Triple(began[path], tops[path], new[0]) for path, new in left.items()}
-        made = _made(git, [*{triple for triple in met.values() if triple.ours != triple.theirs}], scratch)
+        apart = {path: triple for path, triple in met.items() if triple.ours != triple.theirs}
+        made = _made(git, [*{*apart.values()}], scratch)
         if made is None:
             return False
-        tops |= {path: made.get(triple, triple.ours) for path, triple in met.items()}
+        tops |= {path: made[triple] for path, triple in apart.items()}
         left = {path: new[1:] for path, new in left.items() if len(new) > 1}
     return True
 
 
-def _are_files(moved: Sequence[Moved]) -> bool:
-    """Return whether what some have as a file is a folder for no other, and none can have moved what another has anew."""
+def _may_rename(moved: Sequence[Moved]) -> bool:
+    """Return whether something came with one and something went with one: git may find that one became the other."""
     steps = [step for each in moved for step in each.steps.values()]
-    may_rename = any(not step.old for step in steps) and any(not step.new for step in steps)
-    return not may_rename and frozenset[bytes]().union(*(each.files for each in moved)).isdisjoint(
-        path for each in moved for path in each.folders
-    )
+    return any(not step.old for step in steps) and any(not step.new for step in steps)
+
+
+def _are_files(moved: Sequence[Moved]) -> bool:
+    """Return whether what one has as a file is a folder for no other."""
+    return frozenset[bytes]().union(*(each.files for each in moved)).isdisjoint(path for each in moved for path in each.folders)
 
 
 def _made(git: Git, triples: Sequence[_Triple], scratch: Path) -> dict[_Triple, Entry] | None:

@@ -13,6 +13,8 @@ from workspaces.model import Workspace
 from . import tree
 
 WORKSPACES = ".workspaces"
+OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
+"""How rename(2) says that something is in the place of a folder, or mounted there. An empty folder gives way."""
 
 
 def located(workspace: Workspace) -> Path:
@@ -59,7 +61,7 @@ def put_in_place(made: Path, location: Path) -> None:
     try:
         made.rename(location)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        if error.errno not in OCCUPIED:
             raise
         raise _taken(location) from None
     tree.sync(location.parent)

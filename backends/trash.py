@@ -12,6 +12,7 @@ from workspaces.errors import Exists, NotAllowed, NotFound
 from workspaces.model import Finding, Workspace, path_text
 
 from . import tree
+from .place import OCCUPIED
 
 STRAYS = "strays"
 """Where in the trash lies what no workspace had."""
@@ -36,16 +37,25 @@ def in_trash(workspace: Workspace, home: Path, beside: Path) -> Path | None:
             "What was last snapshotted of it is still in the project's history.",
         )
     if kept is not None and os.path.lexists(location):
-        raise Exists(f"{location} is in the way, so {workspace.id} stays in the trash.", "Move it away and call again.")
+        raise _occupied(workspace)
     return kept
 
 
 def bring_back(workspace: Workspace, kept: Path) -> None:
-    """Move a folder from its place in the trash to its own."""
+    """Move a folder from its place in the trash to its own. Raises `Exists` where somebody put something there meanwhile."""
     location = Path(workspace.location)
     location.parent.mkdir(exist_ok=True)
-    kept.rename(location)
+    try:
+        kept.rename(location)
+    except OSError as error:
+        if error.errno not in OCCUPIED:
+            raise
+        raise _occupied(workspace) from None
     tree.sync(location.parent)
+
+
+def _occupied(workspace: Workspace) -> Exists:
+    return Exists(f"{workspace.location} is in the way, so {workspace.id} stays in the trash.", "Move it away and call again.")
 
 
 def forget_places(home: Path, beside: Path) -> None:

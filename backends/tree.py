@@ -267,6 +267,12 @@ def age(tree: Path, seconds: float) -> None:
             os.utime(name, ns=(past, past), dir_fd=folder, follow_symlinks=False)
 
 
+def refuse_mounts(tree: Path) -> None:
+    """Raise OSError for a tree in which something is mounted."""
+    if mounts_below(tree):
+        raise OSError(errno.EBUSY, "something is mounted in it", str(tree))
+
+
 def remove(tree: Path) -> None:
     """Remove a tree, however deep, following no link. One that is not there is removed already; one in which something is mounted is refused."""
     try:
@@ -275,8 +281,7 @@ def remove(tree: Path) -> None:
         return None
     if not stat.S_ISDIR(top.st_mode):
         return tree.unlink()
-    if mounts_below(tree):
-        raise OSError(errno.EBUSY, "something is mounted in it", str(tree))
+    refuse_mounts(tree)
     parent = os.open(tree.parent, FOLDER)
     try:
         _empty(parent, os.fsencode(tree.name))

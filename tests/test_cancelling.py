@@ -56,7 +56,7 @@ async def test_compare(repo: Repo, era: Era, transport: str) -> None:
 
 @either
 async def test_delete(repo: Repo, era: Era, transport: str) -> None:
-    names = [f"try-{number}" for number in range(1, 17)]
+    names = [f"try-{number}" for number in range(1, 65)]
     Project.initialize(repo.path).clone(name="try", count=len(names))
     async with talking(repo, era, transport) as talk:
         said = await talk.stop("delete", "deleted", workspaces=names)

@@ -114,7 +114,7 @@ import os, sys
 from pathlib import Path
 from workspaces import Project
 import workspaces.backends.worktree.checkout as checkout
-def die(git, old, new):
+def die(git, old, new, _):
     (git.work_tree / "a").write_text("new")
     os._exit(9)
 checkout._switch = die

@@ -145,7 +145,7 @@ import os, sys
 from pathlib import Path
 from workspaces import Project
 import workspaces.backends.worktree.checkout as checkout
-def die(git, old, new):
+def die(git, old, new, _):
     for number, step in enumerate(checkout.steps(git, old, new)):
         file = git.work_tree / os.fsdecode(step.path)
         if number < 2:
@@ -303,7 +303,7 @@ import os, sys
 from pathlib import Path
 from workspaces import Project
 import workspaces.backends.worktree.checkout as checkout
-def die(git, old, new):
+def die(git, old, new, _):
     (git.work_tree / "new" / "deep").mkdir(parents=True)
     os._exit(9)
 checkout._switch = die
@@ -482,7 +482,7 @@ import workspaces.backends.worktree.checkout as checkout
 root, at, call = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def die(*args, **keywords):
     os._exit(9)
-def half(git, old, new):
+def half(git, old, new, _):
     whole = checkout.steps(git, old, new)
     for step in whole[: len(whole) // 2]:
         blob = git.run("cat-file", "blob", step.new.blob)

@@ -134,3 +134,27 @@ def test_another_way_to_merge_contents_is_minded(project: Project, repo: Repo) -
     assert len(project.compare(["top", "end", "middle"]).compatible) == 3
     repo.git("config", "merge.default", "binary")
     assert len(project.compare(["top", "end", "middle"]).compatible) == 1
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["acbc abcbc acb", "cbcbcc cbcbcb cccbcc", "bcac bcbaac bcax", "cccbccc cccccc bccbccc", "acaabb acxabb acaa", "bbbc bbbxca bbbxxcc"],
+)
+def test_what_comes_twice_may_conflict_the_second_time(project: Project, repo: Repo, case: str) -> None:
+    """Git merges what one has changed into what two have; contents that it took before may meet themselves there."""
+    base, one, other = ("".join(f"{letter}\n" for letter in word) for word in case.split())
+    repo.write("f.txt", base)
+    repo.commit("letters")
+    for name, text in (("first", one), ("second", other), ("third", one)):
+        work = clone(project, name)
+        work.write("f.txt", text)
+        work.commit(name)
+    found = project.compare(["first", "second", "third"]).compatible
+    for name in found:
+        repo.git("merge", "-q", "--no-edit", f"worktrees/{_registered(project, name)}/HEAD")
+    assert len(found) == 2
+
+
+def _registered(project: Project, name: str) -> str:
+    """Return the name under which git knows a workspace."""
+    return Path(Repo(Path(project.find(name).location)).git("rev-parse", "--git-dir")).name

@@ -52,12 +52,13 @@ def set_aside(
     return until
 
 
-def take_back(core: Core, workspace: Workspace) -> str:
+def take_back(core: Core, workspace: Workspace, stood: int = 0) -> str:
     """Take a clone back that was never finished, and return what was done. The caller holds it; nobody was told of it.
 
-    One that stands in its place could have been found there: when it is old, or is not as it was laid out, it goes into the trash.
+    One that stands in its place could have been found there: it goes into the trash, unless nothing in it was changed since it `stood` (`standing`).
+    Where that is not known, it has to be fresh, and as it was laid out, too.
     """
-    if core.backend.is_placed(workspace) and (now() - workspace.created > _FRESH or not _is_as_made(core, workspace)):
+    if core.backend.is_placed(workspace) and not _is_unused(core, workspace, stood):
         why = "its clone was interrupted, and somebody may have worked in it"
         set_aside(core, workspace, None, why=why)
         return f"set {workspace.id} aside: {why}; restore brings it back"
@@ -66,13 +67,42 @@ def take_back(core: Core, workspace: Workspace) -> str:
     return f"took back {workspace.id}, which was half made"
 
 
+def _is_unused(core: Core, workspace: Workspace, stood: int) -> bool:
+    since = stood or standing(workspace)
+    may_be = stood or (now() - workspace.created <= _FRESH and _is_as_made(core, workspace))
+    return bool(since and may_be) and _is_untouched(Path(workspace.location), since)
+
+
 def _is_as_made(core: Core, workspace: Workspace) -> bool:
     try:
         with core.backend.aside() as view:
             made, there = view.load(workspace.origin), view.snapshot(workspace)
     except WorkspacesError:
         return False
-    return (made.contents, made.head) == (there.contents, there.head) and not there.left_out
+    return (made.contents, made.head, made.staged) == (there.contents, there.head, there.staged) and not there.left_out
+
+
+def standing(workspace: Workspace) -> int:
+    """Return since when a clone stands in its place, in nanoseconds by the clock of its file system; 0 where that cannot be told."""
+    try:
+        return os.lstat(workspace.location).st_ctime_ns
+    except OSError:
+        return 0
+
+
+def _is_untouched(folder: Path, since: int) -> bool:
+    """Return whether nothing in a folder was made or changed since a moment; of a file, nobody can set when that was (inode(7), ctime)."""
+    waiting = [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.stat(follow_symlinks=False).st_ctime_ns >= since:
+                        return False
+                    waiting += [entry.path] if entry.is_dir(follow_symlinks=False) else []
+        except OSError:
+            return False
+    return True
 
 
 def revive(core: Core, workspace: Workspace) -> Restored:

@@ -129,8 +129,8 @@ class Backend(Protocol):
         ...
 
     def stack(self, meetings: Sequence[Meeting]) -> bool:
-        """Return, in a view, whether all `theirs` of meetings that have the same `ours` merge into that, each on top of the ones before; False also
-        where it takes these merges to tell. Where the capability `foresees` is missing, this is never called."""
+        """Return, in a view, whether all `theirs` of meetings that have the same `ours` merge into that, each on top of the ones before and as one
+        commit (`history="squash"`); False also where it takes these merges to tell. Where the capability `foresees` is missing, this is never called."""
         ...
 
     def load(self, snapshot: str) -> Snapshot:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from workspaces import naming, preparing
+from workspaces.aside import standing, take_back
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
@@ -213,13 +214,14 @@ def _make_all(
     nothing of any is left."""
     with several(_AT_ONCE) as pool:
         work: dict[Future[tuple[str, ...]], Workspace] = {}
+        stood: dict[str, int] = {}
         try:
             with view.keep_all():
                 view.keep(*((draft, "base", snapshot) for draft in drafts))
-                work |= {pool.submit(_make, core, view, origin, snapshot, draft): draft for draft in drafts}
+                work |= {pool.submit(_make, core, view, origin, snapshot, draft, stood): draft for draft in drafts}
                 return _ended(work, progress)
         except BaseException:
-            _take_back(core, drafts, work)
+            _take_back(core, drafts, work, stood)
             raise
 
 
@@ -238,27 +240,26 @@ def _ended(
     return [draft for draft in work.values() if draft.name not in failed], failed, warnings
 
 
-def _take_back(core: Core, drafts: list[Workspace], work: dict[Future[tuple[str, ...]], Workspace]) -> None:
+def _take_back(core: Core, drafts: list[Workspace], work: dict[Future[tuple[str, ...]], Workspace], stood: dict[str, int]) -> None:
     """Leave nothing of a call that was stopped: nobody has been told of its clones. One that failed has left nothing itself."""
     failed = {draft.uid for future, draft in work.items() if not future.cancel() and future.exception() is not None}
     try:
         for draft in drafts:
             if draft.uid not in failed:
-                core.backend.purge(draft)
-                core.store.forget(draft.uid)
+                take_back(core, draft, stood.get(draft.uid, 0))
     except WorkspacesError as error:
         error.settled = False
         raise
 
 
-def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draft: Workspace) -> tuple[str, ...]:
-    """Make one clone, whose name the caller holds, and has claimed. Whatever goes wrong, nothing of it is left."""
+def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draft: Workspace, stood: dict[str, int]) -> tuple[str, ...]:
+    """Make one clone, whose name the caller holds, and has claimed, and note when it stood. Whatever goes wrong, nothing of it is left."""
     try:
         warnings = view.fork(snapshot, draft, origin)
+        stood[draft.uid] = standing(draft)
     except BaseException as error:
         try:
-            core.backend.purge(draft)
-            core.store.forget(draft.uid)
+            take_back(core, draft)
         except WorkspacesError:
             if isinstance(error, WorkspacesError):
                 error.settled = False

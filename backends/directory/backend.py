@@ -477,6 +477,7 @@ class DirectoryBackend:
             with self.keep_all():
                 self.keep((workspace, "last", snapshot))
         with as_ours():
+            self._mine(workspace).unlink(missing_ok=True)
             tree.sync(*trash.put_away(workspace, *trash.places(self.home, workspace)))
 
     def revive(self, workspace: Workspace) -> None:
@@ -488,24 +489,26 @@ class DirectoryBackend:
 
     def purge(self, workspace: Workspace) -> None:
         with as_ours():
-            for place in (self._staged(workspace), *trash.places(self.home, workspace), self.home / "moves" / workspace.uid):
+            staged, location, places = self._staged(workspace), Path(workspace.location), trash.places(self.home, workspace)
+            if self.is_placed(workspace):
+                tree.refuse_mounts(location)
+                location.rename(staged)
+            self._mine(workspace).unlink(missing_ok=True)  # first, so that what is in its place from now on is not taken for it
+            for place in (staged, *places, self.home / "moves" / workspace.uid):
                 subvolume.remove(place / "tree")
                 subvolume.remove(place)
-            if self._is_mine(workspace):
-                subvolume.remove(Path(workspace.location))
-            for file in (self._index(workspace), self._mine(workspace), self.home / "moves" / f"{workspace.uid}.done"):
+            for file in (self._index(workspace), self.home / "moves" / f"{workspace.uid}.done"):
                 file.unlink(missing_ok=True)
             self._archive.forget(workspace.uid)
             self._archive.collect()
 
     def is_placed(self, workspace: Workspace) -> bool:
-        return self._is_mine(workspace)
-
-    def _is_mine(self, workspace: Workspace) -> bool:
+        elsewhere = (self._staged(workspace), *(place / "tree" for place in trash.places(self.home, workspace)))
         try:
-            return Path(workspace.location).lstat().st_ino == int(self._mine(workspace).read_text())
+            is_mine = Path(workspace.location).lstat().st_ino == int(self._mine(workspace).read_text())
         except (*tree.ABSENT, ValueError):
             return False
+        return is_mine and not any(map(os.path.lexists, elsewhere))  # every subvolume has the same inode
 
     # -- looking after
 

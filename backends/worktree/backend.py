@@ -475,7 +475,8 @@ class WorktreeBackend:
         # What stays uncommitted would be in the repository, but nothing would refer to it: the next snapshot would find it there and not write it
         # again, and a prune at that moment take it away under the snapshot. What is committed is referred to when all files have arrived.
         self.refer({f"{trash.prefix(workspace)}result": new.head if commits.is_committed(lasting, new) else new.contents})
-        checkout.carry_out(checkout.Move(lasting, old, new, reason, self._scratch, whole))
+        moved = self._seen.steps(lasting, old.contents, new.contents)
+        checkout.carry_out(checkout.Move(lasting, old, new, reason, self._scratch, whole), moved)
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
         return checkout.settle(checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, whole), since)
@@ -560,8 +561,7 @@ class WorktreeBackend:
             trash.purge(self._repository, workspace)
 
     def is_placed(self, workspace: Workspace) -> bool:
-        staged, _ = registration.staging(self._repository, workspace)
-        return self._repository.admin_dir(workspace).exists() and not staged.exists() and os.path.lexists(workspace.location)
+        return registration.is_placed(self._repository, workspace)
 
     # -- looking after
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,16 +20,21 @@ from workspaces.errors import Busy, NoSpace, TargetMoved, WorkspacesError, as_ou
 from workspaces.model import Snapshot
 
 from .. import bounds, tree
-from ..diff import Step, steps
-from ..git import Git, Reply, refusal
+from ..copying import packed
+from ..diff import Step, above, steps
+from ..git import LONGEST, Git, Reply, refusal
 from ..gitlocks import in_the_way
 from ..mergetree import entries
+from . import obstacles
 from .commits import head_of, is_ancestor, is_committed, tree_of
 from .snapshot import copied, everything, put, written
 
 SUBMODULE = "160000"
 _OURS = "workspaces: the index is being moved\n"
 """What stands in a lock that we made, and not git."""
+_IS_THERE = "already exists, no checkout"
+"""How git says that it left something that somebody made."""
+_FOLDER = b"folder"
 _ABANDONED = 2.0
 _SPARE = 1 << 20
 """Bytes that a file system may keep for itself."""
@@ -57,10 +62,10 @@ class Move:
         return self.old.head != self.new.head and is_committed(self.git, self.old) and is_committed(self.git, self.new)
 
 
-def carry_out(move: Move) -> None:
-    """Bring the checkout from `old` to `new`. See `Backend.checkout`."""
+def carry_out(move: Move, moved: Sequence[Step]) -> None:
+    """Bring the checkout from `old` to `new`, between which these paths move. See `Backend.checkout`."""
     git, old, new = move.git, move.old, move.new
-    head = head_of(git).id
+    head, place = head_of(git).id, _head(git)
     if head != old.head:
         raise TargetMoved(
             f"{git.work_tree} is at commit {head[:12]} now, not at {old.head[:12]}. Nothing was changed.",
@@ -70,17 +75,25 @@ def carry_out(move: Move) -> None:
     try:
         if move.is_plain:
             with own_index(git, move.scratch) as view:
-                _switch(view, old.contents, new.contents)
+                _switch(view, old.contents, new.contents, moved)
         else:
-            _move_files(move)
+            _move_files(move, moved)
             _move_index(move)
         _sync(move)
-        _move_head(move)
+        _move_head(move, place)
     except TargetMoved:
         raise
     except WorkspacesError as error:
         _take_back(move, error)
         raise
+
+
+def _head(git: Git) -> bytes:
+    """Return what the head of a checkout is, a branch or a commit, as git notes it; nothing where it is noted otherwise."""
+    try:
+        return tree.start_of(git.git_dir / "HEAD", LONGEST)
+    except OSError:
+        return b""
 
 
 def _wait_for_locks(git: Git) -> None:
@@ -106,8 +119,8 @@ def _take_back(move: Move, error: WorkspacesError) -> None:
         if move.new.head != move.old.head and head_of(move.git).id == move.new.head:
             error.settled = False
             return
-        arrived, begun = _progress(move)
-        _settle_back(move, [*arrived, *begun])
+        progress = _progress(move)
+        _settle_back(move, [*progress.arrived, *progress.begun], progress.found)
     except (WorkspacesError, OSError):
         error.settled = False
 
@@ -146,8 +159,10 @@ def _locked(lock: Path) -> Generator[None]:
         lock.unlink(missing_ok=True)
 
 
-def _switch(git: Git, old: str, new: str) -> None:
+def _switch(git: Git, old: str, new: str, moved: Sequence[Step]) -> None:
     """Run git's two-tree switch under the index of `git`. A person's git at work in there is waited for a little."""
+    if next(obstacles.in_the_way(git, moved), None):  # since that was looked at; git would write over what is ignored
+        raise _changed_meanwhile(git)
     args = ("read-tree", "-m", "-u", old, new)
     reply = git.ask(*args)
     for _ in range(_PATIENCE):
@@ -162,10 +177,14 @@ def _switch(git: Git, old: str, new: str) -> None:
     if reply.status == 0:
         return
     if "not uptodate" in reply.err or "would be overwritten" in reply.err or "would lose" in reply.err:
-        raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
+        raise _changed_meanwhile(git)
     if "unable to write file" in reply.err and _is_full(git, old, new):
         raise NoSpace(f"The disk of {git.work_tree} is full. Nothing was changed.", "Free some space and call again.")
     raise refusal(args, reply)
+
+
+def _changed_meanwhile(git: Git) -> TargetMoved:
+    return TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
 
 
 def _is_full(git: Git, old: str, new: str) -> bool:
@@ -176,15 +195,15 @@ def _is_full(git: Git, old: str, new: str) -> bool:
     return room.f_bavail * room.f_frsize < sum(map(int, sizes)) + _SPARE or (room.f_files > 0 and room.f_favail == 0)
 
 
-def _move_files(move: Move) -> None:
+def _move_files(move: Move, moved: Sequence[Step]) -> None:
     git, old, new = move.git, move.old, move.new
     if is_committed(git, old):
         with copied(git, move.scratch) as view:
-            return _switch(view, old.contents, new.contents)
+            return _switch(view, old.contents, new.contents, moved)
     with everything(git, move.scratch) as seen:
         if written(seen.git) != old.contents:
-            raise TargetMoved(f"{git.work_tree} was changed while the call was at work. Nothing was changed.", "Call again.")
-        return _switch(seen.git, old.contents, new.contents)
+            raise _changed_meanwhile(git)
+        return _switch(seen.git, old.contents, new.contents, moved)
 
 
 def _move_index(move: Move) -> None:
@@ -209,11 +228,12 @@ def _follow(move: Move, moved: Iterable[Step]) -> None:
         view.ask("update-index", "-q", "--refresh")
 
 
-def _move_head(move: Move) -> None:
+def _move_head(move: Move, place: bytes) -> None:
+    """Move the head, unless it is something else by now than it was, `place`: then all is put back, but for what was committed meanwhile."""
     if move.new.head == move.old.head:
         return
     try:
-        reply = _updated_head(move)
+        reply = _updated_head(move) if _head(move.git) == place else Reply(128, b"", "another branch is checked out now")
     except WorkspacesError:
         if head_of(move.git).id != move.new.head:
             raise
@@ -222,7 +242,8 @@ def _move_head(move: Move) -> None:
     if reply.status != 0 and head_of(move.git).id != move.new.head:
         if isinstance(error := refusal(["update-ref"], reply), Busy):
             raise error
-        _settle_back(move, _progress(move)[0])
+        progress = _progress(move)
+        _settle_back(move, progress.arrived, progress.found, _committed(move))
         raise TargetMoved(
             f"The head of {move.git.work_tree} could not be moved: {readable(' '.join(reply.err.split()))}. Nothing was changed.",
             "Call again.",
@@ -254,12 +275,11 @@ def settle(move: Move, since: datetime) -> bool:
         return False  # it was killed before anything was moved
     if head != old.head and _was_left_behind(move, head):
         return True
-    arrived, begun = _progress(move)
-    is_there = not begun and len(arrived) == len(steps(git, old.contents, new.contents))
+    progress = _progress(move)
+    is_there = not progress.begun and len(progress.arrived) == len(steps(git, old.contents, new.contents))
     is_elsewhere = head != old.head
     if not is_there or (is_elsewhere and new.head != old.head):
-        committed = {step.path for step in steps(git, old.head, head)} if is_elsewhere else set[bytes]()
-        _settle_back(move, [*arrived, *begun], committed)
+        _settle_back(move, [*progress.arrived, *progress.begun], progress.found, _committed(move))
         return False
     if is_elsewhere:  # whoever committed has the index as he wants it
         _sync(move)
@@ -272,6 +292,12 @@ def settle(move: Move, since: datetime) -> bool:
     if new.head != old.head and (reply := _updated_head(move)).status != 0:
         raise refusal(["update-ref"], reply)
     return True
+
+
+def _committed(move: Move) -> set[bytes]:
+    """Return the paths that somebody committed since the move began."""
+    head = head_of(move.git).id
+    return {step.path for step in steps(move.git, move.old.head, head)} if head != move.old.head else set()
 
 
 def _was_left_behind(move: Move, head: str) -> bool:
@@ -287,16 +313,44 @@ def _was_left_behind(move: Move, head: str) -> bool:
     return not is_ancestor(git, old, head) and not any(has.get(step.path) == step.old for step in moved)
 
 
-def _progress(move: Move) -> tuple[list[Step], list[Step]]:
-    """Return the steps that were done, and those that were only begun: git writes a file by removing the old one and filling the new one
-    from its start."""
+@dataclass(frozen=True)
+class _Progress:
+    """How far a move came: the steps that were done, and those that were only begun, since git writes a file by removing the old one and filling the
+    new one from its start. `found` is how each path was, before that was looked at."""
+
+    arrived: list[Step]
+    begun: list[Step]
+    found: dict[bytes, bytes]
+
+
+def _progress(move: Move) -> _Progress:
     git, root = move.git, os.fsencode(move.git.work_tree or "")
     moved = steps(git, move.old.contents, move.new.contents)
+    folders = above(step.path for step in moved if step.new)
+    found = {step.path: _found(root, step.path) for step in moved}
     with everything(git, move.scratch) as seen:
         now = entries(git, written(seen.git), [step.path for step in moved])
-    arrived = [step for step in moved if now.get(step.path) == step.new]
+    arrived = [step for step in moved if now.get(step.path) == step.new and (step.new or _is_vacant(root, step, folders))]
     open_ones = [step for step in moved if now.get(step.path) not in (step.new, step.old)]
-    return arrived, [step for step in open_ones if _is_begun(git, root, step)]
+    return _Progress(arrived, [step for step in open_ones if _is_begun(git, root, step)], found)
+
+
+def _found(root: bytes, path: bytes) -> bytes:
+    """Return how a path is found; nothing where nothing is, and of a folder no more than that it is one."""
+    try:
+        found = os.lstat(os.path.join(root, path))
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    return _FOLDER if stat.S_ISDIR(found.st_mode) else packed(found, found.st_mode)
+
+
+def _is_vacant(root: bytes, step: Step, folders: Collection[bytes]) -> bool:
+    """Return whether nothing is where something went, not even what git ignores, but for a folder of what came or of a submodule."""
+    try:
+        found = os.lstat(os.path.join(root, step.path))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return stat.S_ISDIR(found.st_mode) and (step.path in folders or (step.old is not None and step.old.mode == SUBMODULE))
 
 
 def _is_begun(git: Git, root: bytes, step: Step) -> bool:
@@ -317,15 +371,11 @@ def _is_begun(git: Git, root: bytes, step: Step) -> bool:
     return size == 0 or git.run("cat-file", "--filters", b"--path=" + step.path, step.new.blob).startswith(begun)
 
 
-def _settle_back(move: Move, arrived: list[Step], committed: Collection[bytes] = ()) -> None:
-    """Put back what arrived, but for the paths that somebody `committed` since."""
+def _settle_back(move: Move, arrived: list[Step], found: Mapping[bytes, bytes], committed: Collection[bytes] = ()) -> None:
+    """Put back what arrived, but for the paths that somebody `committed` since, or that are not as they were `found`."""
     git, old, new = move.git, move.old, move.new
     root = os.fsencode(git.work_tree or "")
-    arrived = [step for step in arrived if step.path not in committed]
-    for step in arrived:
-        if step.old is None:
-            with suppress(FileNotFoundError):
-                os.unlink(os.path.join(root, step.path))
+    arrived = [step for step in arrived if step.path not in committed and _is_removed(root, step.path, found[step.path])]
     for step in steps(git, old.contents, new.contents):
         if step.old is None:
             _drop_empty_folders(root, step.path)
@@ -333,7 +383,10 @@ def _settle_back(move: Move, arrived: list[Step], committed: Collection[bytes] =
     with copied(git, move.scratch) as view:
         view.run("read-tree", old.contents)
         there = [step.path + b"\0" for step in arrived if step.old is not None]
-        view.run("checkout-index", "-f", "-z", "--stdin", stdin=b"".join(there))
+        args = ("checkout-index", "-z", "--stdin")
+        reply = view.ask(*args, stdin=b"".join(there))
+        if reply.status != 0 and not all(line.endswith(_IS_THERE) for line in reply.err.splitlines()):
+            raise refusal(args, reply)
     if move.is_plain:
         _follow(move, [Step(step.path, step.new, step.old) for step in arrived])
     elif move.whole:
@@ -345,6 +398,15 @@ def _settle_back(move: Move, arrived: list[Step], committed: Collection[bytes] =
         with suppress(Busy):
             _follow(move, [])
     _sync(move)
+
+
+def _is_removed(root: bytes, path: bytes, found: bytes) -> bool:
+    """Remove the file at a path, if that is as it was found; and return whether it was."""
+    if _found(root, path) != found:
+        return False
+    if found not in (b"", _FOLDER):
+        os.unlink(os.path.join(root, path))
+    return True
 
 
 def _staged_back(move: Move, committed: Collection[bytes]) -> list[Step]:

@@ -115,7 +115,7 @@ class Index:
         self._raw[entry.at : entry.at + _FOUND] = found or bytes(_MODE.start) + entry.found[_MODE] + bytes(_FOUND - _MODE.stop)
 
     def written(self) -> bytes:
-        """Return the index as it is stored. It is as plain as the one that was read: nothing of what that depends on was put into it."""
+        """Return the index as it is stored, and remember that it is plain if the one that was read is known to be (`is_plain`)."""
         body = self._raw[: self._end] + self._rest
         made = bytes(body) + hashlib.new("sha1" if self._width == 20 else "sha256", body, usedforsecurity=False).digest()
         _learn(*((_digest(made), submodules) for submodules in (False, True) if (self._origin, submodules) in _plain))

@@ -27,15 +27,19 @@ _SEARCHED = 64 << 20
 def obstacles(git: Git, moved: Sequence[Step], old: Snapshot, scratch: Path) -> list[bytes]:
     """Return paths that would move, from `old`, and hold work which is in neither snapshot. `git` is at the checkout."""
     refuse_hollow(git, moved)
-    found: set[bytes] = set()
+    found = set(in_the_way(git, moved))
     if is_committed(git, old):
         found |= set() if _are_as_noted(git, moved) else _dirty(git, moved, scratch)
+    return sorted(found)
+
+
+def in_the_way(git: Git, moved: Sequence[Step]) -> Iterator[bytes]:
+    """Yield what exists where something is to be added, whatever git thinks that it is worth: it writes over what is ignored."""
     leaving = {step.path for step in moved if step.new is None}
     root = os.fsencode(git.work_tree or "")
     for step in moved:
         if step.old is None:
-            found |= set(_in_the_way(root, step.path, leaving))
-    return sorted(found)
+            yield from _in_the_way(root, step.path, leaving)
 
 
 def _dirty(git: Git, moved: Sequence[Step], scratch: Path) -> set[bytes]:

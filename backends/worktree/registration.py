@@ -149,6 +149,12 @@ def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
     return Path(clone.location).parent / f".new-{clone.uid}", repository.home / "new" / clone.uid
 
 
+def is_placed(repository: Repository, clone: Workspace) -> bool:
+    """Return whether a clone got to its place: it is registered, and nothing of it is staged any more. So what is there is no one else's."""
+    staged, _ = staging(repository, clone)
+    return repository.admin_dir(clone).exists() and not staged.exists() and os.path.lexists(clone.location)
+
+
 def notes(location: Path) -> dict[str, str]:
     """Return what the files of a worktree's git directory say that never change (gitrepository-layout(5))."""
     return {"commondir": "../..", "gitdir": f"{location}/.git", "locked": REASON}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import Busy
+from workspaces.errors import Busy, Exists
 from workspaces.model import Workspace
 
 from .. import subvolume, tree
@@ -39,7 +40,11 @@ def revive(repository: Repository, workspace: Workspace) -> None:
     if (kept := in_trash(workspace, home, beside)) is not None:
         if (home / "admin").exists():
             registration.appear(home / "admin", admin)
-        bring_back(workspace, kept)
+        try:
+            bring_back(workspace, kept)
+        except Exists:  # nothing of it is registered while it is in the trash: what is in its place is not its own
+            admin.rename(home / "admin")
+            raise
     forget_places(home, beside)
 
 
@@ -47,13 +52,14 @@ def purge(repository: Repository, workspace: Workspace) -> None:
     """Remove the worktree for good, wherever it is: half made, in its place, or in the trash. One that is still where it was made never got to its
     place: what is there is somebody else's, and stays."""
     admin, (staged_tree, staged_admin) = repository.admin_dir(workspace), registration.staging(repository, workspace)
-    if admin.exists() and not staged_tree.exists():
-        with suppress(FileNotFoundError):
-            Path(workspace.location).rename(staged_tree)
-    tree.remove(admin)
+    trashed = places(repository.home, workspace)
+    if registration.is_placed(repository, workspace) and not any(os.path.lexists(place / "tree") for place in trashed):
+        tree.refuse_mounts(Path(workspace.location))
+        Path(workspace.location).rename(staged_tree)
+    tree.remove(admin)  # before what is staged: as long as that is there, nothing in its place is taken for it
     for place in (staged_tree, staged_admin):
         subvolume.remove(place)
-    for place in places(repository.home, workspace):
+    for place in trashed:
         subvolume.remove_with(place, "tree")
     _await_lock(repository.common_dir / "packed-refs.lock", workspace.created)
     git = repository.git()

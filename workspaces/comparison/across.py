@@ -157,7 +157,7 @@ def _whole(attempt: Attempt, held: dict[tuple[str, str], Side]) -> str:
 
 
 def compatible(core: Core, view: Backend, attempts: Sequence[Attempt], found: Sequence[Pair], progress: Progress) -> tuple[str, ...]:
-    """Return the largest set found that merges together, in the order in which it does: each was merged on top of the ones before."""
+    """Return the largest set found that merges together, in the order in which it does: each on top of the ones before, as one commit."""
     able = {attempt.workspace.id: attempt for attempt in attempts if attempt.verdict == "clean"}
     enemies: dict[str, set[str]] = {name: set() for name in able}
     for pair in found:

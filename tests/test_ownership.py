@@ -1,0 +1,260 @@
+"""What is somebody's stays: what is made in the place of a workspace, and what is done in one that a call is about to take back."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from loops import mounted
+from support import Repo, at, clone, deleted_at
+
+from workspaces import Project
+from workspaces.errors import Exists, Interrupted, TargetMoved
+from workspaces.model import Workspace, now
+from workspaces.store import Store
+
+DIES_BEFORE_IT_IS_WRITTEN_DOWN = """
+import os, signal, sys
+from pathlib import Path
+from workspaces import Project
+from workspaces.store import Store
+Store.finish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+Project.open(Path(sys.argv[1])).clone(name="fix")
+"""
+
+
+@pytest.fixture(params=["git", "folder"])
+def shop(request: pytest.FixtureRequest, repo: Repo, tmp_path: Path) -> Repo:
+    """A project of either kind."""
+    if request.param == "git":
+        return repo
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "cart.py").write_text("a\n")
+    return Repo(folder)
+
+
+def _aged(root: Path) -> None:
+    """Let all that was deleted in a folder project have been deleted long ago."""
+    store = Store(root / ".workspaces" / ".state" / "store.sqlite")
+    for row in store.workspaces(root.name, ("deleted",)):
+        gone = now() - timedelta(days=30)
+        store.save(row.model_copy(update={"deleted": gone, "restorable_until": gone + timedelta(days=14)}), "deleted")
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["in the trash", "removed by hand"])
+def test_a_later_workspace_of_the_name_outlives_the_one_before(tmp_path: Path, by_hand: bool) -> None:
+    """The root of every btrfs subvolume has the same inode number."""
+    with mounted("btrfs", tmp_path, 400) as disk:
+        folder = disk / "data"
+        subprocess.run(["btrfs", "subvolume", "create", str(folder)], check=True, capture_output=True)
+        (folder / "a.txt").write_text("a\n")
+        project = Project.initialize(folder)
+        before = clone(project, "fix")
+        if by_hand:
+            subprocess.run(["btrfs", "subvolume", "delete", str(before.path)], check=True, capture_output=True)
+        project.delete(["fix"], discard_unmerged=True)
+        clone(project, "fix").write("work.txt", "mine\n")
+        _aged(folder)
+        assert project.gc().freed
+        assert before.read("work.txt") == "mine\n"
+
+
+def test_what_somebody_puts_in_the_place_of_a_restored_one_meanwhile_stays(
+    shop: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project.initialize(shop.path)
+    fix = clone(project, "fix")
+    fix.write("work.txt", "mine\n")
+    project.delete(["fix"], discard_unmerged=True)
+    bring_back: Callable[[Workspace, Path], None] = pkgutil.resolve_name("workspaces.backends.trash:bring_back")
+
+    def meanwhile(workspace: Workspace, kept: Path) -> None:
+        fix.write("theirs.txt", "theirs\n")
+        bring_back(workspace, kept)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("workspaces.backends.trash.bring_back", meanwhile)
+        patched.setattr("workspaces.backends.worktree.trash.bring_back", meanwhile)
+        with pytest.raises(Exists, match="stays in the trash"):
+            project.restore("fix")
+    if (shop.path / ".git").exists():
+        assert len(shop.git("worktree", "list").splitlines()) == 1
+    assert all(finding.ok for finding in project.doctor().findings)
+    fix.path.rename(tmp_path / "theirs")
+    project.restore("fix")
+    assert fix.read("work.txt") == "mine\n"
+    project.delete(["fix"], discard_unmerged=True)
+    (tmp_path / "theirs").rename(fix.path)
+    if (shop.path / ".git").exists():
+        deleted_at(shop, "fix", 30)
+    else:
+        _aged(shop.path)
+    assert project.gc().freed
+    assert fix.read("theirs.txt") == "theirs\n"
+
+
+def _stages(fix: Repo) -> object:
+    text = fix.read("cart.py")
+    fix.write("cart.py", "staged\n")
+    fix.git("add", "cart.py")
+    return fix.write("cart.py", text)
+
+
+WORK: dict[str, Callable[[Repo], object]] = {
+    "an ignored file": lambda fix: fix.write("build.log", "mine\n"),
+    "a file": lambda fix: fix.write("work.txt", "mine\n"),
+    "what is staged": _stages,
+    "a commit": lambda fix: fix.git("commit", "-q", "--allow-empty", "-m", "mine"),
+    "a repository in an ignored folder": lambda fix: Repo.create(fix.path / "build" / "nested").write("x", "y"),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_a_killed_clone_that_somebody_found_is_restorable(project: Project, repo: Repo, work: str) -> None:
+    repo.write(".gitignore", "*.log\nbuild/\n")
+    repo.commit("rules")
+    subprocess.run([sys.executable, "-c", DIES_BEFORE_IT_IS_WRITTEN_DOWN, str(repo.path)], check=False)
+    fix = Repo(repo.path / ".workspaces" / "fix")
+    WORK[work](fix)
+    before = subprocess.run(["git", "status", "--porcelain", "--ignored"], cwd=fix.path, capture_output=True, check=True).stdout
+    assert [each.name for each in project.status().workspaces] == ["main"]
+    assert not fix.path.exists()
+    project.restore("fix")
+    assert subprocess.run(["git", "status", "--porcelain", "--ignored"], cwd=fix.path, capture_output=True, check=True).stdout == before
+
+
+def test_a_stopped_call_takes_back_what_nobody_touched(shop: Repo) -> None:
+    project = Project.initialize(shop.path)
+
+    def stop(done: int, total: int, message: str) -> None:
+        if message.startswith("cloned"):
+            if worked:
+                Repo(shop.path / ".workspaces" / message.split()[1]).write("work.txt", "mine\n")
+            raise Interrupted("stopped")
+
+    for worked in (False, True):
+        with pytest.raises(Interrupted):
+            project.clone(count=3, name="fix", progress=stop)
+        deleted = [each for each in project.status(include_deleted=True).workspaces if each.state == "deleted"]
+        assert len(deleted) == worked
+        assert not list((shop.path / ".workspaces").glob("fix*"))
+    project.restore(deleted[0].id)
+    assert at(project.find(deleted[0].id)).read("work.txt") == "mine\n"
+
+
+# -- while a checkout moves ---------------------------------------------------------------------------------------------------------------
+
+CHECKOUT = "workspaces.backends.worktree.checkout"
+
+
+@pytest.fixture
+def before(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[[str, Callable[[], object]], None]]:
+    """Return what lets something happen once, just before a step of a move."""
+
+    def put(step: str, act: Callable[[], object]) -> None:
+        real: Callable[..., object] = pkgutil.resolve_name(f"{CHECKOUT}:{step}")
+        done: list[object] = []
+
+        def acted(*args: object, **named: object) -> object:
+            if not done:
+                done.append(act())
+            return real(*args, **named)
+
+        monkeypatch.setattr(f"{CHECKOUT}.{step}", acted)
+
+    yield put
+
+
+Before = Callable[[str, Callable[[], object]], None]
+
+
+def _comes(repo: Repo) -> dict[str, Callable[[], object]]:
+    return {
+        "an ignored file": lambda: repo.write("out.log", "mine\n"),
+        "a folder of ignored files": lambda: repo.write("out.log/deep/my.log", "mine\n"),
+        "a repository": lambda: Repo.create(repo.path / "out.log").write("x.log", "mine\n"),
+        "a file": lambda: repo.write("new.txt", "mine\n"),
+    }
+
+
+@pytest.mark.parametrize("into", ["main", "main with work in it", "a clone"])
+@pytest.mark.parametrize("what", ["an ignored file", "a folder of ignored files", "a repository", "a file"])
+def test_what_comes_in_the_way_of_a_merge_stays(project: Project, repo: Repo, before: Before, what: str, into: str) -> None:
+    repo.write(".gitignore", "*.log\n")
+    repo.commit("rules")
+    target = clone(project, "other") if into == "a clone" else repo
+    fix = clone(project, "fix")
+    fix.write("out.log", "theirs\n")
+    fix.write("new.txt", "theirs\n")
+    fix.git("add", "-f", "out.log", "new.txt")
+    fix.git("commit", "-q", "-m", "out")
+    if into == "main with work in it":
+        repo.write("notes.md", "work\n")
+    before("_wait_for_locks", _comes(target)[what])
+    with pytest.raises(TargetMoved):
+        project.merge("fix", "other" if into == "a clone" else "main")
+    mine = [file for file in target.path.rglob("*") if file.is_file() and ".git" not in file.parts and file.read_bytes() == b"mine\n"]
+    assert len(mine) == 1
+    assert target.status() == [*([" M notes.md"] if into == "main with work in it" else []), *(["?? new.txt"] if what == "a file" else [])]
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "beside a commit"])
+def test_what_is_ignored_since_and_made_again_stays(project: Project, repo: Repo, before: Before, killed: bool) -> None:
+    repo.write("settings.json", "shared\n")
+    repo.commit("settings")
+    fix = clone(project, "fix")
+    fix.git("rm", "-q", "--cached", "settings.json")
+    fix.write(".gitignore", "settings.json\n")
+    fix.write("cart.py", "theirs\n")
+    fix.commit("settings are everyone's own")
+
+    def goes_on() -> None:
+        repo.write("settings.json", "mine\n")
+        repo.write("notes.md", "mine\n")
+        repo.git("commit", "-q", "-m", "mine", "notes.md")
+
+    if killed:
+        script = "import os, sys\nfrom pathlib import Path\nfrom workspaces import Project\n"
+        script += (
+            f"import {CHECKOUT} as checkout\ncheckout._move_head = lambda *_: os._exit(9)\nProject.open(Path(sys.argv[1])).merge('fix')\n"
+        )
+        assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+        goes_on()
+        project.status()
+    else:
+        before("_updated_head", goes_on)
+        with pytest.raises(TargetMoved):
+            project.merge("fix")
+    assert (repo.read("settings.json"), repo.read("notes.md")) == ("mine\n", "mine\n")
+    assert repo.read("cart.py") != "theirs\n"
+
+
+@pytest.mark.parametrize("file", ["cart.py", "new.txt"])
+def test_what_is_edited_while_a_move_is_put_back_stays(project: Project, repo: Repo, before: Before, file: str) -> None:
+    fix = clone(project, "fix")
+    for name in ("cart.py", "new.txt", "auth/api.py"):
+        fix.write(name, "theirs\n")
+    script = "import os, sys\nfrom pathlib import Path\nfrom workspaces import Project\n"
+    script += f"import {CHECKOUT} as checkout\ncheckout._move_head = lambda *_: os._exit(9)\nProject.open(Path(sys.argv[1])).merge('fix')\n"
+    assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+    repo.write("auth/api.py", "mine\n")  # so it goes back
+    before("_settle_back", lambda: repo.write(file, "mine, later\n"))
+    project.status()
+    assert (repo.read(file), repo.read("auth/api.py")) == ("mine, later\n", "mine\n")
+    other = "new.txt" if file == "cart.py" else "cart.py"
+    assert not (repo.path / other).exists() if other == "new.txt" else repo.read(other) != "theirs\n"
+
+
+def test_a_branch_that_is_left_meanwhile_is_not_moved(project: Project, repo: Repo, before: Before) -> None:
+    head = repo.head
+    clone(project, "fix").write("cart.py", "theirs\n")
+    before("_sync", lambda: repo.git("checkout", "-q", "-b", "elsewhere"))
+    with pytest.raises(TargetMoved, match="another branch"):
+        project.merge("fix")
+    assert (repo.head, repo.git("rev-parse", "HEAD@{0}"), repo.status()) == (head, head, [])
