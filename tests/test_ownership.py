@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Generator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loops import mounted
 from support import Repo, at, clone, deleted_at
 
 from workspaces import Project
-from workspaces.errors import Exists, Interrupted, TargetMoved
+from workspaces.errors import Exists, Interrupted, TargetMoved, WorkspacesError
 from workspaces.model import Workspace, now
 from workspaces.store import Store
 
@@ -150,15 +151,17 @@ def test_a_stopped_call_takes_back_what_nobody_touched(shop: Repo) -> None:
 
 # -- while a checkout moves ---------------------------------------------------------------------------------------------------------------
 
-CHECKOUT = "workspaces.backends.worktree.checkout"
+CHECKOUT, MOVING = "workspaces.backends.worktree.checkout", "workspaces.backends.directory.moving"
+
+Before = Callable[..., None]
 
 
 @pytest.fixture
-def before(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[[str, Callable[[], object]], None]]:
+def before(monkeypatch: pytest.MonkeyPatch) -> Generator[Before]:
     """Return what lets something happen once, just before a step of a move."""
 
-    def put(step: str, act: Callable[[], object]) -> None:
-        real: Callable[..., object] = pkgutil.resolve_name(f"{CHECKOUT}:{step}")
+    def put(step: str, act: Callable[[], object], module: str = CHECKOUT) -> None:
+        real: Callable[..., object] = pkgutil.resolve_name(f"{module}:{step}")
         done: list[object] = []
 
         def acted(*args: object, **named: object) -> object:
@@ -166,12 +169,9 @@ def before(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[[str, Callable
                 done.append(act())
             return real(*args, **named)
 
-        monkeypatch.setattr(f"{CHECKOUT}.{step}", acted)
+        monkeypatch.setattr(f"{module}.{step}", acted)
 
     yield put
-
-
-Before = Callable[[str, Callable[[], object]], None]
 
 
 def _comes(repo: Repo) -> dict[str, Callable[[], object]]:
@@ -258,3 +258,43 @@ def test_a_branch_that_is_left_meanwhile_is_not_moved(project: Project, repo: Re
     with pytest.raises(TargetMoved, match="another branch"):
         project.merge("fix")
     assert (repo.head, repo.git("rev-parse", "HEAD@{0}"), repo.status()) == (head, head, [])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Repo:
+    """A folder project."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "log.txt").write_text("a\n")
+    return Repo(folder)
+
+
+def test_what_is_written_to_an_open_file_while_a_merge_ends_stays(data: Repo, before: Before) -> None:
+    project = Project.initialize(data.path)
+    clone(project, "fix").write("log.txt", "theirs\n")
+    with (data.path / "log.txt").open("ab", buffering=0) as log:
+        before("_end", lambda: log.write(b"mine\n"), MOVING)
+        with pytest.raises(TargetMoved):
+            project.merge("fix")
+    assert data.read("log.txt") == "a\nmine\n"
+
+
+def test_what_is_edited_while_a_merge_of_a_folder_is_put_back_stays(data: Repo, before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project.initialize(data.path)
+    fix = clone(project, "fix")
+    fix.write("log.txt", "theirs\n")
+    fix.write("new.txt", "theirs\n")
+    is_as_seen: Callable[..., bool] = pkgutil.resolve_name(f"{MOVING}:_is_as_seen")
+
+    def seen(move: object, folders: object, step: Any, found: object) -> bool:
+        said = is_as_seen(move, folders, step, found)
+        if step.path == "new.txt":
+            data.write("new.txt", "mine\n")
+        return said
+
+    before("_end", lambda: data.write("log.txt", "other\n"), MOVING)
+    before("_verify", lambda: (_ for _ in ()).throw(OSError(5, "input/output error")), MOVING)
+    before("_roll_back", lambda: monkeypatch.setattr(f"{MOVING}._is_as_seen", seen), MOVING)
+    with pytest.raises(WorkspacesError):
+        project.merge("fix")
+    assert data.read("new.txt") == "mine\n"

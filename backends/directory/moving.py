@@ -82,8 +82,7 @@ def carry_out(move: Move) -> None:
     try:
         _stage(move, todo)
         _walk(move, todo)
-        _verify(move, todo)
-        _end(move)
+        _end(move, todo)
     except BaseException as error:
         said = _as_ours(move, error)
         try:
@@ -107,9 +106,10 @@ def _as_ours(move: Move, error: BaseException) -> BaseException:
     return _moved(move, where) if error.errno in _CHANGED else translated(error)
 
 
-def _end(move: Move) -> None:
-    """Write down, durably, that the move is done. What is aside is not needed any more."""
+def _end(move: Move, todo: list[Step]) -> None:
+    """Write down, durably, that the move is done. What is aside is not needed any more. Raises `TargetMoved` when somebody wrote to it."""
     tree.sync_all(move.location)
+    _verify(move, todo)  # after what takes long
     move.done.parent.mkdir(parents=True, exist_ok=True)
     move.done.write_bytes((move.aside / "plan").read_bytes())
     tree.sync_all(move.done.parent)
@@ -375,6 +375,8 @@ def _take_back(move: Move, folders: tree.Folders, step: Step) -> None:
     folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
     if _is_as_seen(move, folders, replace(step, was=step.comes, key=""), there):
         os.rename(name, staged, src_dir_fd=folder)
+        if _bulk(row_of(key_of(os.lstat(staged)))) != _bulk(row_of(key_of(there))) and not _exists(folder, name):
+            os.rename(staged, name, dst_dir_fd=folder)  # somebody wrote to it in between: it is theirs
 
 
 def _put_back(move: Move, folders: tree.Folders, step: Step) -> None:
@@ -398,8 +400,7 @@ def settle(move: Move) -> bool:
     if todo := list(_planned(move, move.aside / "plan")):
         try:
             _resume(move, todo)
-            _verify(move, todo)
-            _end(move)
+            _end(move, todo)
             return True
         except (WorkspacesError, OSError):
             _roll_back(move, todo)
