@@ -181,12 +181,16 @@ def test_a_delete_waits_for_what_is_pending(project: Project, large: Repo) -> No
     assert fix.status() == []
 
 
-def test_what_was_never_acknowledged_leaves_nothing(project: Project, large: Repo) -> None:
+def test_what_was_never_acknowledged_is_set_aside(project: Project, large: Repo) -> None:
+    """Of a clone that lost files it cannot be told whether somebody worked in it."""
     script = CLONES.replace(
         "project.clone", "from workspaces.store import Store\nStore.finish = lambda *a, **b: os._exit(9)\nproject.clone"
     )
     assert subprocess.run([*python(), "-c", script, str(large.path)], env=dict(os.environ), check=False).returncode == 9
     (large.path / ".workspaces/fix/cart.py").unlink()
     power_cut(large)
-    assert [each.name for each in Project.open(large.path).status(include_deleted=True).workspaces] == ["main"]
+    told = Project.open(large.path).status(include_deleted=True).workspaces
+    assert [(each.name, each.state) for each in told] == [("main", "ready"), ("fix", "deleted")]
     assert notes(large) == []
+    Project.open(large.path).restore("fix")
+    assert Repo(large.path / ".workspaces" / "fix").status() == []

@@ -31,7 +31,7 @@ LOADED = {
     "list": {"containment", "overview"},
     "status --json": {"containment", "overview"},
     "path fix": set[str](),
-    "clone --name more": {"cloning", "preparing"},
+    "clone --name more": {"aside", "cloning", "preparing"},
     "compare fix": {"comparison", "containment", "programs", "resolving"},
     "diff fix": {"comparison", "containment", "programs", "resolving"},
     "merge fix": MERGE,
