@@ -28,7 +28,7 @@ from workspaces.telemetry import span
 
 from . import bounds, configuration, confinement, landlock, sheaf, tree
 from .configuration import Setting
-from .gitlocks import in_the_way
+from .gitlocks import Ground, in_the_way, living, remove
 from .place import WORKSPACES
 
 if TYPE_CHECKING:
@@ -267,12 +267,18 @@ class Git:
             with suppress(*tree.ABSENT):
                 tree.sync(folder)
 
+    @property
+    def ground(self) -> Ground:
+        """What a git must be at work on to make the locks of this checkout."""
+        return Ground(self.git_dir, self.common_dir, self.work_tree)
+
     def _drop_locks(self, since: float) -> None:
-        """Remove the locks that are nobody's any more, since the git that made them was killed by a signal."""
+        """Remove the locks that are nobody's any more, since the git that made them was killed by a signal. Those that another git may have made
+        meanwhile stay."""
         for lock in (*self.left_locks(), self.common_dir / "packed-refs.lock"):
             with suppress(FileNotFoundError):
-                if lock.stat().st_mtime > since - _COARSE:
-                    lock.unlink()
+                if lock.stat().st_mtime > since - _COARSE and not living(lock, self.ground):
+                    remove(lock)
 
     def head_of(self, *args: str | bytes, limit: int) -> bytes:
         """Run git and return the first `limit` bytes of its output, however much there is."""

@@ -11,6 +11,8 @@ _PROC = Path("/proc")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _ASLEEP = "SITtZ"
 """States in which a process neither runs, nor waits for a processor or a disk."""
+_ENDED = "ZX"
+"""States of one that has ended, which nobody has taken note of."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,20 @@ def by_group(leader: int) -> Used | None:
     if not found:
         return None
     return Used(sum(int(word) for words in found for word in words[11:15]) * _TICK, all(words[0] in _ASLEEP for words in found))
+
+
+def started(pid: int) -> float | None:
+    """Return when a process was started, by the clock and at most a second too early. None for one that has ended, and where the system does not say."""
+    with suppress(OSError, IndexError, ValueError):
+        words = _stat(str(pid))
+        return None if words[0] in _ENDED else _booted() + int(words[19]) * _TICK
+    return None
+
+
+def _booted() -> int:
+    """Return when the system was started, in whole seconds (proc_stat(5))."""
+    lines = (_PROC / "stat").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("btime "))
 
 
 def _stat(pid: str) -> list[str]:

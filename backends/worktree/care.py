@@ -15,7 +15,7 @@ from workspaces.model import path_text as shown
 
 from .. import extents, subvolume, trash
 from ..git import Git
-from ..gitlocks import described
+from ..gitlocks import Ground, described, living
 from ..place import WORKSPACES, located
 from . import registration, spares
 from .repository import Repository, text_of
@@ -121,7 +121,7 @@ def _locks(repository: Repository) -> Finding:
     return Finding(
         check="locks of git",
         ok=not there,
-        message=", and ".join(map(described, there)) if there else "no lock of git's in the checkout",
+        message=", and ".join(described(lock, repository.ground) for lock in there) if there else "no lock of git's in the checkout",
         repair=f"If no git runs in {repository.root}, remove it." if there else "",
     )
 
@@ -207,7 +207,7 @@ def mend(repository: Repository, git: Git, workspace: Workspace, origin: Snapsho
             yield f"mended {admin / name}"
     for lock in admin.glob("*.lock"):
         with suppress(FileNotFoundError):
-            if time.time() - lock.stat().st_mtime > _DEAD:
+            if time.time() - lock.stat().st_mtime > _DEAD and not living(lock, Ground(admin, repository.common_dir, location)):
                 lock.unlink()
                 yield f"removed {lock}, which is old"
     pointer = location / ".git"

@@ -23,7 +23,7 @@ from .. import bounds, tree
 from ..copying import packed
 from ..diff import Step, above, steps
 from ..git import LONGEST, Git, Reply, refusal
-from ..gitlocks import in_the_way
+from ..gitlocks import Ground, in_the_way, kept, remove
 from ..mergetree import entries
 from . import obstacles
 from .commits import head_of, is_ancestor, is_committed, tree_of
@@ -36,6 +36,7 @@ _IS_THERE = "already exists, no checkout"
 """How git says that it left something that somebody made."""
 _FOLDER = b"folder"
 _ABANDONED = 2.0
+"""Seconds after which a lock may count as left behind. Not every process can be seen."""
 _SPARE = 1 << 20
 """Bytes that a file system may keep for itself."""
 _PATIENCE = 30
@@ -104,7 +105,7 @@ def _wait_for_locks(git: Git) -> None:
                 break
             time.sleep(0.1)
         else:
-            raise in_the_way(lock)
+            raise in_the_way(lock, git.ground)
 
 
 def _sync(move: Move) -> None:
@@ -137,14 +138,14 @@ def own_index(git: Git, scratch: Path) -> Generator[Git]:
         return
     index = git.git_dir / "index"
     with as_ours():
-        with _locked(index.with_name("index.lock")), copied(git, scratch) as view:
+        with _locked(index.with_name("index.lock"), git.ground), copied(git, scratch) as view:
             yield view
             (view.index or index).replace(index)
         tree.sync(index.parent)
 
 
 @contextmanager
-def _locked(lock: Path) -> Generator[None]:
+def _locked(lock: Path, ground: Ground) -> Generator[None]:
     """Hold one of git's locks. A person's git at work in there is waited for a little."""
     for _ in range(_PATIENCE):
         with suppress(FileExistsError), lock.open("x") as file:
@@ -152,7 +153,7 @@ def _locked(lock: Path) -> Generator[None]:
             break
         time.sleep(0.1)
     else:
-        raise in_the_way(lock)
+        raise in_the_way(lock, ground)
     try:
         yield
     finally:
@@ -267,7 +268,7 @@ def settle(move: Move, since: datetime) -> bool:
     is left alone, and so is all that whoever went on meanwhile has committed: a head that is elsewhere now stays there."""
     git, old, new = move.git, move.old, move.new
     for lock in git.left_locks():
-        drop_stale_lock(lock, since)
+        drop_stale_lock(lock, git.ground, since)
     head = head_of(git).id
     if new.head != old.head and head == new.head:
         return True
@@ -443,16 +444,25 @@ def _drop_empty_folders(root: bytes, path: bytes) -> None:
                 os.rmdir(place)
 
 
-def drop_stale_lock(lock: Path, since: datetime) -> None:
+def drop_stale_lock(lock: Path, ground: Ground, since: datetime) -> None:
     """Remove the lock of a call, or a git, of ours that was killed: one that says so, for whoever made it held what we hold now, or one that was
-    made since the operation began and not touched for a while."""
+    made since the operation began and not touched for a while. Raises `Busy` for one that is young, or that a living process may have made."""
     with suppress(FileNotFoundError):
         if tree.start_of(lock, len(_OURS) + 1) == _OURS.encode():
             lock.unlink()
             return
-        made = lock.stat().st_mtime
-        if made < since.timestamp() - 1:
+        if lock.stat().st_mtime < since.timestamp() - 1:
             return
-        if time.time() - made < _ABANDONED:
+        if is_fresh(lock):
             raise Busy(f"{lock} is there since a moment ago, by an interrupted call or another git.", "Call again in a moment.")
-        lock.unlink()
+        if busy := kept(lock, ground):
+            raise busy
+        remove(lock)
+
+
+def is_fresh(lock: Path) -> bool:
+    """Return whether a lock is there, and younger than what counts as left behind."""
+    try:
+        return time.time() - lock.stat().st_mtime < _ABANDONED
+    except FileNotFoundError:
+        return False

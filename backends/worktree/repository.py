@@ -14,6 +14,7 @@ from workspaces.model import Workspace
 
 from .. import bounds, tree
 from ..git import LONGEST, Git
+from ..gitlocks import Ground
 from ..place import WORKSPACES
 
 
@@ -43,6 +44,11 @@ class Repository:
     def pending(self) -> Path:
         """Where it is noted which clones have files that are not written out yet."""
         return self.home / "pending"
+
+    @property
+    def ground(self) -> Ground:
+        """What a git must be at work on to make the locks of this checkout."""
+        return Ground(self.git_dir, self.common_dir, self.root)
 
     def admin_dir(self, workspace: Workspace) -> Path:
         """Return the git directory of a workspace, whatever the `.git` file inside of it says."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
-from workspaces.errors import Busy, Exists
+from workspaces.errors import Exists
 from workspaces.model import Workspace
 
 from .. import subvolume, tree
 from ..trash import bring_back, forget_places, in_trash, places, put_away
 from . import registration
-from .checkout import drop_stale_lock
+from .checkout import drop_stale_lock, is_fresh
 from .repository import Repository
 
 _TURNS, _TURN = 60, 0.05
@@ -61,20 +59,22 @@ def purge(repository: Repository, workspace: Workspace) -> None:
         subvolume.remove(place)
     for place in trashed:
         subvolume.remove_with(place, "tree")
-    _await_lock(repository.common_dir / "packed-refs.lock", workspace.created)
     git = repository.git()
     refs = git.run("for-each-ref", "--format=delete %(refname)", prefix(workspace))
     if refs:
+        _await_lock(repository, workspace)
         git.run("update-ref", "--stdin", stdin=refs)
 
 
-def _await_lock(lock: Path, since: datetime) -> None:
-    """Wait until refs can be taken away, which they are under this lock alone. A git that died at that very step leaves it."""
+def _await_lock(repository: Repository, workspace: Workspace) -> None:
+    """Wait until refs can be taken away, which they are under this lock alone. A git that died at that very step leaves it; raises `Busy` for one that
+    lives, and needs longer."""
+    lock = repository.common_dir / "packed-refs.lock"
     for _ in range(_TURNS):
-        with suppress(Busy):
-            return drop_stale_lock(lock, since)
+        if not is_fresh(lock):
+            break
         time.sleep(_TURN)
-    return drop_stale_lock(lock, since)
+    drop_stale_lock(lock, repository.ground, workspace.created)
 
 
 def prefix(workspace: Workspace) -> str:
