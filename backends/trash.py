@@ -85,10 +85,19 @@ def _away(location: Path, first: Path, second: Path) -> tuple[Path, ...]:
         except OSError as error:
             if error.errno != errno.EXDEV or place == second:
                 raise
-            place.parent.rmdir()
+            with suppress(OSError):
+                place.parent.rmdir()
             continue
         return place.parent, location.parent
     return ()
+
+
+def put_stray(place: Path, home: Path, folder: Path) -> Path:
+    """Move what no workspace has into the trash, which is in `home` or beside the workspaces in their `folder`, and return where it is now."""
+    name = f"{place.name}-{os.urandom(3).hex()}"
+    first, second = (trash / STRAYS / name for trash in (home / "trash", folder / ".trash"))
+    tree.sync(*_away(place, first, second))
+    return first if os.path.lexists(first) else second
 
 
 def look(home: Path, folder: Path, known: Sequence[Workspace]) -> Finding:

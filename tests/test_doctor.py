@@ -6,16 +6,20 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from pkgutil import resolve_name
+from threading import Event
 
 import pytest
 from conformance.forking import program, python
 from support import Repo, at, clone, deleted_at, fingerprint
 
 from workspaces import Project
+from workspaces.core import Core
 from workspaces.errors import InvalidArgument, NotFound
-from workspaces.model import now
+from workspaces.model import Workspace, now
 from workspaces.store import Store
 
 
@@ -103,6 +107,65 @@ def test_what_dead_calls_left_is_cleared_away_and_what_is_somebodys_is_not(proje
     assert [finding.message for finding in diagnosis.findings if not finding.ok] == [
         f"no workspace that is remembered, and no call, explains {theirs}"
     ]
+
+
+def test_what_only_has_a_name_like_ours_is_somebodys(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    repo.write(".workspaces/.new-notes/plan.md", "precious\n")
+    repo.write(".workspaces/.new-deadbeef/plan.md", "precious too\n")
+    half_made = repo.path / ".workspaces" / ".new-0badf00d"
+    shutil.copytree(fix.path, half_made)
+    (half_made / ".git").write_text(f"gitdir: {repo.path}/.git/worktrees/dead-0badf00d\n")
+    diagnosis = project.doctor(repair=True)
+    assert not half_made.exists()
+    assert repo.read(".workspaces/.new-notes/plan.md") == "precious\n"
+    (kept,) = (repo.path / ".git" / "workspaces" / "trash" / "strays").glob(".new-deadbeef-*")
+    assert (kept / "plan.md").read_text() == "precious too\n"
+    assert set(diagnosis.repaired) == {
+        f"removed {half_made}, which was half made",
+        f"moved {repo.path}/.workspaces/.new-deadbeef, which no workspace has, to {kept}",
+    }
+    (finding,) = (each for each in diagnosis.findings if not each.ok)
+    assert finding.message.endswith(f"explains {repo.path}/.workspaces/.new-notes")
+    assert finding.repair.startswith("Move what you need")
+
+
+@pytest.mark.parametrize("kind", ["worktree", "directory"])
+def test_a_clone_that_begins_while_the_doctor_is_at_work_is_left_alone(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It is not among what the doctor remembers from before."""
+    root = repo.path if kind == "worktree" else tmp_path / "data"
+    root.mkdir(exist_ok=True)
+    project = Project.initialize(root)
+    module = "workspaces.backends.worktree.registration" if kind == "worktree" else "workspaces.backends.directory.backend"
+    put_in_place: Callable[[Path, Path], None] = resolve_name(f"{module}:put_in_place")
+    explained: Callable[[Core], list[Workspace]] = resolve_name("workspaces.doctor:_explained")
+    staged, go = Event(), Event()
+
+    def slowly(made: Path, location: Path) -> None:
+        staged.set()
+        go.wait(60)
+        put_in_place(made, location)
+
+    monkeypatch.setattr(f"{module}.put_in_place", slowly)
+    with ThreadPoolExecutor() as pool:
+        cloning: list[Future[Repo]] = []
+
+        def meanwhile(core: Core) -> list[Workspace]:
+            known = explained(core)
+            if not cloning:
+                cloning.append(pool.submit(clone, Project.open(root), "late"))
+                assert staged.wait(60)
+            return known
+
+        monkeypatch.setattr("workspaces.doctor._explained", meanwhile)
+        try:
+            assert project.doctor(repair=True).repaired == ()
+        finally:
+            go.set()
+        assert cloning[0].result().path.is_dir()
+    assert wrong(project) == []
 
 
 @pytest.mark.parametrize("phase", ["creating", "deleting", "restoring"])

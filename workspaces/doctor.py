@@ -118,7 +118,7 @@ def _repaired(core: Core) -> Iterator[str]:
         yield from _attempted(core, workspace, _settled)
     for workspace in core.live():
         yield from _attempted(core, workspace, _mended)
-    yield from core.backend.sweep(_explained(core))
+    yield from core.backend.sweep(lambda: _explained(core))
 
 
 def _attempted(core: Core, workspace: Workspace, mend: Callable[[Core, Workspace], list[str]]) -> list[str]:

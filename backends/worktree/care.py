@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -25,7 +26,10 @@ _DEAD = 3600.0
 """Seconds after which a lock that some git left in a worktree is taken for a dead one's."""
 _PATIENCE = 300.0
 """Seconds that looking at all objects may take."""
-_LEFT = (".new-",)
+_STAGED = re.compile(r"\.new-([0-9a-f]{8})")
+"""The name of a tree that is prepared (`registration.staging`), with the uid of its clone."""
+Known = Callable[[], Sequence[Workspace]]
+"""Asks what is remembered: after the look at what is on disk, since a clone is remembered before anything of it is there."""
 _NO_WORKSPACE = {".gitignore", ".trash"}
 
 
@@ -140,7 +144,7 @@ def _spares(repository: Repository) -> Finding:
 
 
 def _strays(repository: Repository, known: Sequence[Workspace]) -> Finding:
-    left = [*_half_made(repository, known), *_registrations(repository, known)]
+    left = [*_half_made(repository, lambda: known), *_registrations(repository, lambda: known)]
     folders = _unknown_folders(repository, known)
     names = ", ".join(shown(os.fsencode(path)) for path in [*left, *folders][:5])
     repair = "workspaces doctor --repair clears it away." if left else "Move what you need out of it, then remove it."
@@ -152,19 +156,27 @@ def _strays(repository: Repository, known: Sequence[Workspace]) -> Finding:
     )
 
 
-def _half_made(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
-    """Return what calls that nobody knows of left of clones that they had not finished."""
-    uids = {workspace.uid for workspace in known}
-    trees = [place for place in (repository.root / WORKSPACES).glob(".new-*") if place.name.removeprefix(".new-") not in uids]
-    admins = [place for place in (repository.home / "new").glob("*") if place.name not in uids and _is_ours(repository, place)]
-    return [*trees, *admins]
+def _half_made(repository: Repository, known: Known) -> list[Path]:
+    """Return what calls that nobody knows of left of clones that they had not finished: their trees first."""
+    folder = repository.root / WORKSPACES
+    trees = [(place, uid) for place in folder.glob(".new-*") if (uid := _uid_of(place)) and not folder.is_symlink()]
+    admins = [(place, place.name) for place in (repository.home / "new").glob("*") if _is_ours(repository, place)]
+    uids = {workspace.uid for workspace in known()}
+    return [place for place, uid in [*trees, *admins] if uid not in uids]
 
 
-def _registrations(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
+def _uid_of(staged: Path) -> str:
+    """Return which clone a tree is prepared for; nothing of anything else that has a name like that."""
+    found = _STAGED.fullmatch(staged.name)
+    return found[1] if found else ""
+
+
+def _registrations(repository: Repository, known: Known) -> list[Path]:
     """Return the git directories of workspaces that are not remembered, and whose folders are gone."""
-    names = {f"{workspace.name}-{workspace.uid}" for workspace in known}
-    made = [admin for admin in (repository.common_dir / "worktrees").glob("*") if admin.name not in names and _is_ours(repository, admin)]
-    return [admin for admin in made if text_of(admin / "locked") == registration.REASON and not Path(text_of(admin / "gitdir")).exists()]
+    made = [admin for admin in (repository.common_dir / "worktrees").glob("*") if _is_ours(repository, admin)]
+    left = [admin for admin in made if text_of(admin / "locked") == registration.REASON and not Path(text_of(admin / "gitdir")).exists()]
+    names = {f"{workspace.name}-{workspace.uid}" for workspace in known()}
+    return [admin for admin in left if admin.name not in names]
 
 
 def _is_ours(repository: Repository, admin: Path) -> bool:
@@ -176,20 +188,35 @@ def _unknown_folders(repository: Repository, known: Sequence[Workspace]) -> list
     names = {Path(workspace.location).name for workspace in known} | _NO_WORKSPACE
     folder = repository.root / WORKSPACES
     there = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
-    return [entry for entry in there if entry.name not in names and not entry.name.startswith(_LEFT)]
+    return [entry for entry in there if entry.name not in names and not _uid_of(entry)]
 
 
-def sweep(repository: Repository, known: Sequence[Workspace]) -> Iterator[str]:
-    """Clear away what was half made, and set aside registrations of folders that are gone. See `Backend.sweep`."""
+def sweep(repository: Repository, known: Known) -> Iterator[str]:
+    """Clear away what was half made, and set aside registrations of folders that are gone, and what may be somebody's. See `Backend.sweep`."""
     for place in _half_made(repository, known):
-        subvolume.remove(place)
-        yield f"removed {place}, which was half made"
+        if (uid := _uid_of(place)) and not _is_prepared(repository, place, uid):
+            with suppress(FileNotFoundError):
+                aside = trash.put_stray(place, repository.home, repository.root / WORKSPACES)
+                yield f"moved {place}, which no workspace has, to {aside}"
+        else:
+            subvolume.remove(place)
+            yield f"removed {place}, which was half made"
     for admin in _registrations(repository, known):
         aside = repository.home / "trash" / trash.STRAYS / admin.name
         aside.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             admin.rename(aside)
             yield f"moved {admin}, which no workspace has, to {aside}"
+
+
+def _is_prepared(repository: Repository, staged: Path, uid: str) -> bool:
+    """Return whether a tree was prepared for a clone: its git directory is there, prepared too, or it points to one."""
+    if staged.is_symlink() or not staged.is_dir():
+        return False
+    pointer = staged / ".git"
+    admin = "" if pointer.is_symlink() else text_of(pointer).removeprefix("gitdir: ")
+    is_pointing = Path(admin).parent == repository.common_dir / "worktrees" and admin.endswith(f"-{uid}")
+    return is_pointing or (repository.home / "new" / uid).is_dir()
 
 
 # -- mending ------------------------------------------------------------------------------------------------------------------------------
