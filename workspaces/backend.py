@@ -297,9 +297,9 @@ class Backend(Protocol):
         when all else that told of them was lost."""
         ...
 
-    def sweep(self, known: Callable[[], Sequence[Workspace]]) -> Sequence[str]:
-        """Clear away what dead calls left that no workspace explains, losing nobody's work, and return what was done. What is `known` is asked after the
-        look at what there is: a clone is known before anything of it is there."""
+    def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
+        """Clear away what dead calls left that none of the `known` workspaces explains, losing nobody's work, and return what was done. Look at what there
+        is first, and go through `known` then, which is what is remembered at that moment: a clone is, before anything of it is there."""
         ...
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import overload
 
 from workspaces import checks, config, preparing, programs
 from workspaces.adoption import adopt, forgotten
@@ -118,7 +119,27 @@ def _repaired(core: Core) -> Iterator[str]:
         yield from _attempted(core, workspace, _settled)
     for workspace in core.live():
         yield from _attempted(core, workspace, _mended)
-    yield from core.backend.sweep(lambda: _explained(core))
+    yield from core.backend.sweep(_Remembered(core))
+
+
+class _Remembered(Sequence[Workspace]):
+    """What explains what is on disk, as it is remembered whenever somebody goes through it."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @overload
+    def __getitem__(self, at: int) -> Workspace: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Workspace]: ...
+    def __getitem__(self, at: int | slice) -> Workspace | Sequence[Workspace]:
+        return _explained(self._core)[at]
+
+    def __len__(self) -> int:
+        return len(_explained(self._core))
+
+    def __iter__(self) -> Iterator[Workspace]:
+        return iter(_explained(self._core))
 
 
 def _attempted(core: Core, workspace: Workspace, mend: Callable[[Core, Workspace], list[str]]) -> list[str]:

@@ -538,7 +538,7 @@ class DirectoryBackend:
         if not quick:
             yield self._snapshots({name for workspace in workspaces for name in (workspace.origin, workspace.base) if name})
         yield trash.look(self.home, self.root / WORKSPACES, known)
-        left, folders = self._half_made(lambda: known), self._unknown_folders(known)
+        left, folders = self._half_made(known), self._unknown_folders(known)
         names = ", ".join(_shown(str(path)) for path in [*left, *folders][:5])
         repair = "workspaces doctor --repair clears it away." if left else "Move what you need out of it, then remove it."
         yield Finding(
@@ -559,10 +559,10 @@ class DirectoryBackend:
             repair="Copy the work out of the workspaces that descend from them, and delete these." if lost else "",
         )
 
-    def _half_made(self, known: Callable[[], Sequence[Workspace]]) -> list[Path]:
+    def _half_made(self, known: Sequence[Workspace]) -> list[Path]:
         """Return what calls that nobody knows of left of clones and moves that they had not finished."""
         there = [place for part in ("staging", "moves") for place in (self.home / part).glob("*")]
-        uids = {workspace.uid for workspace in known()}
+        uids = {workspace.uid for workspace in known}
         return [place for place in there if place.stem not in uids]
 
     def _unknown_folders(self, known: Sequence[Workspace]) -> list[Path]:
@@ -579,7 +579,7 @@ class DirectoryBackend:
         """See `Backend.remains`. A folder alone does not say what it was copied from."""
         return ()
 
-    def sweep(self, known: Callable[[], Sequence[Workspace]]) -> Sequence[str]:
+    def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
         with as_ours():
             left = self._half_made(known)
             for place in left:

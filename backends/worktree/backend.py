@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -602,6 +602,6 @@ class WorktreeBackend:
         with as_ours():
             return [*remains.remains(self._repository, self.isolation)]
 
-    def sweep(self, known: Callable[[], Sequence[Workspace]]) -> Sequence[str]:
+    def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
         with as_ours():
             return [*care.sweep(self._repository, known)]

@@ -28,8 +28,6 @@ _PATIENCE = 300.0
 """Seconds that looking at all objects may take."""
 _STAGED = re.compile(r"\.new-([0-9a-f]{8})")
 """The name of a tree that is prepared (`registration.staging`), with the uid of its clone."""
-Known = Callable[[], Sequence[Workspace]]
-"""Asks what is remembered: after the look at what is on disk, since a clone is remembered before anything of it is there."""
 _NO_WORKSPACE = {".gitignore", ".trash"}
 
 
@@ -144,7 +142,7 @@ def _spares(repository: Repository) -> Finding:
 
 
 def _strays(repository: Repository, known: Sequence[Workspace]) -> Finding:
-    left = [*_half_made(repository, lambda: known), *_registrations(repository, lambda: known)]
+    left = [*_half_made(repository, known), *_registrations(repository, known)]
     folders = _unknown_folders(repository, known)
     names = ", ".join(shown(os.fsencode(path)) for path in [*left, *folders][:5])
     repair = "workspaces doctor --repair clears it away." if left else "Move what you need out of it, then remove it."
@@ -156,12 +154,12 @@ def _strays(repository: Repository, known: Sequence[Workspace]) -> Finding:
     )
 
 
-def _half_made(repository: Repository, known: Known) -> list[Path]:
+def _half_made(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
     """Return what calls that nobody knows of left of clones that they had not finished: their trees first."""
     folder = repository.root / WORKSPACES
     trees = [(place, uid) for place in folder.glob(".new-*") if (uid := _uid_of(place)) and not folder.is_symlink()]
     admins = [(place, place.name) for place in (repository.home / "new").glob("*") if _is_ours(repository, place)]
-    uids = {workspace.uid for workspace in known()}
+    uids = {workspace.uid for workspace in known}
     return [place for place, uid in [*trees, *admins] if uid not in uids]
 
 
@@ -171,11 +169,11 @@ def _uid_of(staged: Path) -> str:
     return found[1] if found else ""
 
 
-def _registrations(repository: Repository, known: Known) -> list[Path]:
+def _registrations(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
     """Return the git directories of workspaces that are not remembered, and whose folders are gone."""
     made = [admin for admin in (repository.common_dir / "worktrees").glob("*") if _is_ours(repository, admin)]
     left = [admin for admin in made if text_of(admin / "locked") == registration.REASON and not Path(text_of(admin / "gitdir")).exists()]
-    names = {f"{workspace.name}-{workspace.uid}" for workspace in known()}
+    names = {f"{workspace.name}-{workspace.uid}" for workspace in known}
     return [admin for admin in left if admin.name not in names]
 
 
@@ -191,7 +189,7 @@ def _unknown_folders(repository: Repository, known: Sequence[Workspace]) -> list
     return [entry for entry in there if entry.name not in names and not _uid_of(entry)]
 
 
-def sweep(repository: Repository, known: Known) -> Iterator[str]:
+def sweep(repository: Repository, known: Sequence[Workspace]) -> Iterator[str]:
     """Clear away what was half made, and set aside registrations of folders that are gone, and what may be somebody's. See `Backend.sweep`."""
     for place in _half_made(repository, known):
         if (uid := _uid_of(place)) and not _is_prepared(repository, place, uid):

@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -435,7 +435,7 @@ class PlainBackend:
         """See `Backend.remains`. A folder alone does not say what it was copied from."""
         return ()
 
-    def sweep(self, known: Callable[[], Sequence[Workspace]]) -> Sequence[str]:
+    def sweep(self, known: Sequence[Workspace]) -> Sequence[str]:
         return ()
 
     def inspect(self, workspaces: Sequence[Workspace], known: Sequence[Workspace], quick: bool = False) -> Iterator[Finding]:
