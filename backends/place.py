@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from . import tree
 WORKSPACES = ".workspaces"
 OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
 """How rename(2) says that something is in the place of a folder, or mounted there. An empty folder gives way."""
+_ALL = b"*\n"
+"""What ignores all that is in a folder (gitignore(5))."""
+_DRAFT = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def located(workspace: Workspace) -> Path:
@@ -44,10 +48,23 @@ def ignore_workspaces(folder: Path) -> None:
     ignore = folder / ".gitignore"
     if folder.is_dir() and not folder.is_symlink() and not ignore.exists():
         draft = folder / ".gitignore.new"  # one name for all: whoever comes after a kill completes it
-        draft.write_text("*\n")
+        if not _is_draft(draft):
+            draft = folder / f".gitignore.{os.urandom(4).hex()}"
+        with tree.opened(os.open(draft, _DRAFT, 0o666)) as file:
+            os.write(file, _ALL)
         with suppress(FileNotFoundError):
             tree.sync_file(draft)  # after a power cut it would be there and empty, and ignore nothing
             draft.rename(ignore)
+
+
+def _is_draft(file: Path) -> bool:
+    """Return whether a file is what somebody who was killed had begun, or is not there at all. A link leads to what is somebody's, and so may another
+    name of it."""
+    try:
+        found = file.lstat()
+        return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and _ALL.startswith(tree.start_of(file, len(_ALL) + 1))
+    except FileNotFoundError:
+        return True
 
 
 def refuse_taken(location: Path) -> None:
