@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ from loops import mounted
 from support import Repo, at, clone, deleted_at
 
 from workspaces import Project
-from workspaces.errors import Exists, Interrupted, TargetMoved, WorkspacesError
+from workspaces.errors import Busy, Exists, Interrupted, TargetMoved, WorkspacesError
+from workspaces.locks import Locks
 from workspaces.model import Workspace, now
 from workspaces.store import Store
 
@@ -107,10 +109,19 @@ def _stages(fix: Repo) -> object:
     return fix.write("cart.py", text)
 
 
+def _swaps(fix: Repo) -> object:
+    fix.write("swap", "x").unlink()
+    made = fix.write("build/a.log", "mine\n")
+    time.sleep(0.02)
+    fix.write("swap", "x").unlink()
+    return made
+
+
 WORK: dict[str, Callable[[Repo], object]] = {
     "an ignored file": lambda fix: fix.write("build.log", "mine\n"),
     "a file": lambda fix: fix.write("work.txt", "mine\n"),
     "what is staged": _stages,
+    "an ignored file, and something that went again": _swaps,
     "a commit": lambda fix: fix.git("commit", "-q", "--allow-empty", "-m", "mine"),
     "a repository in an ignored folder": lambda fix: Repo.create(fix.path / "build" / "nested").write("x", "y"),
 }
@@ -240,9 +251,7 @@ def test_what_is_edited_while_a_move_is_put_back_stays(project: Project, repo: R
     fix = clone(project, "fix")
     for name in ("cart.py", "new.txt", "auth/api.py"):
         fix.write(name, "theirs\n")
-    script = "import os, sys\nfrom pathlib import Path\nfrom workspaces import Project\n"
-    script += f"import {CHECKOUT} as checkout\ncheckout._move_head = lambda *_: os._exit(9)\nProject.open(Path(sys.argv[1])).merge('fix')\n"
-    assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+    assert subprocess.run([sys.executable, "-c", MERGES_AND_DIES, str(repo.path)], check=False).returncode == 9
     repo.write("auth/api.py", "mine\n")  # so it goes back
     before("_settle_back", lambda: repo.write(file, "mine, later\n"))
     project.status()
@@ -298,3 +307,96 @@ def test_what_is_edited_while_a_merge_of_a_folder_is_put_back_stays(data: Repo, 
     with pytest.raises(WorkspacesError):
         project.merge("fix")
     assert data.read("new.txt") == "mine\n"
+
+
+MERGES_AND_DIES = f"""
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import {CHECKOUT} as checkout
+checkout._move_head = lambda *_: os._exit(9)
+Project.open(Path(sys.argv[1])).merge("fix")
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "beside a commit"])
+def test_files_of_a_folder_that_becomes_a_link_come_back(project: Project, repo: Repo, before: Before, killed: bool) -> None:
+    """Behind the link lies a file of that name."""
+    repo.write("docs/x", "work\n")
+    repo.commit("docs")
+    fix = clone(project, "fix")
+    (fix.path / "docs").rename(fix.path / "doc")
+    (fix.path / "docs").symlink_to("doc")
+    fix.commit("moved")
+    if killed:
+        assert subprocess.run([sys.executable, "-c", MERGES_AND_DIES, str(repo.path)], check=False).returncode == 9
+        repo.git("commit", "-q", "--allow-empty", "-m", "mine", "notes.md")
+        project.status()
+    else:
+        before("_updated_head", lambda: repo.git("commit", "-q", "--allow-empty", "-m", "mine", "notes.md"))
+        with pytest.raises(TargetMoved):
+            project.merge("fix")
+    assert (repo.read("docs/x"), repo.status(), (repo.path / "docs").is_symlink()) == ("work\n", [], False)
+
+
+def test_a_link_that_git_had_not_made_yet_comes_back(project: Project, repo: Repo) -> None:
+    (repo.path / "link").symlink_to("one")
+    repo.write("file", "file\n")
+    repo.commit("links")
+    fix = clone(project, "fix")
+    for name in ("link", "file"):
+        (fix.path / name).unlink()
+        (fix.path / name).symlink_to("two")
+    fix.commit("other links")
+    script = MERGES_AND_DIES.replace("checkout._move_head", "checkout._switch")
+    assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+    for name in ("link", "file"):
+        (repo.path / name).unlink()
+    project.status()
+    assert repo.status() == []
+
+
+def test_a_killed_merge_is_not_ended_on_another_branch(project: Project, repo: Repo) -> None:
+    head = repo.head
+    clone(project, "fix").write("cart.py", "theirs\n")
+    assert subprocess.run([sys.executable, "-c", MERGES_AND_DIES, str(repo.path)], check=False).returncode == 9
+    repo.git("switch", "-q", "-c", "mine")
+    project.status()
+    assert (repo.head, repo.status()) == (head, [])
+    assert project.merge("fix").status == "merged"
+
+
+@pytest.mark.parametrize("how", ["busy", "killed"])
+def test_clones_are_handed_over_with_the_one_that_goes_or_not_at_all(project: Project, repo: Repo, how: str) -> None:
+    clone(project, "top").write("work.txt", "work\n")
+    for name in ("one", "two"):
+        clone(project, name, "top")
+    if how == "killed":
+        script = "import os, sys\nfrom pathlib import Path\nfrom workspaces import Project\nimport workspaces.removal as removal\n"
+        script += "removal.set_aside = lambda *_, **__: os._exit(9)\n"
+        script += "Project.open(Path(sys.argv[1])).delete(['top'], discard_unmerged=True, children='reparent')\n"
+        assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+    else:
+        with Locks(repo.path / ".git" / "workspaces" / "locks").change("shop.two"):
+            impatient = Project.open(repo.path, patience=0.2)
+            with pytest.raises(Busy):
+                impatient.delete(["top"], discard_unmerged=True, children="reparent")
+    assert {each.name: each.parent for each in project.status().workspaces[1:]} == {
+        "top": "shop/main",
+        "one": "shop/top",
+        "two": "shop/top",
+    }
+    project.delete(["top"], discard_unmerged=True, children="reparent")
+    assert {each.parent for each in project.status().workspaces[1:]} == {"shop/main"}
+    project.restore("top")
+    project.undo()
+
+
+def test_what_another_project_of_the_repository_deleted_is_explained(project: Project, repo: Repo, tmp_path: Path) -> None:
+    repo.git("worktree", "add", "-q", "-b", "other", str(tmp_path / "two"))
+    other = Project.initialize(tmp_path / "two")
+    clone(project, "fix").write("work.txt", "mine\n")
+    project.delete(["fix"], discard_unmerged=True)
+    assert [finding.message for finding in other.doctor().findings if not finding.ok] == []
+    other.doctor(repair=True)
+    project.restore("fix")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,22 +29,23 @@ def set_aside(
     core: Core,
     workspace: Workspace,
     snapshot: Snapshot | None = None,
-    handed: dict[str, JsonValue] | None = None,
     view: Backend | None = None,
     why: str = "",
+    handed: Sequence[Workspace] = (),
 ) -> datetime:
     """Move a workspace into the trash, journaled, with a snapshot that was made in the view. The caller holds it. `why` is the reason when nobody
-    asked for it.
+    asked for it. Its clones are what `handed` has of them from then on.
 
-    Raises `HasChildren` while it has clones.
+    Raises `HasChildren` while it has others.
     """
-    if below := core.children(workspace):
+    origins = {child.uid: child.origin for child in core.children(workspace)}
+    if below := origins.keys() - {child.uid for child in handed}:
         raise HasChildren(f"{workspace.name} has {counted(len(below), 'clone')}.", "Delete them first, or delete with children='reparent'.")
     at = now()
     until = at + term(core)
     gone = workspace.model_copy(update={"state": "deleted", "deleted": at, "restorable_until": until})
-    noted: dict[str, JsonValue] = {"old": snapshot.id if snapshot else "", "handed": handed or {}}
-    operation = core.begin_as("deleting", "delete", gone, noted, why=why)
+    noted: dict[str, JsonValue] = {"old": snapshot.id if snapshot else "", "handed": dict[str, JsonValue](origins)}
+    operation = core.begin_as("deleting", "delete", gone, noted, handed, why=why)
     try:
         (view or core.backend).retire(workspace, snapshot)
     except WorkspacesError:  # the snapshot could not be kept: the files are whole in the trash without it
@@ -68,7 +70,7 @@ def take_back(core: Core, workspace: Workspace, stood: int = 0) -> str:
 
 
 def _is_unused(core: Core, workspace: Workspace, stood: int) -> bool:
-    since = stood or standing(workspace)
+    since = stood or _laid_out(workspace)
     may_be = stood or (now() - workspace.created <= _FRESH and _is_as_made(core, workspace))
     return bool(since and may_be) and _is_untouched(Path(workspace.location), since)
 
@@ -88,6 +90,14 @@ def standing(workspace: Workspace) -> int:
         return os.lstat(workspace.location).st_ctime_ns
     except OSError:
         return 0
+
+
+def _laid_out(workspace: Workspace) -> int:
+    """Return the moment after which nothing of a clone was made any more, as far as it is told by something that nobody who works there changes."""
+    try:
+        return os.lstat(Path(workspace.location) / ".git").st_ctime_ns + 1
+    except OSError:
+        return standing(workspace)
 
 
 def _is_untouched(folder: Path, since: int) -> bool:

@@ -492,9 +492,18 @@ class Core:
         """Journal a clone before it acts, and as one with it claim the names. See `Store.begin_making`."""
         return self.store.begin_making(self.row.name, self._operation("clone", drafts, outcome, arguments), drafts, admit)
 
-    def begin_as(self, phase: str, verb: str, workspace: Workspace, outcome: dict[str, JsonValue], **arguments: JsonValue) -> Operation:
-        """Journal an operation before it acts, and as one with it the phase that the workspace is in meanwhile."""
-        return self.store.begin(self.row.name, self._operation(verb, [workspace], outcome, arguments), (workspace, phase))
+    def begin_as(
+        self,
+        phase: str,
+        verb: str,
+        workspace: Workspace,
+        outcome: dict[str, JsonValue],
+        others: Sequence[Workspace] = (),
+        **arguments: JsonValue,
+    ) -> Operation:
+        """Journal an operation before it acts, and as one with it the phase that the workspace is in meanwhile, and what `others` are from now on."""
+        operation = self._operation(verb, [workspace], outcome, arguments)
+        return self.store.begin(self.row.name, operation, (workspace, phase), *((other, "live") for other in others))
 
     def _operation(
         self, verb: str, workspaces: Sequence[Workspace], outcome: dict[str, JsonValue], arguments: dict[str, JsonValue]

@@ -44,8 +44,8 @@ def _found(core: Core, quick: bool) -> Iterator[Finding]:
 
 
 def _explained(core: Core) -> list[Workspace]:
-    """Return all that is remembered, and the copies in which checks run."""
-    return [*core.store.workspaces(core.row.name, _ALL), *checks.in_use(core)]
+    """Return all that is remembered, of other projects of the repository too, and the copies in which checks run."""
+    return [*core.store.everyone(), *checks.in_use(core)]
 
 
 def _store(core: Core) -> Finding:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import wait
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import groupby
 from threading import Event
-
-from pydantic import JsonValue
 
 from workspaces.aside import link_of, set_aside, term
 from workspaces.backend import Backend
@@ -175,11 +173,12 @@ def _delete_below(core: Core, workspace: Workspace, look: Look, discard_unmerged
 def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, look: Look) -> datetime:
     with core.changing(workspace, reading=[core.parent(workspace)], look=look):
         workspace = core.find(workspace.id)
-        if discard_unmerged:  # all that is there goes into the trash as it is: nothing of it has to be looked at
-            return set_aside(core, workspace, handed=_handed(core, workspace, children))
-        with core.backend.aside() as view:
-            snapshot = last_look(core, view, workspace)
-            return set_aside(core, workspace, snapshot, _handed(core, workspace, children), view)
+        with _handed(core, workspace, children) as handed:
+            if discard_unmerged:  # all that is there goes into the trash as it is: nothing of it has to be looked at
+                return set_aside(core, workspace, handed=handed)
+            with core.backend.aside() as view:
+                snapshot = last_look(core, view, workspace)
+                return set_aside(core, workspace, snapshot, view, handed=handed)
 
 
 def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
@@ -223,22 +222,19 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
     )
 
 
-def _handed(core: Core, workspace: Workspace, children: Children) -> dict[str, JsonValue]:
-    return _hand_over(core, workspace) if children == "reparent" else {}
-
-
-def _hand_over(core: Core, workspace: Workspace) -> dict[str, JsonValue]:
-    """Give the clones of a workspace to its parent. Their base goes back to where it left the parent, so its work counts as theirs. Returns
-    what they descended from before, by uid."""
-    handed: dict[str, JsonValue] = {}
-    for child in core.children(workspace):
-        with core.changing(child):
+@contextmanager
+def _handed(core: Core, workspace: Workspace, children: Children) -> Generator[list[Workspace]]:
+    """Hold the clones of a workspace that go to its parent, if they do, and give what they are then. Their base goes back to where it left the parent,
+    so its work counts as theirs."""
+    with ExitStack() as held:
+        handed: list[Workspace] = []
+        for child in core.children(workspace) if children == "reparent" else ():
+            held.enter_context(core.changing(child))
             child = core.find(child.id)
-            handed[child.uid] = child.origin
             base = _shared(core, workspace, child)
             core.backend.keep((child, "base-before", core.backend.load(base)))
-            core.store.save(child.model_copy(update={"parent": workspace.parent, "base": base, "origin": base}))
-    return handed
+            handed.append(child.model_copy(update={"parent": workspace.parent, "base": base, "origin": base}))
+        yield handed
 
 
 def take_over(core: Core, workspace: Workspace, uid: str, origin: str) -> None:

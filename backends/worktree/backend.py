@@ -269,7 +269,8 @@ class WorktreeBackend:
             made: Sequence[bytes] = ()
             if workspace and self.is_placed(workspace):
                 made = pending.make_good(self._at(workspace), known, self._scratch)
-                registration.point(located(workspace), self._repository.admin_dir(workspace))
+                if not registration.points(located(workspace), self._repository.admin_dir(workspace)):
+                    registration.point(located(workspace), self._repository.admin_dir(workspace))
             known.file.unlink(missing_ok=True)
         return tuple(map(path_text, made))
 
@@ -476,10 +477,16 @@ class WorktreeBackend:
         # again, and a prune at that moment take it away under the snapshot. What is committed is referred to when all files have arrived.
         self.refer({f"{trash.prefix(workspace)}result": new.head if commits.is_committed(lasting, new) else new.contents})
         moved = self._seen.steps(lasting, old.contents, new.contents)
-        checkout.carry_out(checkout.Move(lasting, old, new, reason, self._scratch, whole), moved)
+        checkout.carry_out(checkout.Move(lasting, old, new, reason, self._scratch, self._place(workspace), whole), moved)
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
-        return checkout.settle(checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, whole), since)
+        return checkout.settle(
+            checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, self._place(workspace), whole), since
+        )
+
+    def _place(self, workspace: Workspace) -> Path:
+        """Return the file that says what the head of a workspace was when its last move began."""
+        return self.home / "heads" / workspace.uid
 
     def occupied(self, workspace: Workspace) -> str:
         admin = self._repository.admin_dir(workspace)
@@ -558,6 +565,7 @@ class WorktreeBackend:
         self._drop_dead_locks(workspace)
         with as_ours():
             pending.forget(self._repository.pending, workspace.uid)
+            self._place(workspace).unlink(missing_ok=True)
             trash.purge(self._repository, workspace)
 
     def is_placed(self, workspace: Workspace) -> bool:

@@ -7,6 +7,7 @@ then follows the head.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -48,13 +49,15 @@ _PATIENCE = 30
 
 @dataclass(frozen=True)
 class Move:
-    """A checkout (`git` is at it), where it is, where it goes, and why. A `whole` move makes the index as `new` had it, too."""
+    """A checkout (`git` is at it), where it is, where it goes, and why. A `whole` move makes the index as `new` had it, too. `place` is a file that says
+    what the head is meanwhile."""
 
     git: Git
     old: Snapshot
     new: Snapshot
     reason: str
     scratch: Path
+    place: Path
     whole: bool = False
 
     @property
@@ -66,7 +69,8 @@ class Move:
 def carry_out(move: Move, moved: Sequence[Step]) -> None:
     """Bring the checkout from `old` to `new`, between which these paths move. See `Backend.checkout`."""
     git, old, new = move.git, move.old, move.new
-    head, place = head_of(git).id, _head(git)
+    head = head_of(git).id
+    _note_place(move)
     if head != old.head:
         raise TargetMoved(
             f"{git.work_tree} is at commit {head[:12]} now, not at {old.head[:12]}. Nothing was changed.",
@@ -81,7 +85,7 @@ def carry_out(move: Move, moved: Sequence[Step]) -> None:
             _move_files(move, moved)
             _move_index(move)
         _sync(move)
-        _move_head(move, place)
+        _move_head(move)
     except TargetMoved:
         raise
     except WorkspacesError as error:
@@ -89,12 +93,30 @@ def carry_out(move: Move, moved: Sequence[Step]) -> None:
         raise
 
 
-def _head(git: Git) -> bytes:
-    """Return what the head of a checkout is, a branch or a commit, as git notes it; nothing where it is noted otherwise."""
+def _note_place(move: Move) -> None:
+    """Note what the head is, a branch or a commit, for when this move is ended: nobody's branch is moved but the one that was meant."""
+    with as_ours():
+        move.place.parent.mkdir(exist_ok=True)
+        move.place.write_bytes(_moving(move))
+
+
+def _moving(move: Move) -> bytes:
+    """Return what a head is as git notes it, if it is noted so, and what it is moved from and to."""
     try:
-        return tree.start_of(git.git_dir / "HEAD", LONGEST)
+        head = tree.start_of(move.git.git_dir / "HEAD", LONGEST)
     except OSError:
-        return b""
+        head = b""
+    return f"{move.old.head} {move.new.head}\n".encode() + head
+
+
+def _is_on_another(move: Move) -> bool:
+    """Return whether the head is another branch than it was when the move began, or none any more, or one; as far as that was noted."""
+    try:
+        noted = tree.start_of(move.place, 2 * LONGEST)
+    except OSError:
+        return False
+    meant, _, _ = noted.partition(b"\n")
+    return meant == _moving(move).partition(b"\n")[0] and noted != _moving(move)
 
 
 def _wait_for_locks(git: Git) -> None:
@@ -229,12 +251,12 @@ def _follow(move: Move, moved: Iterable[Step]) -> None:
         view.ask("update-index", "-q", "--refresh")
 
 
-def _move_head(move: Move, place: bytes) -> None:
-    """Move the head, unless it is something else by now than it was, `place`: then all is put back, but for what was committed meanwhile."""
+def _move_head(move: Move) -> None:
+    """Move the head, unless it is something else by now than it was: then all is put back, but for what was committed meanwhile."""
     if move.new.head == move.old.head:
         return
     try:
-        reply = _updated_head(move) if _head(move.git) == place else Reply(128, b"", "another branch is checked out now")
+        reply = Reply(128, b"", "another branch is checked out now") if _is_on_another(move) else _updated_head(move)
     except WorkspacesError:
         if head_of(move.git).id != move.new.head:
             raise
@@ -278,7 +300,7 @@ def settle(move: Move, since: datetime) -> bool:
         return True
     progress = _progress(move)
     is_there = not progress.begun and len(progress.arrived) == len(steps(git, old.contents, new.contents))
-    is_elsewhere = head != old.head
+    is_elsewhere = head != old.head or _is_on_another(move)
     if not is_there or (is_elsewhere and new.head != old.head):
         _settle_back(move, [*progress.arrived, *progress.begun], progress.found, _committed(move))
         return False
@@ -336,10 +358,18 @@ def _progress(move: Move) -> _Progress:
     return _Progress(arrived, [step for step in open_ones if _is_begun(git, root, step)], found)
 
 
+def _looked_at(root: bytes, path: bytes) -> os.stat_result:
+    """Look at a path. What lies behind a link on the way is elsewhere: there is no folder then."""
+    for folder in above([path]):
+        if stat.S_ISLNK(os.lstat(os.path.join(root, folder)).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+    return os.lstat(os.path.join(root, path))
+
+
 def _found(root: bytes, path: bytes) -> bytes:
     """Return how a path is found; nothing where nothing is, and of a folder no more than that it is one."""
     try:
-        found = os.lstat(os.path.join(root, path))
+        found = _looked_at(root, path)
     except (FileNotFoundError, NotADirectoryError):
         return b""
     return _FOLDER if stat.S_ISDIR(found.st_mode) else packed(found, found.st_mode)
@@ -348,23 +378,23 @@ def _found(root: bytes, path: bytes) -> bytes:
 def _is_vacant(root: bytes, step: Step, folders: Collection[bytes]) -> bool:
     """Return whether nothing is where something went, not even what git ignores, but for a folder of what came or of a submodule."""
     try:
-        found = os.lstat(os.path.join(root, step.path))
+        found = _looked_at(root, step.path)
     except (FileNotFoundError, NotADirectoryError):
         return True
     return stat.S_ISDIR(found.st_mode) and (step.path in folders or (step.old is not None and step.old.mode == SUBMODULE))
 
 
 def _is_begun(git: Git, root: bytes, step: Step) -> bool:
-    if step.new is None or not step.new.mode.startswith("100"):
+    if step.new is None or step.new.mode == SUBMODULE:
         return False
     place = os.path.join(root, step.path)
     try:
-        size = os.lstat(place).st_size
+        size = _looked_at(root, step.path).st_size
     except FileNotFoundError:
         return step.old is not None
     except NotADirectoryError:
         return False
-    if os.path.islink(place) or not os.path.isfile(place):
+    if not step.new.mode.startswith("100") or os.path.islink(place) or not os.path.isfile(place):
         return False
     if size > bounds.MEMORY:
         return False  # no git of ours holds so much to write it piece by piece from its start

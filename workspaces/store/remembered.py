@@ -190,6 +190,12 @@ class Store(StoreFile):
         with self._read() as db:
             return all_uids(db)
 
+    def everyone(self) -> list[Workspace]:
+        """Return all workspaces that are remembered, in whatever phase, of whatever project."""
+        with self._read() as db:
+            rows = db.execute(_SELECT).fetchall()
+        return [_workspace(*map(str, row)) for row in rows]
+
     def workspace(self, uid: str) -> Workspace | None:
         with self._read() as db:
             row = db.execute(f"{_SELECT} WHERE uid = ?", (uid,)).fetchone()
