@@ -326,6 +326,34 @@ class _Watch:
                 os.kill(self.first if self.fault.kind == "orphan" else call.process, signal.SIGKILL)
 
     def _kill_all(self) -> None:
-        """Kill the session of the work: nothing that it starts leaves it."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.first, signal.SIGKILL)
+        """Kill the work and all that it started, gits too, which have sessions of their own; and wait until nothing of them acts any more."""
+        going = sorted(_tree_of(self.first), key=lambda process: process != self.first)
+        for process in going:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        late = time.monotonic() + _PATIENCE
+        while any(map(_acts, going)) and time.monotonic() < late:
+            time.sleep(0.001)
+
+
+def _tree_of(top: int) -> set[int]:
+    """Return a process and all below it (proc_pid_stat(5))."""
+    parents = {int(each.name): int(state[1]) for each in Path("/proc").glob("[0-9]*") if (state := _state_of(int(each.name)))}
+    found = {top}
+    while more := {process for process, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _acts(process: int) -> bool:
+    """Return whether a process is there and has not ended."""
+    state = _state_of(process)
+    return bool(state) and state[0] not in "ZX"
+
+
+def _state_of(process: int) -> list[str]:
+    """Return the state of a process, its parent and so on; nothing when it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].decode().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
