@@ -354,9 +354,17 @@ def test_folders_that_a_dead_git_made_go(project: Project, repo: Repo) -> None:
     assert not (repo.path / "new").exists()
 
 
-def test_a_lock_that_a_dead_git_left_on_the_packed_refs_does_not_keep_a_clone_from_being_taken_back(project: Project, repo: Repo) -> None:
-    clone(project, "first")
+@pytest.mark.parametrize("refs", [True, False], ids=["before its refs were gone", "after they were"])
+def test_a_lock_that_a_dead_git_left_on_the_packed_refs_does_not_keep_a_clone_from_being_taken_back(
+    project: Project, repo: Repo, refs: bool
+) -> None:
+    first = clone(project, "first")
     dies(DIES_ROLLING_BACK, repo)
+    if not refs:
+        kept = {str(project.find(name).uid) for name in ("main", first.path.name)}
+        for folder in (repo.path / ".git" / "refs" / "workspaces" / "shop").iterdir():
+            if folder.name not in kept:
+                shutil.rmtree(folder)
     until = time.monotonic() + 10
     while any(operation.state == "started" for operation in project.log().operations) and time.monotonic() < until:
         time.sleep(0.1)

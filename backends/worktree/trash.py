@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from workspaces.errors import Exists
+from workspaces.errors import Busy, Exists
 from workspaces.model import Workspace
 
 from .. import subvolume, tree
@@ -61,8 +61,12 @@ def purge(repository: Repository, workspace: Workspace) -> None:
         subvolume.remove_with(place, "tree")
     git = repository.git()
     refs = git.run("for-each-ref", "--format=delete %(refname)", prefix(workspace))
-    if refs:
+    try:
         _await_lock(repository, workspace)
+    except Busy:
+        if refs:  # else it keeps nobody here from anything
+            raise
+    if refs:
         git.run("update-ref", "--stdin", stdin=refs)
 
 
