@@ -1,4 +1,5 @@
-"""Which of many merges conflict, asked of git all at once, with the verdicts that one merge after the other would give.
+"""Which of many merges conflict, and whether all go one on top of the other: asked of git all at once, with the verdicts that one merge after the
+other would give.
 
 Where neither side renames anything, git decides path by path, and each path by three contents alone. So the paths that both sides changed become
 the files of one merge, as many as there are different triples of contents, and a single merge-tree answers for all. What cannot be put
