@@ -148,15 +148,12 @@ def _bare(backend: Merges, meeting: Meeting) -> tuple[Conflict, ...]:
 # -- one on top of the other ------------------------------------------------------------------------------------------------------------
 
 
-def stack(git: Git, base: str, ours: str, sides: Sequence[str], scratch: Path) -> bool:
-    """Return whether trees that began with another merge into `ours`, each on top of the ones before. False also where it takes these merges to tell.
+def stack(git: Git, base: str, moved: Sequence[Moved], scratch: Path) -> bool:
+    """Return whether what `moved` from a tree merges, each on top of the ones before. False also where it takes these merges to tell.
 
     A path that several changed is merged for each of them after the first: one merge for the second of all paths, one for the third, and so on. What
     comes twice is merged twice: on top of something else, equal contents may conflict.
     """
-    pairs = [(base, side) for side in (ours, *sides) if side != base]
-    told = dict(zip(asked := [*dict.fromkeys(pairs)], moved_in_each(git, asked), strict=True))
-    moved = [told[pair] for pair in pairs]
     if any(each.renames or each.rules for each in moved) or _may_rename(moved) or not _are_files(moved):
         return False
     began = {path: step.old for each in moved for path, step in each.steps.items()}

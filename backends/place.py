@@ -14,7 +14,7 @@ from workspaces.model import Workspace
 from . import tree
 
 WORKSPACES = ".workspaces"
-OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
 """How rename(2) says that something is in the place of a folder, or mounted there. An empty folder gives way."""
 _ALL = b"*\n"
 """What ignores all that is in a folder (gitignore(5))."""
@@ -73,14 +73,15 @@ def refuse_taken(location: Path) -> None:
         raise _taken(location)
 
 
-def put_in_place(made: Path, location: Path) -> None:
-    """Move the folder of a new workspace to its place, durably. Raises `Exists` where somebody put something there meanwhile."""
+def put_in_place(made: Path, location: Path, occupied: Exists | None = None) -> None:
+    """Move the folder of a workspace to its place, durably. Raises `Exists` (`occupied`, or that of a new one) where somebody put something there
+    meanwhile."""
     try:
         made.rename(location)
     except OSError as error:
-        if error.errno not in OCCUPIED:
+        if error.errno not in _OCCUPIED:
             raise
-        raise _taken(location) from None
+        raise occupied or _taken(location) from None
     tree.sync(location.parent)
 
 

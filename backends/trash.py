@@ -12,7 +12,7 @@ from workspaces.errors import Exists, NotAllowed, NotFound
 from workspaces.model import Finding, Workspace, path_text
 
 from . import tree
-from .place import OCCUPIED
+from .place import put_in_place
 
 STRAYS = "strays"
 """Where in the trash lies what no workspace had."""
@@ -45,13 +45,7 @@ def bring_back(workspace: Workspace, kept: Path) -> None:
     """Move a folder from its place in the trash to its own. Raises `Exists` where somebody put something there meanwhile."""
     location = Path(workspace.location)
     location.parent.mkdir(exist_ok=True)
-    try:
-        kept.rename(location)
-    except OSError as error:
-        if error.errno not in OCCUPIED:
-            raise
-        raise _occupied(workspace) from None
-    tree.sync(location.parent)
+    put_in_place(kept, location, _occupied(workspace))
 
 
 def _occupied(workspace: Workspace) -> Exists:

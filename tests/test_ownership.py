@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from loops import mounted
-from support import Repo, at, clone, deleted_at
+from support import Instead, Repo, at, clone, deleted_at
 
 from workspaces import Project
 from workspaces.errors import Busy, Exists, Interrupted, TargetMoved, WorkspacesError
@@ -354,6 +354,18 @@ def test_a_link_that_git_had_not_made_yet_comes_back(project: Project, repo: Rep
         (repo.path / name).unlink()
     project.status()
     assert repo.status() == []
+
+
+def test_what_a_git_that_was_killed_did_not_put_back_is_put_back_by_the_next_call(project: Project, repo: Repo, instead: Instead) -> None:
+    """It says nothing, as one does that had nothing to say."""
+    before = repo.read("cart.py")
+    clone(project, "fix").write("cart.py", "theirs\n")
+    assert subprocess.run([sys.executable, "-c", MERGES_AND_DIES, str(repo.path)], check=False).returncode == 9
+    repo.git("commit", "-q", "--allow-empty", "-m", "mine", "notes.md")
+    instead(f"*checkout-index*) if mkdir {repo.path}/.git/objects/once; then kill -9 $$; fi")
+    project.status()
+    project.status()
+    assert (repo.read("cart.py"), repo.status()) == (before, [])
 
 
 def test_a_killed_merge_is_not_ended_on_another_branch(project: Project, repo: Repo) -> None:

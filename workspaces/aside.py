@@ -70,6 +70,7 @@ def take_back(core: Core, workspace: Workspace, stood: int = 0) -> str:
 
 
 def _is_unused(core: Core, workspace: Workspace, stood: int) -> bool:
+    """Return whether nobody did anything in a clone that stands in its place. See `take_back`."""
     since = stood or _laid_out(workspace)
     may_be = stood or (now() - workspace.created <= _FRESH and _is_as_made(core, workspace))
     return bool(since and may_be) and _is_untouched(Path(workspace.location), since)

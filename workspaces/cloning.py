@@ -241,7 +241,8 @@ def _ended(
 
 
 def _take_back(core: Core, drafts: list[Workspace], work: dict[Future[tuple[str, ...]], Workspace], stood: dict[str, int]) -> None:
-    """Leave nothing of a call that was stopped: nobody has been told of its clones. One that failed has left nothing itself."""
+    """Leave nothing of a call that was stopped, but for what somebody did in a clone: nobody has been told of them. One that failed has left nothing
+    itself."""
     failed = {draft.uid for future, draft in work.items() if not future.cancel() and future.exception() is not None}
     try:
         for draft in drafts:
@@ -253,7 +254,7 @@ def _take_back(core: Core, drafts: list[Workspace], work: dict[Future[tuple[str,
 
 
 def _make(core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, draft: Workspace, stood: dict[str, int]) -> tuple[str, ...]:
-    """Make one clone, whose name the caller holds, and has claimed, and note when it stood. Whatever goes wrong, nothing of it is left."""
+    """Make one clone, whose name the caller holds, and has claimed, and note when it stood. Whatever goes wrong, nothing of it is left in its place."""
     try:
         warnings = view.fork(snapshot, draft, origin)
         stood[draft.uid] = standing(draft)

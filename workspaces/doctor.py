@@ -16,7 +16,6 @@ from workspaces.errors import InvalidArgument, WorkspaceGone, WorkspacesError
 from workspaces.model import Diagnosis, Finding, Workspace
 from workspaces.wording import counted, listed
 
-_ALL = ("creating", "live", "deleting", "restoring", "deleted")
 _MOVING = ("creating", "deleting", "restoring")
 
 

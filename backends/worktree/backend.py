@@ -37,7 +37,7 @@ from workspaces.starts import this_start
 
 from .. import area, cachetree, combine, confinement, extents, matrix, sheaf, subvolume, tree, views
 from ..crew import Crew
-from ..diff import contents_of, patch, steps
+from ..diff import Moved, contents_of, moved_in_each, patch, steps
 from ..git import OFF, Git
 from ..matrix import Three
 from ..mergetree import entries
@@ -63,6 +63,7 @@ from . import (
     trash,
 )
 from . import refs as names
+from .checkout import Move
 from .seen import Seen
 from .snapshot import Found, freeze
 
@@ -358,8 +359,20 @@ class WorktreeBackend:
     def stack(self, meetings: Sequence[Meeting]) -> bool:
         git = self._git
         began = {commits.tree_of(git, base) if base else "" for base in descent.common(git, meetings)}
-        sides = [each.theirs.contents for each in meetings]
-        return len(began) == 1 and "" not in began and matrix.stack(git, began.pop(), meetings[0].ours.contents, sides, self._scratch)
+        base = began.pop()
+        if began or not base:
+            return False
+        sides = (meetings[0].ours, *(each.theirs for each in meetings))
+        return matrix.stack(git, base, self._moved(base, [side.contents for side in sides if side.contents != base]), self._scratch)
+
+    def _moved(self, base: str, sides: Sequence[str]) -> list[Moved]:
+        """Return what differs between a tree and others. Of what was looked at before, git is not asked again: there, nothing was renamed."""
+        known = [self._seen.known_steps(base, side) for side in sides]
+        if None not in known:
+            return [Moved.of(each or (), renames=False) for each in known]
+        asked = [*dict.fromkeys((base, side) for side in sides)]
+        told = dict(zip(asked, moved_in_each(self._git, asked), strict=True))
+        return [told[base, side] for side in sides]
 
     @property
     def _scratch(self) -> Path:
@@ -477,12 +490,13 @@ class WorktreeBackend:
         # again, and a prune at that moment take it away under the snapshot. What is committed is referred to when all files have arrived.
         self.refer({f"{trash.prefix(workspace)}result": new.head if commits.is_committed(lasting, new) else new.contents})
         moved = self._seen.steps(lasting, old.contents, new.contents)
-        checkout.carry_out(checkout.Move(lasting, old, new, reason, self._scratch, self._place(workspace), whole), moved)
+        checkout.carry_out(self._move(workspace, old, new, reason, whole), moved)
 
     def settle(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, since: datetime, whole: bool = False) -> bool:
-        return checkout.settle(
-            checkout.Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, self._place(workspace), whole), since
-        )
+        return checkout.settle(self._move(workspace, old, new, reason, whole), since)
+
+    def _move(self, workspace: Workspace, old: Snapshot, new: Snapshot, reason: str, whole: bool) -> Move:
+        return Move(self._lasting(self._at(workspace)), old, new, reason, self._scratch, self._place(workspace), whole)
 
     def _place(self, workspace: Workspace) -> Path:
         """Return the file that says what the head of a workspace was when its last move began."""

@@ -416,7 +416,7 @@ def _settle_back(move: Move, arrived: list[Step], found: Mapping[bytes, bytes], 
         there = [step.path + b"\0" for step in arrived if step.old is not None]
         args = ("checkout-index", "-z", "--stdin")
         reply = view.ask(*args, stdin=b"".join(there))
-        if reply.status != 0 and not all(line.endswith(_IS_THERE) for line in reply.err.splitlines()):
+        if not _is_done(reply):
             raise refusal(args, reply)
     if move.is_plain:
         _follow(move, [Step(step.path, step.new, step.old) for step in arrived])
@@ -429,6 +429,12 @@ def _settle_back(move: Move, arrived: list[Step], found: Mapping[bytes, bytes], 
         with suppress(Busy):
             _follow(move, [])
     _sync(move)
+
+
+def _is_done(reply: Reply) -> bool:
+    """Return whether git checked out all but what somebody made meanwhile. One that was killed says nothing."""
+    said = reply.err.splitlines()
+    return reply.status == 0 or (reply.status == 1 and bool(said) and all(line.endswith(_IS_THERE) for line in said))
 
 
 def _is_removed(root: bytes, path: bytes, found: bytes) -> bool:

@@ -77,7 +77,7 @@ def _switch(staged_tree: Path, staged_admin: Path, location: Path, admin: Path) 
 def _switch_at_once(staged_tree: Path, staged_admin: Path, location: Path, admin: Path) -> None:
     """Let a worktree appear that is a subvolume. To make durable that one has another name, btrfs writes out all that was done before, as one: that is
     waited for, and what is new is only handed over beforehand."""
-    for file in (staged_tree / ".git", *staged_admin.iterdir()):
+    for file in (staged_tree / ".git", *_files(staged_admin)):
         tree.hand_over(file)
     tree.sync_file(staged_admin / "index")
     _moved_to(staged_admin, admin)
@@ -206,10 +206,13 @@ def at(door: Git, admin: Path) -> Git:
 
 def _sync_admin(admin: Path) -> None:
     """Make the files of a new git directory durable."""
-    for file in admin.iterdir():
-        if file.is_file():
-            tree.sync_file(file)
+    for file in _files(admin):
+        tree.sync_file(file)
     tree.sync(admin)
+
+
+def _files(admin: Path) -> list[Path]:
+    return [file for file in admin.iterdir() if file.is_file()]
 
 
 def appear(staged: Path, admin: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from workspaces.errors import Busy, Exists
@@ -41,7 +42,8 @@ def revive(repository: Repository, workspace: Workspace) -> None:
         try:
             bring_back(workspace, kept)
         except Exists:  # nothing of it is registered while it is in the trash: what is in its place is not its own
-            admin.rename(home / "admin")
+            with suppress(FileNotFoundError):
+                admin.rename(home / "admin")
             raise
     forget_places(home, beside)
 

@@ -178,7 +178,7 @@ def _stack(core: Core, view: Backend, attempts: Sequence[Attempt]) -> bool:
         parent = core.parent(each.workspace)
         lineage = tuple(core.granted(parent, each.workspace))
         parts.setdefault(parent.id, []).append(Meeting(ours=each.against, theirs=each.snapshot, lineage=lineage))
-    return all(view.stack(meetings) for meetings in parts.values())
+    return all(len(meetings) == 1 or view.stack(meetings) for meetings in parts.values())  # each by itself is known to merge
 
 
 def _merged(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> tuple[str, ...]:
