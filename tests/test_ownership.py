@@ -278,7 +278,11 @@ def data(tmp_path: Path) -> Repo:
     return Repo(folder)
 
 
-def test_what_is_written_to_an_open_file_while_a_merge_ends_stays(data: Repo, before: Before) -> None:
+@pytest.mark.parametrize("is_young", [True, False], ids=["too young for its times", "known by its times"])
+def test_what_is_written_to_an_open_file_while_a_merge_ends_stays(
+    data: Repo, before: Before, monkeypatch: pytest.MonkeyPatch, is_young: bool
+) -> None:
+    monkeypatch.setattr("workspaces.backends.directory.freezing._is_racy", lambda *_: is_young)
     project = Project.initialize(data.path)
     clone(project, "fix").write("log.txt", "theirs\n")
     with (data.path / "log.txt").open("ab", buffering=0) as log:

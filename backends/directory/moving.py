@@ -181,16 +181,16 @@ def _is_as_seen(move: Move, folders: tree.Folders, step: Step, found: os.stat_re
         return False
     if step.key:
         return key_of(found) == step.key
-    was, row = entry(step.was), row_of(key_of(found))
-    folder, name = folders.at(step.path.rpartition("/")[0]), step.path.rpartition("/")[2]
+    return _holds(move.pool, entry(step.was), found, step.path.rpartition("/")[2], folders.at(step.path.rpartition("/")[0]))
+
+
+def _holds(pool: Pool, was: Entry, found: os.stat_result, name: str | Path, folder: int | None = None) -> bool:
+    """Return whether what was found under a name in a folder has these contents."""
+    row = row_of(key_of(found))
     if was.kind == "l" or row.kind != was.kind:
         return row.kind == "l" and was.kind == "l" and os.readlink(name, dir_fd=folder) == was.content
     with tree.opened(os.open(name, tree.READ, dir_fd=folder)) as file:
-        return row.perm == was.perm and _same_contents(move.pool, file, was)
-
-
-def _same_contents(pool: Pool, file: int, was: Entry) -> bool:
-    return pool.named(file) == was.content
+        return row.perm == was.perm and pool.named(file) == was.content
 
 
 def changed(location: Path, path: str = "something") -> TargetMoved:
@@ -284,8 +284,11 @@ def _was_folder(move: Move, path: str) -> bool:
 
 def _verify(move: Move, todo: list[Step]) -> None:
     """Raise `TargetMoved` when somebody who had a file open wrote to it after it was moved aside."""
-    for step in (step for step in todo if step.leaves and step.key):
-        if _bulk(row_of(key_of(os.lstat(move.aside / "old" / str(step.number))))) != _bulk(row_of(step.key)):
+    for step in (step for step in todo if step.leaves):
+        aside = move.aside / "old" / str(step.number)
+        found = os.lstat(aside)
+        is_same = _bulk(row_of(key_of(found))) == _bulk(row_of(step.key)) if step.key else _holds(move.pool, entry(step.was), found, aside)
+        if not is_same:
             raise _moved(move, step.path)
 
 
