@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from support import Repo, clone, fingerprint
+from support import Repo, clone, deleted_at, fingerprint
 
 from workspaces import Project
-from workspaces.errors import NotFound, TargetDirty, TargetMoved
+from workspaces.errors import Busy, NotFound, TargetDirty, TargetMoved
 
 
 def test_undoing_a_merge_puts_main_back(project: Project, repo: Repo) -> None:
@@ -120,6 +124,72 @@ def test_undo_of_a_clone_refuses_to_lose_work(project: Project) -> None:
     assert [w.name for w in project.status().workspaces] == ["main"]
     with pytest.raises(NotFound, match="Nothing is left"):
         project.undo()
+
+
+def test_undo_by_number_takes_nothing_from_another_of_that_name(project: Project) -> None:
+    first = clone(project, "fix")
+    project.merge("main", "fix")  # up to date: nothing to take back
+    first.write("cart.py", "first\n")
+    project.delete(["fix"], discard_unmerged=True)
+    clone(project, "fix").write("cart.py", "second\n")
+    with pytest.raises(NotFound, match="fix was deleted since"):
+        project.undo(1)
+    assert Repo(Path(project.find("fix").location)).read("cart.py") == "second\n"
+    project.undo()
+    project.undo()
+    assert Repo(Path(project.find("fix").location)).read("cart.py") == "first\n"
+
+
+def test_a_merge_into_another_of_that_name_is_not_taken_back(project: Project, repo: Repo) -> None:
+    for contents in ("first\n", "second\n"):
+        fix = clone(project, "fix")
+        repo.write("notes.md", contents)
+        repo.commit("more")
+        project.merge("main", "fix")
+        if contents == "first\n":
+            project.delete(["fix"], discard_unmerged=True)
+    merges = [each.id for each in project.log().operations if each.verb == "merge"]
+    with pytest.raises(NotFound, match="fix was deleted since"):
+        project.undo(merges[-1])
+    assert fix.read("notes.md") == "second\n"
+    project.undo(merges[0])
+    assert fix.read("notes.md") == "first\n"
+
+
+def test_what_was_removed_for_good_is_not_said_to_be_back(project: Project, repo: Repo) -> None:
+    start = repo.head
+    clone(project, "fix").write("cart.py", "fixed\n")
+    project.merge("fix", delete_source=True)
+    project.clone(name="other")
+    project.delete(["other"])
+    for name in ("fix", "other"):
+        deleted_at(repo, name, 30)
+    project.gc()
+    log = project.log()
+    with pytest.raises(NotFound, match=r"other was removed for good"):
+        project.undo()
+    assert project.log() == log
+    undone = project.undo(next(each.id for each in log.operations if each.verb == "merge"))
+    assert repo.head == start
+    assert "fix was removed for good" in undone.summary
+    assert [each.verb for each in undone.operations] == ["merge"]
+    assert project.redo().operations[0].verb == "merge"
+    assert repo.read("cart.py") == "fixed\n"
+
+
+def test_undo_of_a_delete_whose_restore_was_cut_off_says_so(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "fixed\n")
+    project.delete(["fix"], discard_unmerged=True)
+    dies = "import os, sys\nfrom pathlib import Path\nfrom workspaces import Project\n"
+    dies += "import workspaces.backends.worktree.trash as trash\ntrash.revive = lambda *_: os._exit(9)\n"
+    dies += "Project.open(Path(sys.argv[1])).restore('fix')\n"
+    assert subprocess.run([sys.executable, "-c", dies, str(repo.path)], check=False).returncode == 9
+    repo.write(".workspaces/fix/mine", "mine\n")
+    with pytest.raises(Busy):
+        project.undo()
+    (repo.path / ".workspaces" / "fix").rename(repo.path / "elsewhere")
+    project.status()
+    assert Repo(repo.path / ".workspaces" / "fix").read("cart.py") == "fixed\n"
 
 
 def test_the_log_says_what_was_done(project: Project) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from loops import mounted
@@ -282,7 +283,7 @@ def data(tmp_path: Path) -> Repo:
 def test_what_is_written_to_an_open_file_while_a_merge_ends_stays(
     data: Repo, before: Before, monkeypatch: pytest.MonkeyPatch, is_young: bool
 ) -> None:
-    monkeypatch.setattr("workspaces.backends.directory.freezing._is_racy", lambda *_: is_young)
+    monkeypatch.setattr("workspaces.backends.directory.freezing._is_racy", Mock(return_value=is_young))
     project = Project.initialize(data.path)
     clone(project, "fix").write("log.txt", "theirs\n")
     with (data.path / "log.txt").open("ab", buffering=0) as log:

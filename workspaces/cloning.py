@@ -112,9 +112,7 @@ def _refuse_too_many(core: Core, there: Sequence[Workspace], more: int) -> None:
 
 def _again(core: Core, done: Operation) -> Cloned:
     """Answer for a call that made its clones and died before it could say so."""
-    uids = done.outcome["uids"]
-    found = [core.store.workspace(str(uid)) for uid in uids] if isinstance(uids, list) else []
-    made = [each for each in found if each is not None and each.id in done.workspaces]
+    made = core.known(done.uids)
     return Cloned(
         summary=f"Created {counted(len(made), 'workspace')} from {done.arguments.get('source', MAIN)}.",
         workspaces=tuple(made),

@@ -203,6 +203,10 @@ class Core:
         found = self._meant(name, ("deleted",)) or [*filter(self.sees, self._known(("deleted",), "uid", self._bare(name)))]
         return max(reversed(found), key=lambda each: each.restorable_until or each.created, default=None)
 
+    def known(self, uids: Iterable[str]) -> list[Workspace]:
+        """Return the workspaces with these uids, there or not, without those of which nothing is remembered any more."""
+        return [found for uid in uids if (found := self.store.workspace(uid))]
+
     def main(self) -> Workspace:
         return self.whole.find(MAIN)
 
@@ -332,7 +336,7 @@ class Core:
 
     def _last_move(self, workspace: Workspace) -> Operation | None:
         moved = self.store.past(self.row.name, "merge", "restore")
-        return next((each for each in moved if each.moves == workspace.id), None)
+        return next((each for each in moved if workspace.uid in each.uids[-1:]), None)
 
     def recent(self) -> list[Operation]:
         """Return what was done lately, newest first."""
@@ -348,7 +352,7 @@ class Core:
         A clone moves none: it holds no workspace that anybody could name before it is whole.
         """
         started = self.store.started(self.row.name)
-        return any(_moved(each) in uids for each in started if each.verb != "clone" and each.call != self.call)
+        return any(uids.intersection(each.uids[-1:]) for each in started if each.verb != "clone" and each.call != self.call)
 
     # -- descent
 
@@ -571,12 +575,6 @@ class Core:
                 "at": now(),
             }
         )
-
-
-def _moved(operation: Operation) -> str:
-    """Return the uid of the workspace that an operation moves: the last of those that it names."""
-    uids = operation.outcome["uids"]
-    return str(uids[-1]) if isinstance(uids, list) and uids else ""
 
 
 def _before(operation: Operation) -> Snapshot | None:

@@ -1,9 +1,8 @@
-"""Going back: restore points, what brings a workspace back to one, and taking back the last thing that was done."""
+"""Going back: restore points, what brings a workspace back to one, and the log of what was done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 
 from pydantic import JsonValue
@@ -12,11 +11,9 @@ from workspaces.aside import revive
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError, likely
-from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Undone, Workspace
-from workspaces.removal import delete, take_over
+from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Workspace
 from workspaces.wording import call, counted, flaws, listed, plain
 
-_UNDOABLE = ("merge", "delete", "clone", "restore", "revive")
 MAX_LABEL = 200
 
 
@@ -201,7 +198,7 @@ def record_restore(core: Core, operation: Operation, workspace: Workspace) -> No
     point = RestorePoint.model_validate(note["point"])
     states = {number: state for key, state in (("undoes", "undone"), ("redoes", "done")) if isinstance(number := note[key], int)}
     others = list(core.store.numbered(core.row.name, states).values())
-    uids = {str(uid) for each in others if isinstance(sides := each.outcome["uids"], list) for uid in sides}
+    uids = {uid for each in others for uid in each.uids}
     near = [each for uid in uids - {workspace.uid} for each in core.store.workspaces(core.row.name, uid=uid) if not each.is_main]
     core.store.finish(
         operation.model_copy(update={"state": "done"}),
@@ -238,106 +235,3 @@ def told(operation: Operation) -> Operation:
             str(noted.get("id") or noted.get("head") or noted.get("contents") or "") if isinstance(noted, dict) else str(noted or "")
         )
     return operation.model_copy(update={**sides, "outcome": {}})
-
-
-def undo(core: Core, number: int = 0) -> Undone:
-    """Take back all that one merge, delete, clone, restore or lease of the past did: the call to which the operation of that number belongs,
-    or the last call that stands. Called again without a number, it takes back the one before. What others built on a merge stays."""
-    together = _call_of(core, number) if number else _standing_of(core, next(_standing(core), None))
-    if not together:
-        raise NotFound(
-            "Nothing is left to take back. Nothing was changed.", "workspaces log shows what was done; workspaces redo goes forward."
-        )
-    said = [_undone(replace(core, undoing=last.call), last) for last in together]
-    return Undone(
-        summary=" ".join(said),
-        operations=tuple(told(each.model_copy(update={"state": "undone"})) for each in together),
-        next=("workspaces redo",),
-    )
-
-
-def _standing(core: Core) -> Iterator[Operation]:
-    """Yield what an undo could take back, newest first."""
-    return filter(_stands, core.store.past(core.row.name))
-
-
-def _stands(operation: Operation) -> bool:
-    """Return whether an operation was done, stands, and is no undo or redo itself."""
-    return operation.state == "done" and operation.verb in _UNDOABLE and not {"undoes", "redoes"} & operation.arguments.keys()
-
-
-def _standing_of(core: Core, meant: Operation | None) -> list[Operation]:
-    """Return all that stands of an operation's call, newest first."""
-    return [*filter(_stands, core.store.operations_of(core.row.name, meant.call))] if meant else []
-
-
-def _call_of(core: Core, number: int) -> list[Operation]:
-    """Return all that stands of the call to which an operation belongs. Raises when there is nothing to take back about it."""
-    meant = core.store.numbered(core.row.name, [number]).get(number)
-    if meant is None:
-        raise NotFound(f"There is no operation {number}. Nothing was changed.", "workspaces log shows their numbers.")
-    together = _standing_of(core, meant)
-    if not together:
-        why = (
-            f"is {meant.state}" if meant.state != "done" else "is an undo or redo itself" if meant.verb in _UNDOABLE else "changed nothing"
-        )
-        raise InvalidArgument(
-            f"Operation {number} ({meant.verb}) {why}, so it cannot be taken back. Nothing was changed.",
-            "workspaces log shows what stands.",
-        )
-    return together
-
-
-def redo(core: Core) -> Undone:
-    """Do again what the last undo took back, as long as nothing else was done since. Called again, it does what the undo before it took back."""
-    undo = next((each for each in core.store.past(core.row.name) if _is_undo(each)), None)
-    later = next(_standing(core), None)
-    if undo is None or (later and later.id > undo.id):
-        why = "something else was done since the last undo" if undo else "nothing was taken back"
-        raise NotFound(
-            f"Nothing can be done again: {why}. Nothing was changed.", "workspaces log shows what was done; undo takes a number."
-        )
-    together = [*filter(_is_undo, core.store.operations_of(core.row.name, undo.call))]
-    undone = str(undo.arguments["undoes"])
-    said = [_undone(replace(core, redoing=each.call), each) for each in together]
-    again = [each for each in core.store.operations_of(core.row.name, undone) if each.state == "undone"]
-    for each in again:
-        core.store.finish(each.model_copy(update={"state": "done"}))
-    return Undone(
-        summary=" ".join(said),
-        operations=tuple(told(each.model_copy(update={"state": "done"})) for each in again),
-        next=("workspaces undo",),
-    )
-
-
-def _is_undo(operation: Operation) -> bool:
-    return operation.state == "done" and "undoes" in operation.arguments
-
-
-def _undone(core: Core, last: Operation) -> str:
-    """Take one operation back, and note that it no longer stands."""
-    names = [name.split("/", 1)[-1] for name in last.workspaces]
-    if last.verb in ("clone", "revive"):
-        said = delete(core, names, discard_unmerged=True).summary
-    elif last.verb == "delete":
-        said = " ".join(_brought_back(core, gone, last) for gone in _gone(core, last))
-    else:
-        point = RestorePoint.model_validate(last.outcome["point"])
-        said = restore(core, names[-1], point.name, revert=True).summary
-    core.store.finish(last.model_copy(update={"state": "undone"}))
-    return said
-
-
-def _gone(core: Core, last: Operation) -> list[Workspace]:
-    uids = last.outcome["uids"]
-    found = [core.store.workspace(str(uid)) for uid in uids] if isinstance(uids, list) else []
-    return [each for each in found if each is not None and each.state == "deleted"]
-
-
-def _brought_back(core: Core, workspace: Workspace, last: Operation) -> str:
-    """Bring a deleted workspace back, and its clones back to it, if they were handed over when it went."""
-    said = revive(core, workspace).summary
-    handed = last.outcome.get("handed")
-    for uid, was in handed.items() if isinstance(handed, dict) else ():
-        take_over(core, workspace, uid, str(was))
-    return said

@@ -57,13 +57,13 @@ class Look:
     def log(self, name: str) -> Log:
         """Return what was done to a workspace, newest first."""
         uid = self._named(name).uid
-        found = [each for each in self._operations() if uid in _uids(each)][:_MOST_OPERATIONS]
+        found = [each for each in self._operations() if uid in each.uids][:_MOST_OPERATIONS]
         return Log(summary=f"{counted(len(found), 'operation')} on {name}, newest first.", operations=tuple(map(self._shown, found)))
 
     @as_ours()
     def touched(self) -> dict[str, datetime]:
         """Return when something was last done to each workspace, by uid, as far as that is not long ago."""
-        return {uid: each.at for each in reversed(self._operations()) for uid in _uids(each)}
+        return {uid: each.at for each in reversed(self._operations()) for uid in each.uids}
 
     @as_ours()
     def verdict(self, name: str, check: str) -> Checked:
@@ -125,7 +125,7 @@ class Look:
         if not self.core.access.is_limited:
             return known
         seen = {each.uid for each in self.core.seen(_ANY)}
-        return [each for each in known if _uids(each) <= seen]
+        return [each for each in known if seen.issuperset(each.uids)]
 
     def _shown(self, operation: Operation) -> Operation:
         """Return an operation as it is shown. Who did it and what was asked for may name what a caller does not see."""
@@ -133,11 +133,6 @@ class Look:
         if not self.core.access.is_limited:
             return shown
         return shown.model_copy(update={"arguments": {}, "actor": own if shown.actor == own else ""})
-
-
-def _uids(operation: Operation) -> set[str]:
-    noted = operation.outcome.get("uids")
-    return set(map(str, noted)) if isinstance(noted, list) else set()
 
 
 def _is_inside(path: bytes) -> bool:

@@ -283,6 +283,12 @@ class Operation(Noun):
         """The id of the workspace that it changes: of a merge, the one that receives."""
         return self.workspaces[-1] if self.workspaces else ""
 
+    @property
+    def uids(self) -> tuple[str, ...]:
+        """The uids of its workspaces, in their order: an id may be another's by now."""
+        noted = self.outcome.get("uids")
+        return tuple(map(str, noted)) if isinstance(noted, list) else ()
+
 
 def fingerprint(programs: Sequence[Program]) -> str:
     """Return what names exactly these programs, in their order; nothing for none."""

@@ -431,19 +431,19 @@ class Project:
     @held
     @as_ours()
     def undo(self, operation: int = 0) -> Undone:
-        """Take back an operation (its number in the log), or the last one that stands. See `history.undo`."""
-        from workspaces import history
+        """Take back an operation (its number in the log), or the last one that stands. See `undoing.undo`."""
+        from workspaces import undoing
 
-        return history.undo(self._ready("undo"), operation)
+        return undoing.undo(self._ready("undo"), operation)
 
     @spanned
     @held
     @as_ours()
     def redo(self) -> Undone:
-        """Do again what the last undo took back. See `history.redo`."""
-        from workspaces import history
+        """Do again what the last undo took back. See `undoing.redo`."""
+        from workspaces import undoing
 
-        return history.redo(self._ready("redo"))
+        return undoing.redo(self._ready("redo"))
 
     @spanned
     @held

@@ -83,12 +83,6 @@ def _held(core: Core, operation: Operation) -> AbstractContextManager[None]:
     return core.locks.change(*keys[-1:], freeze=keys[:-1], patience=0)
 
 
-def _known(core: Core, operation: Operation) -> list[Workspace]:
-    uids = operation.outcome["uids"]
-    found = [core.store.workspace(str(uid)) for uid in uids] if isinstance(uids, list) else []
-    return [workspace for workspace in found if workspace is not None]
-
-
 def _end(core: Core, operation: Operation, *saved: tuple[Workspace, str], state: str = "done") -> None:
     core.store.finish(operation.model_copy(update={"state": state}), *saved)
 
@@ -99,7 +93,7 @@ def _clone(core: Core, operation: Operation) -> None:
 
     half_made = {workspace.uid for workspace in core.store.workspaces(core.row.name, ("creating",))}
     live = {workspace.uid for workspace in core.live()}
-    for workspace in _known(core, operation):
+    for workspace in core.known(operation.uids):
         if workspace.uid in half_made:
             logger.info("%s", take_back(core, workspace))
         elif workspace.uid in live and not core.children(workspace):
@@ -108,7 +102,7 @@ def _clone(core: Core, operation: Operation) -> None:
 
 
 def _delete(core: Core, operation: Operation) -> None:
-    (workspace,) = _known(core, operation)
+    (workspace,) = core.known(operation.uids)
     if workspace.state == "deleted":
         core.backend.retire(workspace, None)
         _end(core, operation, (workspace, "deleted"))
@@ -117,14 +111,14 @@ def _delete(core: Core, operation: Operation) -> None:
 
 
 def _purge(core: Core, operation: Operation) -> None:
-    for workspace in _known(core, operation):
+    for workspace in core.known(operation.uids):
         core.backend.purge(workspace)
         core.store.forget(workspace.uid)
     _end(core, operation)
 
 
 def _revive(core: Core, operation: Operation) -> None:
-    (workspace,) = _known(core, operation)
+    (workspace,) = core.known(operation.uids)
     if workspace.state == "deleted":
         _end(core, operation, state="failed")
     else:
@@ -143,7 +137,7 @@ def _move(core: Core, operation: Operation, workspace: Workspace) -> bool:
 def _merge(core: Core, operation: Operation) -> None:
     from workspaces.merging import record
 
-    bringer, receiver = _known(core, operation)
+    bringer, receiver = core.known(operation.uids)
     if _move(core, operation, receiver):
         record(core, operation, bringer, receiver)
     else:
@@ -153,7 +147,7 @@ def _merge(core: Core, operation: Operation) -> None:
 def _restore(core: Core, operation: Operation) -> None:
     from workspaces.history import record_restore
 
-    (workspace,) = _known(core, operation)
+    (workspace,) = core.known(operation.uids)
     if _move(core, operation, workspace):
         record_restore(core, operation, workspace)
     else:

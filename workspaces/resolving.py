@@ -270,9 +270,8 @@ def _by(core: Core, holder: Workspace, path: str) -> By:
     """Return where a workspace has a path from: what was merged into it last and brought that path, or else itself."""
     for each in core.recent():
         brought = each.outcome.get("paths")
-        if each.verb == "merge" and each.state == "done" and each.moves == holder.id and isinstance(brought, list) and path in brought:
-            uids = each.outcome["uids"]
-            found = core.store.workspace(str(uids[0])) if isinstance(uids, list) else None
+        if each.verb == "merge" and each.state == "done" and holder.uid in each.uids[-1:] and isinstance(brought, list) and path in brought:
+            found = core.store.workspace(each.uids[0])
             if core.access.is_limited and not (found and core.sees(found)):
                 break
             return By(workspace=each.workspaces[0], task=found.task[:_TASK] if found else "")
