@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import resource
 import selectors
 import signal
@@ -53,7 +54,7 @@ _CHUNK = 1 << 20
 _MOVES = frozenset(("checkout-index", "pack-objects", "read-tree", "update-index", "update-ref"))
 """Commands that are never killed: what they leave behind could be a checkout half moved, or a lock."""
 _FULL = b"No space left on device"
-_EXHAUSTED = (b"Out of memory", b"out of memory", b"Cannot allocate memory", b"unable to create", b"over limit")
+_EXHAUSTED = re.compile(rb"[Oo]ut of memory|Cannot allocate memory|unable to create (\w+ )?thread|over limit")
 
 
 def may_be_killed(command: str) -> bool:
@@ -192,7 +193,7 @@ def attend(child: Child, seconds: float, output: int = OUTPUT) -> Heard:
         for pipe in (out, err):
             pipe.source.close()
     said = b"".join(err.parts)
-    if status != 0 and not excess and _FULL not in said and any(sign in said for sign in _EXHAUSTED):
+    if status != 0 and not excess and _FULL not in said and _EXHAUSTED.search(said):
         excess = "memory"
     return Heard(status, b"".join(out.parts), said, excess, used)
 

@@ -38,3 +38,18 @@ def test_what_its_children_use_is_used() -> None:
 
 def test_waiting_for_what_never_comes_comes_to_an_end() -> None:
     assert heard("sleep 1000", seconds=100.0, patience=0.3) == "time"
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("fatal: Out of memory, malloc failed", "memory"),
+        ("fatal: unable to create thread: Resource temporarily unavailable", "memory"),
+        ("fatal: unable to create threaded lstat: Resource temporarily unavailable", "memory"),
+        ("fatal: unable to create load_cache_entries thread: Resource temporarily unavailable", "memory"),
+        ("error: unable to create file docs/a: Permission denied", "heard"),
+        ("error: unable to create symlink a: File name too long", "heard"),
+    ],
+)
+def test_memory_is_short_only_where_git_says_so(said: str, what: str) -> None:
+    assert heard(f"echo '{said}' >&2; exit 128", seconds=10.0) == what
