@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from ..configuration import personal
 from ..git import Git
 from .index import Entry, Index
 
@@ -22,9 +24,9 @@ Doubt = Literal["none", "size", "all"]
 
 def attribute_files(git: Git) -> tuple[Path, ...]:
     """Return where attributes are, if there are any, that no tree has (gitattributes(5)): of the repository, the user and the system."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    named = git.checkout.get("core.attributesfile", "")
-    own = Path(named).expanduser() if named else home / "git/attributes"
+    own = Path(git.checkout.get("core.attributesfile") or personal("attributes"))
+    with suppress(RuntimeError):  # of nobody's home, git cannot be told either
+        own = own.expanduser()
     return git.common_dir / "info/attributes", own, Path("/etc/gitattributes")
 
 
