@@ -13,7 +13,7 @@ from ..git import Git
 from .index import Entry, Index
 
 ATTRIBUTES = b".gitattributes"
-_NO = ("false", "no", "off", "0", "")
+NO = ("false", "no", "off", "0", "")
 _OFF = ("unset", "unspecified")
 _REWRITING = ("ident", "working-tree-encoding")
 _ENDINGS = ("text", "crlf", "eol")
@@ -86,7 +86,7 @@ def _doubt(attributes: Mapping[str, str], settings: Mapping[str, str], filters: 
     automatic = settings.get("core.autocrlf", "false").lower()
     if "crlf" in (attributes.get("eol"), settings.get("core.eol", "").lower()) and (text or "eol" in attributes):
         return "all"
-    if automatic not in (*_NO, "input"):
+    if automatic not in (*NO, "input"):
         return "all"
     return "size" if text or attributes.keys() & {"eol", "filter"} or automatic == "input" else "none"
 
