@@ -30,8 +30,10 @@ HOMES = {
 _BELOW = ("workspaces.model.", "workspaces.errors.", "workspaces.starts.", "workspaces.telemetry.", "workspaces.threads.")
 """What backends may import."""
 FLOORS = [
-    {"model", "errors", "private", "starting", "starts", "telemetry", "threads"},
-    {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
+    {"model", "errors", "starting", "starts", "telemetry", "threads"},
+    {"access", "backend", "config", "locks", "naming", "parsing", "places", "wording"},
+    {"private"},
+    {"trust"},
     {"audit", "store", "tokens"},
     {"core", "syntax"},
     {"asked", "containment", "outline", "programs"},
@@ -42,7 +44,7 @@ FLOORS = [
     {"replaying"},
     {"merging"},
     {"collection", "history", "landing", "overview", "requests"},
-    {"doctor", "looking", "recovery"},
+    {"doctor", "looking", "recovery", "undoing"},
     {"project"},
     {"beforehand", "clients"},
     {"server", "terminal"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -261,6 +262,18 @@ async def test_two_projects_of_one_name(tmp_path: Path) -> None:
             assert "several projects" in (await error(client, "delete", workspaces=[ambiguous]))["message"]
         assert (await data(client, "delete", workspaces=[str(places[1] / ".workspaces" / "fix")]))["deleted"] == ["app/fix"]
         assert (await data(client, "status", workspaces=[str(places[0] / ".workspaces" / "fix")]))["workspaces"][0]["name"] == "fix"
+
+
+async def test_projects_of_one_name_that_are_made_at_once_have_names_of_their_own(tmp_path: Path) -> None:
+    places = [tmp_path / parent / "app" for parent in ("one", "two", "three")]
+    for place in places:
+        made = Repo.create(place)
+        made.write("a.txt", "a\n")
+        made.commit("start")
+    async with Client(create(Settings(None, (tmp_path,)))) as client:
+        told = await asyncio.gather(*(data(client, "initialize", path=str(place)) for place in [*places, *places]))
+        names = [each["project"] for each in told]
+        assert (sorted(names[:3]), names[3:]) == (["app", "app-2", "app-3"], names[:3])
 
 
 async def test_an_answer_that_clients_cannot_take_is_not_sent(repo: Repo) -> None:

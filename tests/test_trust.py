@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from support import Repo, clone
 
 from workspaces import Project
 from workspaces.errors import NotAllowed, TargetMoved, UntrustedConfig
-from workspaces.trust import place
+from workspaces.trust import Trusted, place
 
 
 @pytest.fixture
@@ -136,6 +137,33 @@ def test_trust_is_remembered_outside_of_the_project_and_for_its_owner_alone(cryp
     assert not project.programs().trusted
     with pytest.raises(NotAllowed):
         project.trust(project.programs().fingerprint)
+
+
+def test_whoever_trusts_at_once_undoes_nothing_of_what_others_said(ledger: Path, tmp_path: Path) -> None:
+    """The file is one for all projects, and some may take trust back at that moment."""
+    known = Trusted(ledger, tmp_path / "shop")
+    homes = [[Path(f"/{who}/{number}") for number in range(20)] for who in range(4)]
+
+    def change(mine: list[Path]) -> list[str]:
+        for each in mine:
+            known.remember(each, "seen")
+            known.remember(each, "")
+            known.remember(each, "seen again")
+        return [known.fingerprint(each) for each in mine]
+
+    with ThreadPoolExecutor(len(homes)) as people:
+        assert list(people.map(change, homes)) == [["seen again"] * len(mine) for mine in homes]
+
+
+def test_what_is_remembered_of_trust_is_durable_by_its_name_too(ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[int, bool]] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, ledger.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    Trusted(ledger, tmp_path / "shop").remember(tmp_path, "seen")
+    assert synced == [(ledger.stat().st_ino, False), (ledger.parent.stat().st_ino, True)]
 
 
 def test_a_person_looks_and_decides_at_the_terminal(crypt: Repo, ledger: Path) -> None:

@@ -99,8 +99,8 @@ class Archive:
         """Read a record. Raises `BackendFailed` when it is not there, or damaged. The last few are remembered: a name says what it holds."""
         found = self._records.pop(name, None) or self._read(name)
         self._records[name] = found
-        while len(self._records) > _REMEMBERED:
-            self._records.pop(next(iter(self._records)), None)
+        for earlier in [*self._records][:-_REMEMBERED]:  # of a list: other threads load too
+            self._records.pop(earlier, None)
         return found
 
     def __call__(self, root: str) -> Manifest:
@@ -165,9 +165,11 @@ class Archive:
         return None
 
     def _places(self, root: str) -> dict[str, str]:
-        if self._placed[0] != root:
-            self._placed = (root, {found.content: path for path, found in self.load(root).manifest.files})
-        return self._placed[1]
+        of, places = self._placed
+        if of != root:
+            places = {found.content: path for path, found in self.load(root).manifest.files}
+            self._placed = (root, places)
+        return places
 
     # -- keeping
 

@@ -322,7 +322,7 @@ class WorktreeBackend:
                 f"Not changed there: {', '.join(path_shown(path) for path in idle[:5])}. Nothing was merged.",
                 "compare with detail='files' lists what it changed.",
             )
-        put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in kept]
+        put = [step.put for step in kept]
         contents = self._git.tree(base.contents, put, self._scratch)
         return self.graft(Snapshot(id="", contents=contents), onto=base.id)
 
@@ -434,7 +434,7 @@ class WorktreeBackend:
         committed = commits.tree_of(self._git, ours.head)
         uncommitted = {step.path for step in steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
         moved = [step for step in self._seen.steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
-        put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
+        put = [step.put for step in moved]
         contents = git.tree(committed, put, self._scratch) if uncommitted else merge.contents
         if contents == committed and history == "squash":
             return Snapshot(id="", contents=merge.contents, head=ours.head)

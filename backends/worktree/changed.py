@@ -20,7 +20,7 @@ from ..git import Git
 from ..mergetree import Entry
 from ..place import WORKSPACES
 from ..trees import edited
-from .conversions import ATTRIBUTES, Doubt, Doubts, attribute_files
+from .conversions import ATTRIBUTES, NO, Doubt, Doubts, attribute_files
 from .index import is_plain, mode_of
 
 _HOW = ("--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
@@ -31,7 +31,6 @@ _MOST, _LARGEST, _DEEPEST = 500, 16 << 20, 100
 _NAMES = (b".git", b".gitmodules")
 _STRANGE = (b"git~", b":", b"\\", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb")
 """In names of which git may say that no file can have them, since some system takes them for `.git` (core.protectHFS, core.protectNTFS)."""
-_NO = ("false", "no", "off", "0", "")
 _NO_MODULE = b"N..."
 _COMPRESSED = b"\0\0\0\4"
 """The version of an index in which names are not told whole."""
@@ -67,7 +66,7 @@ def changed(view: Git, width: int) -> Changed:
     """
     raw = view.index.read_bytes() if view.index else b""
     if not is_plain(raw, width // 2, submodules=True) or any(
-        view.checkout.get(f"core.{name}", "true").lower() in _NO for name in ("filemode", "symlinks")
+        view.checkout.get(f"core.{name}", "true").lower() in NO for name in ("filemode", "symlinks")
     ):
         raise Odd
     look = replace(view, settings={**view.settings, "core.preloadIndex": "false"}) if is_crowded() else view

@@ -170,13 +170,15 @@ def own_index(git: Git, scratch: Path) -> Generator[Git]:
 def _locked(lock: Path, ground: Ground) -> Generator[None]:
     """Hold one of git's locks. A person's git at work in there is waited for a little."""
     for _ in range(_PATIENCE):
-        with suppress(FileExistsError), lock.open("x") as file:
-            file.write(_OURS)
+        with suppress(FileExistsError):
+            file = lock.open("x")
             break
         time.sleep(0.1)
     else:
         raise in_the_way(lock, ground)
     try:
+        with file:
+            file.write(_OURS)
         yield
     finally:
         lock.unlink(missing_ok=True)

@@ -20,12 +20,11 @@ from threading import Lock
 from workspaces.starts import this_start
 
 from .. import tree, views
-from ..git import Git
+from ..git import LONGEST, Git
 
 FOLDER = "pending"
 _BLOCK = 512
 """Bytes of which a power cut takes all or none."""
-_LONGEST = 4096
 _turn = Lock()
 
 
@@ -66,7 +65,7 @@ def notes(folder: Path) -> Iterator[Note]:
     """Yield the notes in a folder."""
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():  # noqa: PTH208 - names alone, in every call
         with suppress(OSError, ValueError, TypeError):
-            contents, made, start = json.loads(tree.start_of(folder / name, _LONGEST))
+            contents, made, start = json.loads(tree.start_of(folder / name, LONGEST))
             found = Note(folder / name, str(contents), int(made), str(start), (folder / name).stat().st_mtime)
             if not name.startswith("."):
                 yield found

@@ -17,7 +17,7 @@ from workspaces.starts import this_start
 
 from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
-from ..git import Git
+from ..git import LONGEST, Git
 from ..place import prepare_folder, put_in_place, refuse_taken
 from . import pending, spares
 from .checkout import SUBMODULE
@@ -26,7 +26,6 @@ from .repository import Repository, text_of
 from .snapshot import put
 
 INCLUDE = ".worktreeinclude"
-_LONGEST = 4096
 REASON = "in use as a workspace; remove it with: workspaces delete"
 
 
@@ -235,7 +234,7 @@ def repoint(location: Path, admin: Path) -> None:
     """Let a worktree and its git directory name each other again, after both were moved. What is not there, or right, is left as it is."""
     if location.is_dir() and not location.is_symlink() and admin.is_dir():
         pointer, back = location / ".git", admin / "gitdir"
-        if back.exists() and tree.start_of(back, _LONGEST) != os.fsencode(f"{location}/.git\n"):
+        if back.exists() and tree.start_of(back, LONGEST) != os.fsencode(f"{location}/.git\n"):
             back.write_text(f"{location}/.git\n")
         if pointer.is_file() and not pointer.is_symlink() and not points(location, admin):
             pointer.write_text(_pointer(admin))

@@ -198,6 +198,19 @@ def test_a_check_that_prints_without_end_fills_nothing(judged: Callable[[str], P
     assert Path(found.log).read_text().endswith("x\nthe end\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file that is always full")
+def test_a_check_whose_log_cannot_be_written_is_not_waited_for(judged: Callable[[str], Project], tally: Path) -> None:
+    project = judged(f"[checks.loud]\nrun = 'echo $$ > {tally}/pid; head -c 100000 /dev/zero; test -e {tally}/go || exec sleep 1000'\n")
+    (tally / "go").touch()
+    log = Path(project.check(["main"]).results[0].log)
+    (tally / "go").unlink()
+    log.unlink()
+    log.symlink_to("/dev/full")
+    (found,) = project.check(["main"], again=True, timeout_seconds=PATIENCE / 2).results
+    assert (found.verdict, "No space left" in found.why) == ("error", True)
+    eventually(lambda: not is_alive(int((tally / "pid").read_text())))
+
+
 def test_who_passes_only_sometimes_is_flaky_and_has_not_passed(judged: Callable[[str], Project], tally: Path) -> None:
     project = judged(f"[checks.test]\nrun = 'mktemp {tally}/XXXXXXXX; test $(ls {tally} | wc -l) -ne 2'\nrepeat = 3\n")
     (seen,) = project.check(["main"]).results
