@@ -72,7 +72,7 @@ def begin(core: Core, view: Backend, asked: Sequence[Question], again: bool) -> 
     """Start what nobody here is at yet, and return all of it by key; at most as much at once as the settings say."""
     found: dict[tuple[str, str], Job] = {}
     fresh: list[Job] = []
-    with _guard, view.keep_all():
+    with view.keep_all(), _guard:
         _refuse_too_many(core, asked)
         for each in asked:
             known = found.get(each.key) or _under_way.get(_name(core, each))
