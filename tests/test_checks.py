@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any, Literal
 
 import pytest
-from conformance.folders import PATIENCE
+from conformance.folders import PATIENCE, timed, written
 from conformance.forking import program, python
 from mcp import Client
 from mcp.client import ClientRequestContext
@@ -24,7 +24,6 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 from support import Repo, clone
 
 from workspaces import Project
-from workspaces.checks import guard
 from workspaces.errors import InvalidArgument
 from workspaces.server.app import Settings, create
 from workspaces.trust import place
@@ -180,7 +179,8 @@ def test_no_project_waits_for_what_keeps_the_checks_of_another(shop: Repo, ledge
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
 def test_the_guard_ends_a_group_at_its_limit_on_any_system(tmp_path: Path, platform: str) -> None:
     alive, report = os.pipe(), os.pipe()
-    source = f"import sys; sys.platform = {platform!r}\n" + Path(guard.__file__).read_text().replace("from __future__", "# from __future__")
+    both = written(tmp_path / "one", tmp_path / "two")
+    source = f"import sys; sys.platform = {platform!r}\n" + timed(tmp_path / "guard.py", both, tmp_path).read_text()
     command = ["sh", "-c", f"echo $$ > {tmp_path}/one; sh -c 'echo $$ > {tmp_path}/two; sleep 1000' & sleep 1000"]
     words = [sys.executable, "-I", "-S", "-c", source, str(alive[0]), str(report[1]), str(alive[0]), "1.5", *command]
     with subprocess.Popen(words, pass_fds=(alive[0], report[1]), start_new_session=True, stdin=subprocess.DEVNULL):

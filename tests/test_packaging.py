@@ -27,7 +27,14 @@ HOMES = {
     "yaml": "workspaces/clients/yaml.py",
     "opentelemetry": "workspaces/telemetry.py",
 }
-_BELOW = ("workspaces.model.", "workspaces.errors.", "workspaces.starts.", "workspaces.telemetry.", "workspaces.threads.")
+_BELOW = (
+    "workspaces.model.",
+    "workspaces.errors.",
+    "workspaces.locks.",
+    "workspaces.starts.",
+    "workspaces.telemetry.",
+    "workspaces.threads.",
+)
 """What backends may import."""
 FLOORS = [
     {"model", "errors", "starting", "starts", "telemetry", "threads"},

@@ -6,7 +6,6 @@ nobody keeps, alone.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed
+from workspaces.locks import together
 
 from .. import subvolume, tree, views
 from .manifest import UNKNOWN, Manifest, delta, texts
@@ -175,15 +175,10 @@ class Archive:
 
     @contextmanager
     def held(self, alone: bool = False) -> Generator[bool]:
-        """Hold the archive until the block ends: shared, or alone when nobody else does (else False)."""
+        """Keep what is in the archive from being collected until the block ends. `alone` keeps everybody off. See `locks.together`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with (self.folder / "lock").open("a") as lock, together(lock.fileno(), self.folder / "lock", alone) as held:
+            yield held
 
     def standing(self, record: Record) -> Record:
         """Return the record as one that stands on a near one which is written whole, or on none: then it is to be written whole itself."""
