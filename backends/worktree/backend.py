@@ -50,6 +50,7 @@ from . import (
     commits,
     descent,
     filling,
+    gitlinks,
     keepsake,
     obstacles,
     packs,
@@ -60,6 +61,7 @@ from . import (
     replaying,
     repository,
     spares,
+    submodules,
     trash,
 )
 from . import refs as names
@@ -236,7 +238,10 @@ class WorktreeBackend:
         # What the index of a clone says was found, whoever works there may have made up.
         kept = self._view if workspace.is_main else None
         with self._told_apart(workspace):
-            made, found = freeze(self._at(workspace), lineage, committed, self._scratch, kept)
+            git = self._at(workspace)
+            made, found, paths = freeze(git, lineage, committed, self._scratch, kept)
+            if worked := submodules.worked_in(git, paths, workspace.origin or made.head, self._scratch) if paths else ():
+                made = made.model_copy(update={"left_out": tuple(sorted({*made.left_out, *map(path_text, worked)}))})
         if found:
             self._found[made.contents] = found
         return made
@@ -580,6 +585,7 @@ class WorktreeBackend:
         with as_ours():
             pending.forget(self._repository.pending, workspace.uid)
             self._place(workspace).unlink(missing_ok=True)
+            gitlinks.forget_left(self._repository.admin_dir(workspace), self._repository.common_dir)
             trash.purge(self._repository, workspace)
 
     def is_placed(self, workspace: Workspace) -> bool:

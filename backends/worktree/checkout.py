@@ -28,9 +28,9 @@ from ..gitlocks import Ground, in_the_way, kept, remove
 from ..mergetree import entries
 from . import obstacles
 from .commits import head_of, is_ancestor, is_committed, tree_of
+from .gitlinks import SUBMODULE, note_left
 from .snapshot import copied, everything, put, written
 
-SUBMODULE = "160000"
 _OURS = "workspaces: the index is being moved\n"
 """What stands in a lock that we made, and not git."""
 _IS_THERE = "already exists, no checkout"
@@ -77,6 +77,7 @@ def carry_out(move: Move, moved: Sequence[Step]) -> None:
             "Look at it again with compare, then repeat the call.",
         )
     _wait_for_locks(git)
+    note_left(git, moved)
     try:
         if move.is_plain:
             with own_index(git, move.scratch) as view:
@@ -239,8 +240,10 @@ def _move_index(move: Move) -> None:
             view.run("read-tree", "--reset", new.staged or tree_of(git, new.head))
             view.ask("update-index", "-q", "--refresh")
         return
-    # A submodule's folder is not ours to fill, so its commit is noted where git looks for it.
-    modules = [step for step in steps(git, old.contents, new.contents) if step.new and step.new.mode == SUBMODULE]
+    # A submodule's folder is neither ours to fill nor to empty, so which commit it is, or that it went, is noted where git looks for it.
+    modules = [
+        step for step in steps(git, old.contents, new.contents) if any(side and side.mode == SUBMODULE for side in (step.old, step.new))
+    ]
     followed = steps(git, old.head, new.head) if old.head != new.head else []
     if moved := [*followed, *modules]:
         _follow(move, moved)

@@ -20,8 +20,8 @@ from ..diff import Step, refuse_hollow, steps
 from ..git import LONGEST, Git
 from ..place import prepare_folder, put_in_place, refuse_taken
 from . import pending, spares
-from .checkout import SUBMODULE
 from .commits import commit_of, head_of
+from .gitlinks import SUBMODULE
 from .repository import Repository, text_of
 from .snapshot import put
 
