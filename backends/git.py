@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
-from workspaces.errors import BackendFailed, Details, NoSpace, Vanished, as_ours, readable
+from workspaces.errors import BackendFailed, Details, NoSpace, NotFetched, Vanished, as_ours, readable
 from workspaces.model import Program, fingerprint, path_text
 from workspaces.telemetry import span
 
@@ -81,6 +81,8 @@ _GONE = re.compile(
     r"bad object|invalid object|unable to read|could not read|not a valid object|is missing|missing object|cannot be accessed|is unavailable"
 )
 """How git says that it does not find an object, which a `git gc --prune=now` may have taken away (it is what no caller asked git about)."""
+_PROMISED = re.compile(r"could not fetch \S+ from promisor remote|lazy fetching disabled")
+"""How git says that it may not fetch an object that a partial clone has left where it came from."""
 _UNREAD = re.compile(r"^warning: .*: (?:Too many open files.*|Input/output error|Cannot allocate memory)$", re.MULTILINE)
 """What git only warns of: it goes on without a folder, or a .gitignore, that it could not read at the moment, and says that all is well."""
 LONGEST = 4096
@@ -512,6 +514,12 @@ def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
     if lock := _LOCKED.search(reply.err):
         return in_the_way(Path(lock[1]))
     hint = "workspaces doctor looks closer."
+    if _PROMISED.search(reply.err):
+        return NotFetched(
+            f"The repository is a partial clone, and lacks objects that git {os.fsdecode(args[0])} needs here: {said}. Nothing was changed.",
+            "Fetch all that it lacks, then call again: git fetch --refetch --no-filter",
+            **details,
+        )
     if _GONE.search(reply.err):
         return Vanished(f"git {os.fsdecode(args[0])} failed: {said}", f"Call again. If that says the same, {hint}", **details)
     if _FILTER_FAILED.search(reply.err) and confinement.held():
