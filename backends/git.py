@@ -96,7 +96,7 @@ _MOVES_REFS = {"update-ref", "fast-import"}
 _LOCKED = re.compile(r"'([^'\n]+\.lock)': File exists")
 _FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.([^.]+)$", re.DOTALL)
-_CHECKOUT = re.compile(rb"core\.(autocrlf|eol|symlinks|filemode|attributesfile)$")
+_CHECKOUT = re.compile(rb"core\.(autocrlf|eol|symlinks|filemode|attributesfile|sparsecheckout)$")
 _PLACED = re.compile(rb"includeif\.|extensions\.")
 """What lets a configuration say something else in another git directory (git-config(1), "Conditional includes", and git-worktree(1))."""
 _LOCAL = (b"local", b"worktree")
@@ -156,7 +156,9 @@ class Git:
     filters: Mapping[str, str] = field(default_factory=dict[str, str])
     """The filters that run, by their key in the configuration."""
     checkout: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The settings that say how files are checked out (ends of lines, links, attributes), by their key."""
+    """The settings that say how files are checked out (ends of lines, links, attributes, sparsely), by their key."""
+    own: Sequence[Setting] = ()
+    """The settings that this checkout has for itself alone."""
     person: str = ""
     """Who commits (`name <address>`), where the configuration says it in so many words."""
     alike: bool = False
@@ -370,12 +372,12 @@ class Git:
             # LFS keeps what it cleans in there, and may not make the folder itself.
             (self.common_dir / "lfs").mkdir(exist_ok=True)
         filters = {key: off.get(key, line) for key, line in commands.items()}
-        shared = [(key, value) for scope, key, value in told if scope != b"worktree"]  # a clone has nothing of its own
-        checkout = {key.decode(): os.fsdecode(value or b"true") for key, value in shared if _CHECKOUT.match(key)}
+        checkout = {key.decode(): os.fsdecode(value or b"true") for _, key, value in told if _CHECKOUT.match(key)}
+        alone = tuple(each for each in told if each.scope == b"worktree")
         running = {key: line for key, line in filters.items() if line}
         alike = not any(_PLACED.match(key) for _, key, _ in told)
         person = "" if _IDENTITY & os.environ.keys() else configuration.person(told)
-        return replace(self, settings=off, filters=running, checkout=checkout, person=person, alike=alike)
+        return replace(self, settings=off, filters=running, checkout=checkout, own=alone, person=person, alike=alike)
 
     def programs(self) -> tuple[Program, ...]:
         """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""
