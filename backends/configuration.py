@@ -13,8 +13,8 @@ from typing import NamedTuple
 from . import tree
 
 _ABOUT = (
-    r"^((filter|merge|hook|include|includeif)\.|core\.(autocrlf|eol|symlinks|filemode|attributesfile)$|extensions\.worktreeconfig$"
-    r"|(user|author|committer)\.(name|email)$)"
+    r"^((filter|merge|hook|include|includeif)\.|core\.(autocrlf|eol|symlinks|filemode|attributesfile|excludesfile|sparsecheckout|sparsecheckoutcone)$|extensions\.worktreeconfig$"
+    r"|index\.sparse$|sparse\.expectfilesoutsideofpatterns$|(user|author|committer)\.(name|email)$)"
 )
 _ELSEWHERE = re.compile(rb"include(if)?\.")
 """What brings other files in, which may say something else to others, and at another time (git-config(1), "Includes")."""

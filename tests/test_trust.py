@@ -108,6 +108,32 @@ def test_one_worktree_cannot_add_to_what_is_trusted(crypt: Repo, ledger: Path, t
     assert not (tmp_path / "tripped").exists()
 
 
+def test_a_clone_takes_what_is_trusted_of_one_worktree_and_no_other_program(repo: Repo, ledger: Path, tmp_path: Path) -> None:
+    repo.git("config", "extensions.worktreeConfig", "true")
+    rot13 = {"filter.my.crypt.clean": "tr a-z n-za-m", "filter.my.crypt.smudge": "tr 'a-z' \"n-za-m\"", "filter.my.crypt.required": "true"}
+    evil = {"core.fsmonitor": f"touch {tmp_path}/tripped", "core.hooksPath": str(tmp_path), "alias.st": f"!touch {tmp_path}/tripped"}
+    for key, value in (rot13 | evil).items():
+        repo.git("config", "--worktree", key, value)
+    repo.write(".gitattributes", "*.key filter=my.crypt\n")
+    repo.write("s.key", "secret\n")
+    for key in evil:
+        repo.git("-c", "core.fsmonitor=false", "config", "--worktree", "--unset", key)
+    repo.commit("encrypted")
+    for key, value in evil.items():
+        repo.git("config", "--worktree", key, value)
+    untrusted = clone(Project.initialize(repo.path), "untrusted")
+    assert untrusted.git("config", "--get-regexp", "filter|core.fsmonitor|hooks|alias", check=False) == ""
+    project = trusting(repo, ledger)
+    fix = clone(project, "fix")
+    assert (fix.read("s.key"), fix.status()) == ("secret\n", [])
+    assert {key: fix.git("config", "--worktree", key) for key in rot13} == rot13
+    assert fix.git("config", "--get-regexp", "core.fsmonitor|hooks|alias", check=False) == ""
+    fix.write("s.key", "changed\n")
+    assert project.merge("fix").status == "merged"
+    assert repo.read("s.key") == "changed\n"
+    assert not (tmp_path / "tripped").exists()
+
+
 def test_trust_is_given_to_what_was_shown(crypt: Repo, ledger: Path) -> None:
     project = Project.initialize(crypt.path, trust=ledger)
     shown = project.programs()

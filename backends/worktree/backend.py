@@ -53,6 +53,7 @@ from . import (
     gitlinks,
     keepsake,
     obstacles,
+    own,
     packs,
     pending,
     preparing,
@@ -251,10 +252,12 @@ class WorktreeBackend:
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         with as_ours():
-            found, door = self._found.get(snapshot.contents), self._lasting(self._git)
+            at, main = self._at(source), self._git
+            found = self._found.get(snapshot.contents) if at.own == main.own else None
+            door = self._lasting(replace(main, settings=at.settings, filters=at.filters, checkout=at.checkout, own=at.own))
             fill = partial(filling.fill, contents=snapshot.contents, found=found, crew=self._crew)
-            files = registration.Files(spares.fitting(door, self.trusted), fill, found is not None)
-            return registration.fork(self._repository, snapshot, clone, self._at(source), door, files)
+            fits = "" if own.has_own(at) else spares.fitting(door, self.trusted)
+            return registration.fork(self._repository, snapshot, clone, at, door, registration.Files(fits, fill, found is not None))
 
     def prepare(self, count: int) -> int:
         with as_ours():

@@ -30,12 +30,13 @@ def attribute_files(git: Git) -> tuple[Path, ...]:
     return git.common_dir / "info/attributes", own, Path("/etc/gitattributes")
 
 
-def converted(git: Git, index: Index) -> set[bytes]:
-    """Return the paths in an index that are not sure to be as a checkout makes them. `git` is at that index."""
+def converted(git: Git, index: Index, left_out: Container[bytes] = ()) -> set[bytes]:
+    """Return the paths in an index that are not sure to be as a checkout makes them, but for what is left out. `git` is at that index."""
+    entries = [entry for entry in index.entries if entry.path not in left_out]
     ruled = index.names(ATTRIBUTES) or any(map(os.path.lexists, attribute_files(git)))
-    doubts = Doubts(git, [entry.path for entry in index.entries] if ruled else (), "--cached")
+    doubts = Doubts(git, [entry.path for entry in entries] if ruled else (), "--cached")
     found, measured = set[bytes](), list[Entry]()
-    for entry in index.entries if doubts.any else ():
+    for entry in entries if doubts.any else ():
         doubt = doubts.of(entry.path)
         if doubt == "all":
             found.add(entry.path)

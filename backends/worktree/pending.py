@@ -21,6 +21,7 @@ from workspaces.starts import this_start
 
 from .. import tree, views
 from ..git import LONGEST, Git
+from . import own
 
 FOLDER = "pending"
 _BLOCK = 512
@@ -96,6 +97,9 @@ def make_good(git: Git, known: Note, scratch: Path) -> Sequence[bytes]:
         view = git.at(index=folder / "index")
         view.run("read-tree", known.contents)
         words = view.fields("diff-files", "-z", "--no-renames", "--name-only", "--diff-filter=DMT", "--ignore-submodules=all")
+        if own.is_sparse(git):
+            left_out = own.skipped(git)
+            words = [path for path in words if path not in left_out]
         view.at(work_tree=whole).run("checkout-index", "-f", "-q", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in words))
         root = git.work_tree or Path()
         made = [path for path in words if _made_again(whole, root, path, known.made)]

@@ -23,7 +23,7 @@ from ..mergetree import Entry
 from ..place import WORKSPACES
 from ..sheaf import Sheaf
 from ..trees import OddTree
-from . import gitlinks, racy
+from . import gitlinks, own, racy
 from .changed import Changed, Odd, changed
 from .commits import Commit, head_of, linked
 from .index import is_plain
@@ -32,6 +32,8 @@ _NO_COMMIT = re.compile(r"^error: '.+' does not have a commit checked out$", re.
 _VANISHED = re.compile(r"unable to (?:stat|index file)|No such file or directory|file changed|unexpected end|short read|failed to insert")
 _TRIES = 5
 _OURS = f":(top,exclude,literal){WORKSPACES}"
+_LOOK_AGAIN = ("update-index", "--remove", "--ignore-skip-worktree-entries", "-z", "--stdin")
+"""How the index comes to tell of paths as they are, but for what a sparse checkout leaves out."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def _copy_index(own: Path, index: Path) -> None:
 @contextmanager
 def everything(git: Git, scratch: Path) -> Generator[View]:
     """Open a view on all that is there: modified, deleted and untracked files, hidden ones too, but not what is ignored."""
-    with copied(git, scratch) as view:
+    with copied(own.whole(git), scratch) as view:
         begun = (view.index or scratch).stat()
         staged, unmerged = _staged(view)
         if git.git_dir == git.common_dir:  # the index of a clone is made with files that are older
@@ -181,7 +183,7 @@ def everything(git: Git, scratch: Path) -> Generator[View]:
         still = gitlinks.left(view, modules) if modules else set[bytes]()
         if there := [path for path in modules if path not in still]:
             # Adding a submodule by name reads its head; `add -A` would start git inside of it, with whatever is configured there.
-            view.run("update-index", "--remove", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in there))
+            view.run(*_LOOK_AGAIN, stdin=b"".join(path + b"\0" for path in there))
         yield View(view, staged, unmerged, left_out, modules, begun)
 
 
@@ -243,7 +245,7 @@ def _add(view: Git, modules: Sequence[bytes]) -> tuple[str, ...]:
     left_out: list[bytes] = []
     excluded = [*map(_excluding, modules)]
     for attempt in range(_TRIES):
-        reply = view.ask("add", "-A", "--", ":/", _OURS, *excluded, *map(_excluding, left_out), literal=False)
+        reply = view.ask("add", "-A", "--sparse", "--", ":/", _OURS, *excluded, *map(_excluding, left_out), literal=False)
         if reply.status == 0:
             return tuple(sorted({*map(path_text, left_out), *_unadopted(view, reply.err, modules)}))
         # A nested repository without a commit has nothing that a snapshot could name; git refuses it, and all else with it.
