@@ -76,8 +76,15 @@ def _files(ask: Ask, git_dir: Path, common_dir: Path) -> Sequence[Path]:
         said = ask("config", "--system", "--show-origin", "--null", "--list")
         named = said.partition(b"\0")[0].removeprefix(b"file:") if said.startswith(b"file:") else b"".join(_QUOTED.findall(said))
         _system.append(Path(os.fsdecode(named)))
-    own = (personal("config"), _home() / ".gitconfig")
-    return (_system[0], *own, common_dir / "config", git_dir / "config.worktree") if _system[0].is_absolute() else ()
+    own = (common_dir / "config", git_dir / "config.worktree")
+    return (_system[0], *_personal(), *own) if _system[0].is_absolute() else ()
+
+
+def _personal() -> Sequence[Path]:
+    """Return where a person's own configuration is (git-config(1), FILES and GIT_CONFIG_GLOBAL)."""
+    if named := os.environ.get("GIT_CONFIG_GLOBAL"):
+        return (Path(named),)
+    return (personal("config"), _home() / ".gitconfig")
 
 
 def personal(name: str) -> Path:
