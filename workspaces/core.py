@@ -200,8 +200,11 @@ class Core:
 
     def find_deleted(self, name: str) -> Workspace | None:
         """Return the workspace of that name, uid or folder that was deleted last."""
-        found = self._meant(name, ("deleted",)) or [*filter(self.sees, self._known(("deleted",), "uid", self._bare(name)))]
-        return max(reversed(found), key=lambda each: each.restorable_until or each.created, default=None)
+        return max(reversed(self.deleted(name)), key=lambda each: each.restorable_until or each.created, default=None)
+
+    def deleted(self, name: str) -> list[Workspace]:
+        """Return the workspaces of that name, uid or folder that were deleted and are restorable, in order of creation."""
+        return self._meant(name, ("deleted",)) or [*filter(self.sees, self._known(("deleted",), "uid", self._bare(name)))]
 
     def known(self, uids: Iterable[str]) -> list[Workspace]:
         """Return the workspaces with these uids, there or not, without those of which nothing is remembered any more."""
@@ -491,10 +494,11 @@ class Core:
         drafts: Sequence[Workspace],
         admit: Callable[[Sequence[Workspace]], None] | None,
         outcome: dict[str, JsonValue],
+        all_or_none: bool,
         **arguments: JsonValue,
     ) -> tuple[Operation, list[Workspace]]:
         """Journal a clone before it acts, and as one with it claim the names. See `Store.begin_making`."""
-        return self.store.begin_making(self.row.name, self._operation("clone", drafts, outcome, arguments), drafts, admit)
+        return self.store.begin_making(self.row.name, self._operation("clone", drafts, outcome, arguments), drafts, admit, all_or_none)
 
     def begin_as(
         self,
