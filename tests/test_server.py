@@ -366,6 +366,29 @@ async def test_status_waits_for_a_change(repo: Repo) -> None:
                 await data(other, "clone", name="new")
 
 
+async def test_status_waits_for_the_project_of_the_workspaces_that_it_names(repo: Repo, tmp_path: Path) -> None:
+    other = Repo.create(tmp_path / "other")
+    other.write("a.txt", "a\n")
+    other.commit("start")
+    settings = Settings(repo.path, (tmp_path,))
+    async with Client(create(settings)) as client:
+        await data(client, "initialize", path=str(other.path))
+        await data(client, "clone", source="other/main", name="there")
+        before = (await data(client, "status", workspaces=["there"], detail="names"))["revision"]
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+
+                async def waiting() -> None:
+                    found = await data(client, "status", workspaces=["there"], wait_seconds=45, detail="names")
+                    assert found["revision"] > before
+
+                tasks.start_soon(waiting)
+                await anyio.sleep(0.5)
+                await data(client, "checkpoint", workspace="there")
+            unknown = await error(client, "status", workspaces=["nope"], wait_seconds=45)
+        assert unknown["code"] == "not_found"
+
+
 # -- real servers -------------------------------------------------------------------------------------------------------------------------
 
 
