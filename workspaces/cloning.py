@@ -19,7 +19,7 @@ from workspaces.core import Core, Progress, new_uid, silent
 from workspaces.errors import Busy, Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
 from workspaces.model import MAIN, MAX_LEASE, Cloned, Operation, Snapshot, Workspace, now
 from workspaces.threads import several
-from workspaces.wording import call, counted, flaws, listed, plain
+from workspaces.wording import call, counted, flaws, listed, of_one, plain
 
 FOLDER = ".workspaces"
 MAX_COUNT = 256
@@ -68,7 +68,7 @@ def clone(
     return Cloned(
         summary=_summary(core, origin, snapshot, made, failed),
         workspaces=tuple(made),
-        failed={wanted: error.message for wanted, error in failed.items()},
+        failed={wanted: of_one(error.message) for wanted, error in failed.items()},
         warnings=tuple(dict.fromkeys([*warnings, *flaws(origin.name, snapshot)])),
         next=_next(made),
     )
