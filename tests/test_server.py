@@ -134,6 +134,8 @@ async def test_the_instructions_teach_the_loop(repo: Repo) -> None:
         ("clone", {"count": 300}, "invalid_argument", "count"),
         ("clone", {"name": "../up"}, "invalid_name", "'../up'"),
         ("merge", {}, "invalid_argument", "source"),
+        ("merge", {"source": []}, "invalid_argument", "source: List should have at least 1 item"),
+        ("merge", {"source": 1}, "invalid_argument", "source: Input should be a valid string"),
         ("merge", {"source": "nope"}, "not_found", "Open: main"),
         ("merge", {"source": "main"}, "invalid_argument", "no parent"),
         ("delete", {"workspaces": ["main"]}, "protected", "cannot be deleted"),
