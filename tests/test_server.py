@@ -244,6 +244,9 @@ async def test_two_projects_on_one_server(repo: Repo, tmp_path: Path) -> None:
         assert (await data(client, "clone", name="here"))["workspaces"][0]["project"] == "shop"
         assert (await data(client, "compare", workspaces=["there"]))["workspaces"][0]["id"] == "other/there"
         assert "different projects" in (await error(client, "compare", workspaces=["there", "here"]))["message"]
+        assert (await data(client, "compare", workspaces=["main"], base="other/there"))["workspaces"][0]["id"] == "other/main"
+        assert (await data(client, "compare", workspaces=["main"], base="main"))["workspaces"][0]["id"] == "shop/main"
+        assert (await error(client, "compare", workspaces=["there"], base="nope"))["message"].startswith("No workspace 'nope' in other")
 
 
 async def test_two_projects_of_one_name(tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ class Tools:
         """Show what workspaces changed since their base and whether each merges into its parent; of several, also which pairs conflict,
         which are identical and which go together. Reads only: files, index and history stay as they are. A against B is
         compare(workspaces=[A], base=B)."""
-        return await self._run(ctx, lambda at, report: at.compare(workspaces, base, detail, paths, cursor, max_chars, report), *workspaces)
+        names = [*workspaces, *([base.partition("@")[0]] if base else [])]
+        return await self._run(ctx, lambda at, report: at.compare(workspaces, base, detail, paths, cursor, max_chars, report), *names)
 
     async def merge(
         self,
