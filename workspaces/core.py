@@ -157,9 +157,9 @@ class Core:
                 f"A delete or restore of {moving[0].name} was interrupted and could not be ended yet.", "workspaces doctor looks closer."
             )
         if gone := self.find_deleted(name):
-            until = f" It can be had until {gone.restorable_until:%d %b %Y}." if gone.restorable_until else ""
+            until = f", and is restorable until {gone.restorable_until:%d %b %Y}" if gone.restorable_until else ""
             raise NotFound(
-                f"No workspace {name[:100]!r} in {self.row.name}. It was deleted.{until}",
+                f"No workspace {name[:100]!r} in {self.row.name}. It was deleted{until}.",
                 f"To bring it back: {call('restore', workspace=name)}.",
                 workspace=name,
             )
