@@ -42,7 +42,7 @@ FLOORS = [
     {"replaying"},
     {"merging"},
     {"collection", "history", "landing", "overview", "requests"},
-    {"doctor", "looking", "recovery"},
+    {"doctor", "looking", "recovery", "undoing"},
     {"project"},
     {"beforehand", "clients"},
     {"server", "terminal"},
