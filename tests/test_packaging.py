@@ -27,11 +27,20 @@ HOMES = {
     "yaml": "workspaces/clients/yaml.py",
     "opentelemetry": "workspaces/telemetry.py",
 }
-_BELOW = ("workspaces.model.", "workspaces.errors.", "workspaces.starts.", "workspaces.telemetry.", "workspaces.threads.")
+_BELOW = (
+    "workspaces.model.",
+    "workspaces.errors.",
+    "workspaces.locks.",
+    "workspaces.starts.",
+    "workspaces.telemetry.",
+    "workspaces.threads.",
+)
 """What backends may import."""
 FLOORS = [
-    {"model", "errors", "private", "starting", "starts", "telemetry", "threads"},
-    {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
+    {"model", "errors", "starting", "starts", "telemetry", "threads"},
+    {"access", "backend", "config", "locks", "naming", "parsing", "places", "wording"},
+    {"private"},
+    {"trust"},
     {"audit", "store", "tokens"},
     {"core", "syntax"},
     {"asked", "containment", "outline", "programs"},
