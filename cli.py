@@ -74,7 +74,8 @@ def _folder() -> Path:
     from workspaces.errors import NoProject
 
     try:
-        return Path(_Chosen.project or os.environ.get("WORKSPACES_PROJECT") or ".").absolute()
+        named = os.environ.get("WORKSPACES_PROJECT") or os.environ.get("CLAUDE_PROJECT_DIR")
+        return Path(_Chosen.project or named or ".").absolute()
     except FileNotFoundError:
         raise NoProject("The working directory is gone.", "Go to a folder that is there, or name one with --project.") from None
 
@@ -131,7 +132,10 @@ def _asked(question: str, letters: str) -> str:
 def _start(
     context: typer.Context,
     project: Annotated[
-        str, typer.Option("--project", "-C", metavar="PATH", help="The repository to work on (default: WORKSPACES_PROJECT, or here).")
+        str,
+        typer.Option(
+            "--project", "-C", metavar="PATH", help="The repository to work on (default: WORKSPACES_PROJECT, CLAUDE_PROJECT_DIR, or here)."
+        ),
     ] = "",
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:

@@ -43,6 +43,23 @@ def shop(repo: Repo) -> Repo:
     return repo
 
 
+def test_the_project_is_what_is_asked_for_or_the_environment_names(shop: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Repo.create(tmp_path / "other")
+    other.write("a.txt", "a\n")
+    other.commit("start")
+    run(other, "init")
+
+    def project(*args: str) -> str:
+        return str(answer(shop, *args, "list")["workspaces"][0]["project"])
+
+    assert project() == "shop"
+    monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(other.path))
+    assert project() == "other"
+    monkeypatch.setenv("WORKSPACES_PROJECT", str(shop.path))
+    assert project() == "shop"
+    assert project("--project", str(other.path)) == "other"
+
+
 def test_the_loop_by_hand(repo: Repo) -> None:
     assert "✓" in run(repo, "init").stderr
     made = run(repo, "clone", "-n", "3", "--task", "Fix login race")

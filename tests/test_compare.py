@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from support import Instead, Repo, clone, fingerprint, hidden
+from support import Instead, Repo, at, clone, fingerprint, hidden
 
 from workspaces import Project
 from workspaces.core import Core
@@ -119,6 +119,25 @@ def test_against_a_restore_point(project: Project) -> None:
 def test_main_shows_what_is_uncommitted(project: Project, repo: Repo) -> None:
     repo.write("cart.py", "dirty\n")
     assert project.compare(["main"]).workspaces[0].files_changed == 1
+
+
+def test_nothing_is_called_merged_that_was_not(project: Project, repo: Repo) -> None:
+    repo.write("cart.py", "changed\n")
+    assert project.compare(["main"]).summary == "main changed 1 file +1 -20, which is not committed."
+    repo.git("checkout", "-q", "cart.py")
+    clone(project, "fresh")
+    clone(project, "mine").write("notes.md", "mine\n")
+    project.checkpoint("mine")
+    at(project.find("mine")).write("notes.md", "# Notes\n")
+    assert project.compare(["fresh"], base="mine@1").summary == "fresh differs from mine@1 by 1 file +1 -1."
+    assert project.compare(["mine"], base="shop/mine@1").summary == "mine differs from mine@1 by 1 file +1 -1."
+    at(project.find("mine")).write("notes.md", "mine\n")
+    said = project.compare(["fresh"], base="mine").summary
+    assert said == "fresh differs from mine by 1 file +1 -1. A merge into mine would bring nothing."
+    assert "no two" not in project.compare(["fresh", "mine"], base="main").summary
+    repo.write("notes.md", "mine\n")
+    repo.commit("the same")
+    assert project.compare(["mine"]).summary == "mine changed 1 file +1 -1. main has all of it already."
 
 
 def test_pages_join_to_the_whole_and_never_shift(project: Project) -> None:

@@ -6,13 +6,19 @@ import os
 import pkgutil
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
+from workspaces.core import Core
 from workspaces.errors import Exists, HasChildren, NotFound, Protected, UnmergedChanges, WorkspacesError
+from workspaces.model import Workspace
 
 
 def test_unmerged_work_is_refused_and_nothing_changes(project: Project) -> None:
@@ -45,6 +51,86 @@ def test_each_by_itself_and_refusals_named(project: Project) -> None:
     assert (done.deleted, list(done.kept)) == (("shop/a",), ["shop/b"])
     again = project.delete(["a"])
     assert (again.deleted, again.summary) == ((), "1 workspace had been deleted before.")
+
+
+@pytest.mark.parametrize("names", [["fix"], ["fix", "other"]])
+def test_who_is_second_to_delete_is_told_that_it_is_deleted(project: Project, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    clone(project, "fix")
+    clone(project, "other")
+    real, left = Core.changing, ["fix"]
+
+    def first(core: Core, *held: Workspace, **named: Any) -> AbstractContextManager[None]:
+        if left and held[0].name == "fix":
+            Project.open(project.root).delete([left.pop()])
+        return real(core, *held, **named)
+
+    monkeypatch.setattr(Core, "changing", first)
+    done = project.delete(names)
+    assert (done.deleted, done.kept) == (tuple(f"shop/{name}" for name in names[1:]), {})
+    assert done.summary.endswith("1 workspace had been deleted before.")
+
+
+def test_who_deletes_while_another_is_at_it_waits_for_that(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone(project, "fix")
+    kind = pkgutil.resolve_name("workspaces.backends.worktree:WorktreeBackend")
+    real, begun, goes_on = kind.retire, Event(), Event()
+
+    def go_on(*_: object) -> None:
+        goes_on.set()
+
+    def slowly(backend: object, *given: Any) -> None:
+        begun.set()
+        goes_on.wait(20)
+        real(backend, *given)
+
+    monkeypatch.setattr(kind, "retire", slowly)
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(Project.open(project.root).delete, ["fix"])
+        assert begun.wait(20)
+        try:
+            two = project.delete(["fix"], progress=go_on)
+        finally:
+            goes_on.set()
+        assert one.result().deleted == ("shop/fix",)
+    assert (two.deleted, two.summary) == ((), "1 workspace had been deleted before.")
+
+
+def test_a_later_one_of_the_name_is_not_what_was_to_be_deleted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone(project, "fix")
+    real, left = Core.changing, ["fix"]
+
+    def first(core: Core, *held: Workspace, **named: Any) -> AbstractContextManager[None]:
+        if left:
+            other = Project.open(project.root)
+            other.delete([left.pop()])
+            clone(other, "fix").write("cart.py", "of somebody else\n")
+        return real(core, *held, **named)
+
+    monkeypatch.setattr(Core, "changing", first)
+    assert project.delete(["fix"], discard_unmerged=True).deleted == ()
+    assert at(project.find("fix")).read("cart.py") == "of somebody else\n"
+
+
+def test_a_reason_speaks_of_its_own_workspace(project: Project) -> None:
+    clone(project, "a")
+    clone(project, "b").write("cart.py", "mine\n")
+    assert project.delete(["a", "b"]).kept == {"shop/b": "b has unmerged work: 1 file +1 -20."}
+    with pytest.raises(UnmergedChanges, match="Nothing was deleted"):
+        project.delete(["b"])
+    assert project.clone(count=2, name="try").failed == {}
+    made = project.clone(count=3, name="try")
+    assert made.failed == {"try-1": "'try-1' is taken in shop.", "try-2": "'try-2' is taken in shop."}
+
+
+def test_of_a_deleted_one_it_is_said_how_it_comes_back(project: Project) -> None:
+    clone(project, "fix")
+    project.delete(["fix"])
+    acts: list[Callable[[], object]] = [lambda: project.merge("fix"), lambda: project.clone("fix"), lambda: project.compare(["fix"])]
+    for act in acts:
+        with pytest.raises(NotFound) as error:
+            act()
+        assert "It was deleted" in error.value.message
+        assert "restore(workspace='fix')" in error.value.hint
 
 
 def test_main_and_strangers_are_not_deleted(project: Project, repo: Repo) -> None:

@@ -97,6 +97,22 @@ def test_only_one_of_many_gets_a_name(project: Project, repo: Repo) -> None:
     assert project.status(["fix"]).workspaces[0].state == "ready"
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_everybody_gets_names_who_asks_for_none(project: Project, repo: Repo, count: int) -> None:
+    """Names that are invented of one task are the same for all who ask at once."""
+    script = (
+        "import sys; from pathlib import Path; from concurrent.futures import ThreadPoolExecutor; from workspaces import Project\n"
+        "project = Project.open(Path(sys.argv[1]))\n"
+        "with ThreadPoolExecutor() as pool:\n"
+        "    made = [pool.submit(project.clone, count=int(sys.argv[2]), task='Fix it') for _ in range(3)]\n"
+        "print(*(each.name for clones in made for each in clones.result().workspaces))"
+    )
+    processes = [subprocess.Popen([*python(), "-c", script, str(repo.path), str(count)], stdout=subprocess.PIPE, text=True) for _ in "ab"]
+    names = [name for process in processes for name in process.communicate()[0].split()]
+    assert len({*names}) == len(names) == 6 * count
+    assert {each.name for each in project.status().workspaces} == {"main", *names}
+
+
 def test_merges_into_one_target_at_once_are_all_in_it(project: Project, repo: Repo) -> None:
     for number in range(8):
         Repo(Path(project.clone(name=f"w{number}").workspaces[0].location)).write(f"f{number}.txt", f"{number}\n")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from support import Repo, clone, fingerprint
+from support import Repo, clone, deleted_at, fingerprint
 
 from workspaces import Project
 from workspaces.backend import choose
-from workspaces.errors import BackendMissing, NoProject, NotAProject
+from workspaces.errors import BackendMissing, Exists, NoProject, NotAProject
 from workspaces.store import Store
 
 
@@ -55,6 +55,20 @@ def test_a_repository_without_a_commit(tmp_path: Path) -> None:
 def test_an_unknown_backend_is_named(repo: Repo) -> None:
     with pytest.raises(BackendMissing, match="Did you mean 'worktree'"):
         Project.initialize(repo.path, backend="worktrees")
+
+
+def test_another_backend_is_chosen_when_nothing_of_the_first_is_left(project: Project, repo: Repo) -> None:
+    """What is restorable would share its place with the other's."""
+    clone(project, "fix")
+    with pytest.raises(Exists, match="with its workspaces"):
+        Project.initialize(repo.path, backend="directory")
+    project.delete(["fix"])
+    with pytest.raises(Exists, match="with deleted workspaces") as refused:
+        Project.initialize(repo.path, backend="directory")
+    assert "workspaces gc removes deleted ones" in refused.value.hint
+    deleted_at(repo, "fix", 30)
+    project.gc()
+    assert Project.initialize(repo.path, backend="directory").described().backend == "directory"
 
 
 def test_open_needs_an_initialized_project(repo: Repo) -> None:

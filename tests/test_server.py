@@ -135,6 +135,8 @@ async def test_the_instructions_teach_the_loop(repo: Repo) -> None:
         ("clone", {"count": 300}, "invalid_argument", "count"),
         ("clone", {"name": "../up"}, "invalid_name", "'../up'"),
         ("merge", {}, "invalid_argument", "source"),
+        ("merge", {"source": []}, "invalid_argument", "source: List should have at least 1 item"),
+        ("merge", {"source": 1}, "invalid_argument", "source: Input should be a valid string"),
         ("merge", {"source": "nope"}, "not_found", "Open: main"),
         ("merge", {"source": "main"}, "invalid_argument", "no parent"),
         ("delete", {"workspaces": ["main"]}, "protected", "cannot be deleted"),
@@ -243,6 +245,9 @@ async def test_two_projects_on_one_server(repo: Repo, tmp_path: Path) -> None:
         assert (await data(client, "clone", name="here"))["workspaces"][0]["project"] == "shop"
         assert (await data(client, "compare", workspaces=["there"]))["workspaces"][0]["id"] == "other/there"
         assert "different projects" in (await error(client, "compare", workspaces=["there", "here"]))["message"]
+        assert (await data(client, "compare", workspaces=["main"], base="other/there"))["workspaces"][0]["id"] == "other/main"
+        assert (await data(client, "compare", workspaces=["main"], base="main"))["workspaces"][0]["id"] == "shop/main"
+        assert (await error(client, "compare", workspaces=["there"], base="nope"))["message"].startswith("No workspace 'nope' in other")
 
 
 async def test_two_projects_of_one_name(tmp_path: Path) -> None:
@@ -391,6 +396,29 @@ async def test_status_waits_for_a_change(repo: Repo, monkeypatch: pytest.MonkeyP
                 while len(asked) < 2:  # then it waits
                     await anyio.sleep(0.01)
                 await data(other, "clone", name="new")
+
+
+async def test_status_waits_for_the_project_of_the_workspaces_that_it_names(repo: Repo, tmp_path: Path) -> None:
+    other = Repo.create(tmp_path / "other")
+    other.write("a.txt", "a\n")
+    other.commit("start")
+    settings = Settings(repo.path, (tmp_path,))
+    async with Client(create(settings)) as client:
+        await data(client, "initialize", path=str(other.path))
+        await data(client, "clone", source="other/main", name="there")
+        before = (await data(client, "status", workspaces=["there"], detail="names"))["revision"]
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+
+                async def waiting() -> None:
+                    found = await data(client, "status", workspaces=["there"], wait_seconds=45, detail="names")
+                    assert found["revision"] > before
+
+                tasks.start_soon(waiting)
+                await anyio.sleep(0.5)
+                await data(client, "checkpoint", workspace="there")
+            unknown = await error(client, "status", workspaces=["nope"], wait_seconds=45)
+        assert unknown["code"] == "not_found"
 
 
 # -- real servers -------------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,10 +16,10 @@ from workspaces import naming, preparing
 from workspaces.aside import standing, take_back
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
+from workspaces.errors import Busy, Exists, InvalidArgument, Limit, Unsupported, WorkspacesError
 from workspaces.model import MAIN, MAX_LEASE, Cloned, Operation, Snapshot, Workspace, now
 from workspaces.threads import several
-from workspaces.wording import call, counted, flaws, listed, plain
+from workspaces.wording import call, counted, flaws, listed, of_one, plain
 
 FOLDER = ".workspaces"
 MAX_COUNT = 256
@@ -44,19 +46,20 @@ def clone(
     task, labels = plain(task), [" ".join(plain(label).split()) for label in labels]
     origin = core.find(source)
     _refuse_too_much(core, count)
-    names = _names(core, naming.checked(name) if name else "", task, count)
+    asked = _numbered(naming.checked(name), count) if name else []
     if count > 1:
         preparing.prepare_for_all(core)
     with core.told_apart(origin), core.backend.aside() as view:
         with core.looking(view, origin) as freeze:
             snapshot = freeze(origin, core.lineage(origin), committed=not include_uncommitted)
-        drafts = [_draft(core, origin, snapshot, wanted, task, tuple(labels)) for wanted in names]
-        taken = core.store.taken(core.row.name, names)
-        free = [draft for draft in drafts if draft.name not in taken]
-        made, failed, warnings = _clone_all(core, view, origin, snapshot, free, progress)
+        draft = partial(_draft, core, origin, snapshot, task=task, labels=tuple(labels))
+        taken = core.store.taken(core.row.name, asked)
+        free = [each for each in asked if each not in taken]
+        tried = ([*map(draft, names)] for names in ([free] if asked else _invented(core, task, count)))
+        made, failed, warnings = _clone_all(core, view, origin, snapshot, tried, not asked, progress)
         warnings += _untrusted(view, origin)
     there = {each.name for each in made}
-    failed = {draft.name: _taken(draft) for draft in drafts if draft.name not in there} | failed
+    failed = {each: _taken(core, each) for each in asked if each not in there} | failed
     if lease_seconds:
         made = [_leased(core, each, lease_seconds) for each in made]
     if not made and count == 1:
@@ -65,7 +68,7 @@ def clone(
     return Cloned(
         summary=_summary(core, origin, snapshot, made, failed),
         workspaces=tuple(made),
-        failed={wanted: error.message for wanted, error in failed.items()},
+        failed={wanted: of_one(error.message) for wanted, error in failed.items()},
         warnings=tuple(dict.fromkeys([*warnings, *flaws(origin.name, snapshot)])),
         next=_next(made),
     )
@@ -121,16 +124,20 @@ def _again(core: Core, done: Operation) -> Cloned:
 
 
 def _clone_all(
-    core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, drafts: list[Workspace], progress: Progress
+    core: Core,
+    view: Backend,
+    origin: Workspace,
+    snapshot: Snapshot,
+    tried: Iterable[list[Workspace]],
+    is_invented: bool,
+    progress: Progress,
 ) -> tuple[list[Workspace], dict[str, WorkspacesError], list[str]]:
-    """Make the clones as one operation of the journal.
+    """Make the first of the `tried` clones whose names can be had, as one operation of the journal.
 
     The call holds all names that it makes: while it is at work, nobody takes its operation for a dead one's.
     """
-    with core.locks.change(*map(core.key, drafts)):
-        note: dict[str, JsonValue] = {"new": snapshot.id}
-        admit = None if core.limits is None else partial(_refuse_too_many, core, more=len(drafts))
-        operation, claimed = core.begin_making(drafts, admit, note, source=origin.id, count=len(drafts))
+    with ExitStack() as held:
+        operation, claimed = _claimed(core, held, origin, snapshot, tried, is_invented)
         try:
             made, failed, warnings = _make_all(core, view, origin, snapshot, claimed, progress)
         except BaseException as error:
@@ -142,6 +149,29 @@ def _clone_all(
         state, ids = "done" if made else "failed", tuple(each.id for each in made)
         core.store.finish(operation.model_copy(update={"state": state, "workspaces": ids}), *((each, "live") for each in made))
     return made, failed, warnings
+
+
+def _claimed(
+    core: Core, held: ExitStack, origin: Workspace, snapshot: Snapshot, tried: Iterable[list[Workspace]], is_invented: bool
+) -> tuple[Operation, list[Workspace]]:
+    """Journal that clones are made, and hold their names. Nobody waits for a name that was invented, or has a part of such: others are as good."""
+    note: dict[str, JsonValue] = {"new": snapshot.id}
+    for drafts in tried:
+        with ExitStack() as names:
+            try:
+                names.enter_context(core.locks.change(*map(core.key, drafts), patience=0 if is_invented else None))
+            except Busy:
+                if is_invented:
+                    continue
+                raise
+            admit = None if core.limits is None else partial(_refuse_too_many, core, more=len(drafts))
+            try:
+                begun = core.begin_making(drafts, admit, note, is_invented, source=origin.id, count=len(drafts))
+            except Exists:
+                continue
+            held.push(names.pop_all())
+            return begun
+    raise AssertionError("names are invented without end")
 
 
 def lease(core: Core, name: str, seconds: int) -> Workspace:
@@ -161,8 +191,8 @@ def _leased(core: Core, made: Workspace, seconds: int) -> Workspace:
     return made.model_copy(update={"lease_seconds": seconds, "lease_until": until})
 
 
-def _taken(draft: Workspace) -> WorkspacesError:
-    return Exists(f"'{draft.name}' is taken in {draft.project}. Nothing was made.", "Choose another name, or leave it out.")
+def _taken(core: Core, name: str) -> WorkspacesError:
+    return Exists(f"'{name}' is taken in {core.row.name}. Nothing was made.", "Choose another name, or leave it out.")
 
 
 def _untrusted(view: Backend, origin: Workspace) -> tuple[str, ...]:
@@ -171,21 +201,20 @@ def _untrusted(view: Backend, origin: Workspace) -> tuple[str, ...]:
     return (f"{listed(paths)} {said}.",) if paths else ()
 
 
-def _names(core: Core, name: str, task: str, count: int) -> list[str]:
-    """Return the names to try: as they were asked for, or the first invented one that is free."""
-    if name:
-        return [name] if count == 1 else [naming.checked(f"{name}-{number}") for number in range(1, count + 1)]
-    taken = core.store.names(core.row.name)
-    stem, base = naming.invented(task), 1
-    while True:
-        tried = stem if base == 1 else f"{stem}-{base}"
-        names = [tried] if count == 1 else [f"{tried}-{number}" for number in range(1, count + 1)]
-        if not taken.intersection(names):
-            return names
-        base += 1
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [naming.checked(f"{name}-{number}") for number in range(1, count + 1)]
 
 
-def _draft(core: Core, origin: Workspace, snapshot: Snapshot, name: str, task: str, labels: tuple[str, ...]) -> Workspace:
+def _invented(core: Core, task: str, count: int) -> Iterator[list[str]]:
+    """Yield names that are free, one set after the other: what another call takes meanwhile is not there for the next."""
+    stem = naming.invented(task)
+    for number in itertools.count(1):
+        names = _numbered(stem if number == 1 else f"{stem}-{number}", count)
+        if not core.store.names(core.row.name).intersection(names):
+            yield names
+
+
+def _draft(core: Core, origin: Workspace, snapshot: Snapshot, name: str, *, task: str, labels: tuple[str, ...]) -> Workspace:
     return Workspace(
         uid=new_uid(),
         origin=snapshot.id,

@@ -24,7 +24,7 @@ from workspaces.locks import Locks, Look, nothing
 from workspaces.model import MAIN, Diff, Operation, RestorePoint, Snapshot, Workspace, now
 from workspaces.store import MergeRow, ProjectRow, Store
 from workspaces.trust import Trusted
-from workspaces.wording import listed
+from workspaces.wording import call, listed
 
 Progress = Callable[[int, int, str], None]
 """Told at every safe point how far a call is: steps done, steps in all, what comes. Raises to stop the call there."""
@@ -156,6 +156,13 @@ class Core:
             raise Busy(
                 f"A delete or restore of {moving[0].name} was interrupted and could not be ended yet.", "workspaces doctor looks closer."
             )
+        if gone := self.find_deleted(name):
+            until = f", and is restorable until {gone.restorable_until:%d %b %Y}" if gone.restorable_until else ""
+            raise NotFound(
+                f"No workspace {name[:100]!r} in {self.row.name}. It was deleted{until}.",
+                f"To bring it back: {call('restore', workspace=name)}.",
+                workspace=name,
+            )
         names = [workspace.name for workspace in self.seen()]
         near = likely(self._bare(name), names)
         raise NotFound(
@@ -200,8 +207,20 @@ class Core:
 
     def find_deleted(self, name: str) -> Workspace | None:
         """Return the workspace of that name, uid or folder that was deleted last."""
-        found = self._meant(name, ("deleted",)) or [*filter(self.sees, self._known(("deleted",), "uid", self._bare(name)))]
-        return max(reversed(found), key=lambda each: each.restorable_until or each.created, default=None)
+        return max(reversed(self.deleted(name)), key=lambda each: each.restorable_until or each.created, default=None)
+
+    def find_leaving(self, name: str) -> Workspace | None:
+        """Return the workspace of that name which somebody is deleting at this moment, or was when he died."""
+        return next(iter(self._meant(name, ("deleting",))), None)
+
+    def still(self, workspace: Workspace) -> Workspace | None:
+        """Return a workspace that the caller holds as it is now; None where it was deleted meanwhile, whoever has its name since."""
+        there = self.store.workspace(workspace.uid)
+        return None if there is None or there.state == "deleted" else self.find(workspace.id)
+
+    def deleted(self, name: str) -> list[Workspace]:
+        """Return the workspaces of that name, uid or folder that were deleted and are restorable, in order of creation."""
+        return self._meant(name, ("deleted",)) or [*filter(self.sees, self._known(("deleted",), "uid", self._bare(name)))]
 
     def known(self, uids: Iterable[str]) -> list[Workspace]:
         """Return the workspaces with these uids, there or not, without those of which nothing is remembered any more."""
@@ -500,10 +519,11 @@ class Core:
         drafts: Sequence[Workspace],
         admit: Callable[[Sequence[Workspace]], None] | None,
         outcome: dict[str, JsonValue],
+        all_or_none: bool,
         **arguments: JsonValue,
     ) -> tuple[Operation, list[Workspace]]:
         """Journal a clone before it acts, and as one with it claim the names. See `Store.begin_making`."""
-        return self.store.begin_making(self.row.name, self._operation("clone", drafts, outcome, arguments), drafts, admit)
+        return self.store.begin_making(self.row.name, self._operation("clone", drafts, outcome, arguments), drafts, admit, all_or_none)
 
     def begin_as(
         self,

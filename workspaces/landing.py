@@ -13,14 +13,14 @@ from workspaces.core import Core, Progress, silent
 from workspaces.errors import Interrupted, InvalidArgument, WorkspacesError
 from workspaces.merging import merge, required
 from workspaces.model import Landing, MergeResult, MergeStatus, Workspace
-from workspaces.wording import call, counted, listed
+from workspaces.wording import call, counted, listed, of_one
 
 _ORDER: tuple[MergeStatus, ...] = ("conflicts", "check_failed", "refused", "merged", "would_merge")
 
 
 def land(core: Core, asked: Asked, progress: Progress = silent, patience: float | None = None) -> MergeResult:
     """Merge the sources in this order. Each is a merge of its own, whole or not at all, and is undone with the others or alone."""
-    receiver = _receiver(core, asked.sources, asked.target)
+    receiver, names = _receiver(core, asked.sources, asked.target)
     Trial.of(core, required(core, core.find(receiver), asked.require), receiver)  # what holds for all is refused once
     results: list[Landing] = []
     if_target, deadline = asked.if_target, None if patience is None else time.monotonic() + patience
@@ -28,23 +28,25 @@ def land(core: Core, asked: Asked, progress: Progress = silent, patience: float 
         progress(number, len(asked.sources), f"merging {source}")
         told = partial(_within, progress, number, len(asked.sources))
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        result = _landed(core, replace(asked, source=source, if_target=if_target), receiver, told, left)
+        result = _landed(core, replace(asked, source=source, if_target=if_target), names[source], receiver, told, left)
         results.append(Landing.model_validate(result.model_dump(exclude={"results"})))
         # What came in between was ours, so it is no reason to stop; what anybody else does is.
         if_target = result.snapshot if if_target and result.status == "merged" else if_target
     return _together(results, receiver, asked.dry_run)
 
 
-def _receiver(core: Core, sources: Sequence[str], target: str) -> str:
-    """Return the id of the one target that all have. Raises before anything is merged."""
-    if len({*sources}) < len(sources):
+def _receiver(core: Core, sources: Sequence[str], target: str) -> tuple[str, dict[str, str]]:
+    """Return the id of the one target that all have, and of each source. Raises before anything is merged."""
+    found = {source: core.find_ever(source) for source in sources}
+    if len({each.uid for each in found.values()}) < len(sources):
         raise InvalidArgument("A source is named twice. Nothing was merged.", "Name each once.")
+    ids = {source: each.id for source, each in found.items()}
     if target:
-        return core.find(target).id
-    found = {_parent(core, core.find_ever(source)).id for source in sources}
-    if len(found) > 1:
-        raise InvalidArgument(f"They have different parents: {listed(sorted(found))}. Nothing was merged.", "Name a target.")
-    return found.pop()
+        return core.find(target).id, ids
+    parents = {_parent(core, each).id for each in found.values()}
+    if len(parents) > 1:
+        raise InvalidArgument(f"They have different parents: {listed(sorted(parents))}. Nothing was merged.", "Name a target.")
+    return parents.pop(), ids
 
 
 def _parent(core: Core, workspace: Workspace) -> Workspace:
@@ -58,15 +60,18 @@ def _within(progress: Progress, number: int, sources: int, done: int, total: int
     progress(number, sources, message)
 
 
-def _landed(core: Core, asked: Asked, receiver: str, progress: Progress, patience: float | None) -> MergeResult:
-    (source,) = asked.sources
+def _landed(core: Core, asked: Asked, source: str, receiver: str, progress: Progress, patience: float | None) -> MergeResult:
     try:
         return merge(core, asked, progress, patience)
     except Interrupted:
         raise
     except WorkspacesError as error:
         return MergeResult(
-            summary=error.message, status="refused", source=source, target=receiver, warnings=(error.hint,) if error.hint else ()
+            summary=of_one(error.message),
+            status="refused",
+            source=source,
+            target=receiver,
+            warnings=(error.hint,) if error.hint else (),
         )
 
 

@@ -468,11 +468,13 @@ class Checked(Noun):
     next: Next = ()
 
 
-class Landing(Noun):
-    """What became of the merge of one workspace."""
+class Merged(Noun):
+    """What is said of a merge, of one workspace or of several."""
 
     summary: Summary
-    status: MergeStatus
+    status: MergeStatus = Field(
+        description="refused: of one of several sources, that could not be merged as it was asked; summary says why"
+    )
     source: str
     target: str
     snapshot: str = Field(default="", description="the target's snapshot now; usable as if_target")
@@ -483,12 +485,19 @@ class Landing(Noun):
     checks: tuple[Verdict, ...] = Field(default=(), description="what the required checks say of the merged contents")
     decided: tuple[Decided, ...] = Field(default=(), description="paths that conflicted and were decided, and by which rule")
     restore_point: str = ""
+
+
+class Landing(Merged):
+    """What became of the merge of one workspace."""
+
     warnings: Warnings = ()
     next: Next = ()
 
 
-class MergeResult(Landing):
+class MergeResult(Merged):
     results: tuple[Landing, ...] = Field(default=(), description="of several sources: each one's, in the order in which they were merged")
+    warnings: Warnings = ()
+    next: Next = ()
 
 
 class Deleted(Noun):

@@ -13,7 +13,7 @@ from workspaces.errors import WorkspaceGone, WorkspacesError
 from workspaces.model import Diff, Snapshot, Status, Workspace
 from workspaces.naming import age_then_name
 from workspaces.threads import several
-from workspaces.wording import begin, call, counted, on_disk
+from workspaces.wording import begin, call, counted, listed, on_disk
 
 StatusDetail = Literal["names", "summary", "full"]
 
@@ -21,19 +21,20 @@ StatusDetail = Literal["names", "summary", "full"]
 def status(
     core: Core, names: Sequence[str] = (), detail: StatusDetail = "summary", include_deleted: bool = False, progress: Progress = silent
 ) -> Status:
-    """Return the workspaces, parents before their clones. `names` reads what is remembered; `summary` looks at the files too,
-    `full` at what they take on the disk."""
+    """Return the workspaces, or those that are named, parents before their clones. `names` reads what is remembered; `summary` looks at the files
+    too, `full` at what they take on the disk."""
     revision = core.store.revision()
-    wanted = [core.find(name) for name in names] if names else core.seen()
-    gone = [*map(core.shown, core.seen(("deleted",)))] if include_deleted else []
+    wanted, deleted = _named(core, names, include_deleted) if names else (core.seen(), core.seen(("deleted",)) if include_deleted else [])
+    gone = [*map(core.shown, deleted)]
     warnings: list[str] = []
     wanted = [*map(core.shown, wanted)] if detail == "names" else _looked_at(core, wanted, detail, warnings, progress)
     rows = [*_as_tree(wanted), *gone]
     clones = sum(not workspace.is_main for workspace in wanted)
+    shown = f"Of {core.row.name}, as asked for: {listed(each.name for each in (*wanted, *gone))}."
     conflicted = sum(workspace.state == "conflicted" for workspace in wanted)
     abandoned = sum(workspace.state == "abandoned" for workspace in wanted)
     return Status(
-        summary=f"{core.row.name} has {counted(clones, 'workspace')} besides main."
+        summary=(shown if names else f"{core.row.name} has {counted(clones, 'workspace')} besides main.")
         + (f" {conflicted} with conflicts to resolve." if conflicted else "")
         + (f" {abandoned} abandoned: their leases ended." if abandoned else "")
         + (f" {counted(len(gone), 'deleted one')} restorable." if gone else "")
@@ -41,8 +42,21 @@ def status(
         workspaces=tuple(rows),
         revision=revision,
         warnings=tuple(warnings),
-        next=_next(core.main().id, wanted),
+        next=_next(core.main().id, wanted, gone),
     )
+
+
+def _named(core: Core, names: Sequence[str], include_deleted: bool) -> tuple[list[Workspace], list[Workspace]]:
+    """Return the workspaces that are meant, each once, and those deleted ones that have or had these names, if they are wanted."""
+    there: dict[str, Workspace] = {}
+    gone: dict[str, Workspace] = {}
+    for name in names:
+        deleted = core.deleted(name) if include_deleted else []
+        gone |= {each.uid: each for each in deleted}
+        if not deleted or core.holds(name, ("live",)):
+            found = core.find(name)
+            there[found.uid] = found
+    return list(there.values()), list(gone.values())
 
 
 def _looked_at(core: Core, workspaces: list[Workspace], detail: StatusDetail, warnings: list[str], progress: Progress) -> list[Workspace]:
@@ -143,6 +157,8 @@ def _as_tree(workspaces: Sequence[Workspace]) -> Iterator[Workspace]:
         waiting += reversed(below.get(here.id, []))
 
 
-def _next(main: str, workspaces: Sequence[Workspace]) -> tuple[str, ...]:
+def _next(main: str, workspaces: Sequence[Workspace], gone: Sequence[Workspace]) -> tuple[str, ...]:
     clones = [workspace.id for workspace in workspaces if not workspace.is_main]
+    if gone and not workspaces:
+        return (call("restore", "to bring it back", workspace=gone[-1].id),)
     return (call("compare", workspaces=clones[:8]) if clones else begin(main),)

@@ -564,7 +564,8 @@ def _named(actor: str) -> str:
 
 
 def _refuse_second_kind(wanted: Backend, path: Path) -> None:
-    """Raise `Exists` when the folder is a project of another backend that has workspaces: the two would share a place for theirs."""
+    """Raise `Exists` when the folder is a project of another backend that has workspaces, there or restorable: the two would share a place for
+    theirs."""
     for kind in backends.around(path):
         other = None
         with suppress(NotAProject):
@@ -573,10 +574,13 @@ def _refuse_second_kind(wanted: Backend, path: Path) -> None:
             continue
         store = Store(other.home / "store.sqlite")
         row = store.project_at(str(wanted.root))
-        if row is not None and len(store.workspaces(row.name, _ANY)) > 1:
+        others = [each for each in store.workspaces(row.name, _ANY) if not each.is_main] if row is not None else []
+        if others:
+            which = "deleted" if all(each.state == "deleted" for each in others) else "its"
             raise Exists(
-                f"{wanted.root} is a project of the {other.name} backend already, with workspaces. Nothing was changed.",
-                f"Leave `backend` out to go on with it; delete its workspaces before you choose {wanted.name}.",
+                f"{wanted.root} is a project of the {other.name} backend already, with {which} workspaces. Nothing was changed.",
+                f"Leave `backend` out to go on with it. {wanted.name} can be chosen when none is there or restorable: workspaces gc removes deleted "
+                "ones for good when their time is over.",
             )
 
 

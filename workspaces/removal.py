@@ -16,6 +16,7 @@ from workspaces.backend import Backend
 from workspaces.containment import committed, contained, left, said_of, taken_back
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import (
+    Busy,
     HasChildren,
     Interrupted,
     Limit,
@@ -28,7 +29,7 @@ from workspaces.errors import (
 from workspaces.locks import Look
 from workspaces.model import Children, Deleted, Snapshot, Workspace, now
 from workspaces.threads import several
-from workspaces.wording import call, counted, listed, sized
+from workspaces.wording import call, counted, listed, of_one, sized
 
 _LOOK = 0.2
 
@@ -56,6 +57,7 @@ def delete(
         with closing(_at_once(list(level), work, look)) as ended:
             for workspace, done in ended:
                 deleted += done.deleted
+                gone += done.gone
                 until = done.until or until
                 if done.error:
                     refused[workspace.id] = done.error
@@ -65,7 +67,7 @@ def delete(
     return Deleted(
         summary=_summary(deleted, refused, gone, until),
         deleted=tuple(deleted),
-        kept={name: error.message for name, error in refused.items()},
+        kept={name: of_one(error.message) for name, error in refused.items()},
         restorable_until=until,
         warnings=tuple(f"{said}: that link went into the trash." for name, said in links.items() if name in deleted),
         next=_next(deleted, _unmerged(refused)),
@@ -89,6 +91,10 @@ def _resolved(core: Core, names: Sequence[str], deleted: Sequence[str]) -> tuple
     for name in names:
         try:
             workspace = core.find(name)
+        except Busy:
+            if (leaving := core.find_leaving(name)) is None:
+                raise
+            workspace = leaving
         except NotFound:
             if (before := core.find_deleted(name)) is None:
                 raise
@@ -126,6 +132,8 @@ class _Done:
     """What became of one workspace that was to be deleted, with all below it."""
 
     deleted: list[str] = field(default_factory=list[str])
+    gone: list[str] = field(default_factory=list[str])
+    """What somebody else deleted meanwhile."""
     until: datetime | None = None
     error: WorkspacesError | None = None
 
@@ -161,8 +169,9 @@ def _delete_below(core: Core, workspace: Workspace, look: Look, discard_unmerged
             _refuse_all_unmerged(core, going)
         for each in reversed(going):
             look()
-            done.until = _delete(core, each, discard_unmerged, children, look) if each.id not in before else done.until
-            done.deleted.append(each.id)
+            until = _delete(core, each, discard_unmerged, children, look) if each.id not in before else None
+            done.until = until or done.until
+            (done.deleted if until or each.id in before else done.gone).append(each.id)
     except Interrupted:
         raise
     except WorkspacesError as error:
@@ -170,9 +179,12 @@ def _delete_below(core: Core, workspace: Workspace, look: Look, discard_unmerged
     return done
 
 
-def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, look: Look) -> datetime:
+def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, look: Look) -> datetime | None:
+    """Set one workspace aside, and return until when it is restorable; None where somebody else has just deleted it."""
     with core.changing(workspace, reading=[core.parent(workspace)], look=look):
-        workspace = core.find(workspace.id)
+        if (there := core.still(workspace)) is None:
+            return None
+        workspace = there
         with _handed(core, workspace, children) as handed:
             if discard_unmerged:  # all that is there goes into the trash as it is: nothing of it has to be looked at
                 return set_aside(core, workspace, handed=handed)
@@ -184,7 +196,7 @@ def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: 
 def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
     """Look at all that go together before the first of them goes."""
     for each in going:
-        with core.reading(each), core.backend.aside() as view, suppress(WorkspaceGone):
+        with core.reading(each), core.backend.aside() as view, suppress(NotFound):
             _refuse_unmerged(core, view, each, _frozen(core, view, each))
 
 
@@ -230,7 +242,9 @@ def _handed(core: Core, workspace: Workspace, children: Children) -> Generator[l
         handed: list[Workspace] = []
         for child in core.children(workspace) if children == "reparent" else ():
             held.enter_context(core.changing(child))
-            child = core.find(child.id)
+            if (there := core.still(child)) is None:
+                continue
+            child = there
             base = _shared(core, workspace, child)
             core.backend.keep((child, "base-before", core.backend.load(base)))
             handed.append(child.model_copy(update={"parent": workspace.parent, "base": base, "origin": base}))

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import takewhile
 from typing import TypeVar
 
 from workspaces.core import Core, Progress
@@ -47,7 +48,8 @@ def once(
                 f"request_key {key!r} was used for another call. Nothing was done.", "Use a new key for a new call.", request_key=key
             )
         if known is not None and known.answer:
-            return _with_what_came_of_it(core, known, kind.model_validate_json(known.answer))
+            answer = _with_what_came_of_it(core, known, kind.model_validate_json(known.answer))
+            return answer.model_copy(update={"next": ()}) if _is_merged_upon(core, known) else answer
         request = known or Request(kept, asked, core.call)
         return _with_what_came_of_it(core, request, _served(core, request, known is not None, act))
 
@@ -114,7 +116,17 @@ def _with_what_came_of_it(core: Core, request: Request, answer: Answer) -> Answe
         return answer
     said = f"This was done by an earlier call with that request_key, and undone since ({', '.join(undone[:5])} in the log). Nothing was done now."
     warnings = answer.model_dump().get("warnings", ())
-    return answer.model_copy(update={"warnings": (*warnings, f"{said} To do it again, call with a new key.")})
+    # What made sense next then would now take back what somebody else did, or look for what is gone.
+    return answer.model_copy(update={"warnings": (*warnings, f"{said} To do it again, call with a new key."), "next": ()})
+
+
+def _is_merged_upon(core: Core, request: Request) -> bool:
+    """Return whether a call merged, and another one since into the same: then a restore there takes back that one."""
+    last = next((each for each in core.store.operations_of(core.row.name, request.call) if each.verb == "merge"), None)
+    if last is None:
+        return False
+    since = takewhile(lambda each: each.id > last.id, core.store.past(core.row.name, "merge"))
+    return any(each.moves == last.moves and each.state == "done" for each in since)
 
 
 def _line(key: str) -> str:

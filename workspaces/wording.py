@@ -16,6 +16,7 @@ HUNK_BUDGET = 20_000
 
 
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_NOTHING = re.compile(r" Nothing was \w+\.$")
 
 
 def counted(number: int, noun: str) -> str:
@@ -26,6 +27,11 @@ def call(tool: str, why: str = "", /, **arguments: str | int | Sequence[str]) ->
     """Return a call of a tool just as it can be made, without the arguments that say nothing; before it, when or what for."""
     said = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items() if value)
     return f"{why}: {tool}({said})" if why else f"{tool}({said})"
+
+
+def of_one(message: str) -> str:
+    """Return why one of several failed, without what its message says of the whole call."""
+    return _NOTHING.sub("", message)
 
 
 def begin(main: str) -> str:

@@ -163,3 +163,19 @@ def test_status_tells_the_tree_and_the_size_of_each(project: Project, main: Main
     assert [workspace.name for workspace in project.status(["a-child"]).workspaces] == ["a-child"]
     with pytest.raises(NotFound):
         project.status(["nobody"])
+
+
+def test_status_of_some_says_nothing_of_the_others(project: Project) -> None:
+    for name in ("a", "b", "c", "d"):
+        clone(project, name)
+    project.delete(["c", "d"])
+    found = project.status(["a", "shop/a", "main"])
+    assert ([each.name for each in found.workspaces], "besides" in found.summary) == (["main", "a"], False)
+    found = project.status(["a"], include_deleted=True)
+    assert ([each.name for each in found.workspaces], "deleted" in found.summary) == (["a"], False)
+    found = project.status(["c"], include_deleted=True)
+    assert ([(each.name, each.state) for each in found.workspaces], "restore" in found.next[0]) == ([("c", "deleted")], True)
+    clone(project, "c")
+    assert [each.state for each in project.status(["c"], include_deleted=True).workspaces] == ["ready", "deleted"]
+    with pytest.raises(NotFound):
+        project.status(["d"])

@@ -69,8 +69,12 @@ def test_nobody_is_named_in_vain(project: Project, main: Main) -> None:
     before = main.contents(times=True)
     with pytest.raises(NotFound):
         project.merge(["one", "nobody"])
+    with pytest.raises(NotFound):
+        project.merge(["one", "nobody"], "main")
     with pytest.raises(InvalidArgument):
         project.merge(["one", "child"])
+    with pytest.raises(InvalidArgument):
+        project.merge(["one", "shop/one"])
     with pytest.raises(InvalidArgument):
         project.merge(["one", "one"])
     assert main.contents(times=True) == before
@@ -83,7 +87,8 @@ def test_only_while_nobody_else_moved_the_target(project: Project, main: Main) -
     assert [each.status for each in result.results] == ["merged", "merged"]
     clone(project, "four").write("four.txt", "4\n")
     late = project.merge(["four"], if_target=seen)
-    assert late.status == "refused"
+    assert (late.status, late.results[0].source) == ("refused", "shop/four")
+    assert [*result.wire()][-2:] == ["results", "next"]
     with pytest.raises(TargetMoved):
         project.merge("four", if_target=seen)
     assert not main.has("four.txt")

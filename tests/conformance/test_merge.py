@@ -126,6 +126,39 @@ def test_nothing_to_bring(project: Project, main: Main) -> None:
     assert {path: what.rsplit(" ", 1)[0] for path, what in before.items()} == main.contents()
 
 
+@pytest.mark.parametrize("case", ["plain", "paths", "all paths", "clones", "sibling", "uncommitted", "target wins", "idle"])
+def test_a_dry_run_says_when_the_source_would_stay(project: Project, main: Main, case: str) -> None:
+    fix, _ = clone(project, "fix"), clone(project, "other")
+    if case != "idle":
+        fix.edit(3, "mine")
+        fix.write("new.txt", "x\n")
+    if case == "clones":
+        clone(project, "below", "fix")
+    if case == "target wins":
+        other = clone(project, "another")
+        other.edit(3, "theirs")
+        project.merge("another")
+
+    def merge(dry_run: bool) -> bool:
+        paths = {"paths": ["new.txt"], "all paths": ["new.txt", "cart.py"]}.get(case, [])
+        done = project.merge(
+            "fix",
+            target="other" if case == "sibling" else "",
+            on_conflict="target" if case == "target wins" else "abort",
+            history="none" if case == "uncommitted" else "squash",
+            paths=paths,
+            dry_run=dry_run,
+            delete_source=True,
+        )
+        assert done.status in ("merged", "would_merge", "up_to_date")
+        return any("not deleted: " in each or "not be deleted: " in each for each in done.warnings)
+
+    foretold = merge(dry_run=True)
+    assert (project.find("fix").state, merge(dry_run=False)) == ("ready", foretold)
+    assert project.holds("fix")
+    assert foretold == any(each.name == "fix" for each in project.status(detail="names").workspaces)
+
+
 def test_a_dry_run_promises_and_does_nothing(project: Project, main: Main) -> None:
     fix = clone(project, "fix")
     fix.edit(3, "mine")

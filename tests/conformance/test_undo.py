@@ -188,6 +188,20 @@ def test_a_repeated_call_that_was_undone_since_does_nothing_and_says_so(project:
     assert project.clone(name="fix", request_key="a").warnings == made.warnings
 
 
+def test_a_repeated_call_proposes_nothing_that_takes_back_what_another_did(project: Project) -> None:
+    for name in ("mine", "theirs"):
+        clone(project, name).write(f"{name}.txt", "x\n")
+    first = project.merge("mine", request_key="a")
+    assert project.merge("mine", request_key="a") == first
+    project.merge("theirs")
+    assert (project.merge("mine", request_key="a").next, project.merge("mine", request_key="a").commit) == ((), first.commit)
+    project.restore("main")
+    assert project.merge("mine", request_key="a") == first
+    project.restore("main")
+    project.merge("theirs")
+    assert project.merge("mine", request_key="a").next == ()
+
+
 def test_calls_made_at_once_with_one_key_act_once(project: Project, main: Main) -> None:
     answers: list[str] = []
 

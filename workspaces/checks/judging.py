@@ -118,7 +118,7 @@ def _next(results: Sequence[Verdict]) -> tuple[str, ...]:
     if not any(each.verdict == "running" for each in results):
         return ()
     names, checks = ([*dict.fromkeys(said)] for said in ([each.workspace for each in asked], [each.check for each in asked]))
-    return call("status", "to wait for a change", wait_seconds=50), call("check", "then", workspaces=names, checks=checks)
+    return call("status", "to wait for a change", workspaces=names, wait_seconds=50), call("check", "then", workspaces=names, checks=checks)
 
 
 def _said(results: Sequence[Verdict]) -> Iterable[str]:

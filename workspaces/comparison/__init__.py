@@ -125,8 +125,9 @@ def _compared_all(
         compatible=across.compatible(core, view, attempts, pairs, progress) if across_them else (),
         warnings=(*telling.warnings(attempts), *telling.ruled(attempts, rules), *seen.edited(core, view, attempts, scene.main)),
     )
+    named = base and next(iter(scene.against)).rpartition("/")[2] + "".join(base.partition("@")[1:])
     return result.model_copy(
-        update={"summary": telling.summary(result), "next": telling.calls(core, attempts, result.compatible, base, detail)}
+        update={"summary": telling.summary(result, named), "next": telling.calls(core, attempts, result.compatible, base, detail)}
     )
 
 

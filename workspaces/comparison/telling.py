@@ -17,7 +17,7 @@ ROWS = 16
 Row = TypeVar("Row", Compared, Place)
 Column = tuple[str, Callable[[Row], str]]
 _ALIKE = {"identical": "=", "same_patch": "≈", "same_syntax": "~"}
-_MARKS = {"clean": "", "conflicts": "CONFLICTS", "up_to_date": "merged"}
+_MARKS = {"clean": "", "conflicts": "CONFLICTS", "up_to_date": "nothing new"}
 
 
 def table(result: Comparison, rows: Sequence[Compared]) -> str:
@@ -102,19 +102,31 @@ def _indented(row: Compared) -> list[str]:
     return [f"  {line}" for line in row.outline]
 
 
-def summary(result: Comparison) -> str:
+def summary(result: Comparison, base: str) -> str:
+    """Say in a sentence what came out. `base` is what was named to compare with."""
     if len(result.workspaces) == 1:
-        (only,) = result.workspaces
-        size = f"{counted(only.files_changed, 'file')} +{only.insertions} -{only.deletions}"
-        return f"{only.name} changed {size}. {_said(only)}" if only.files_changed else f"{only.name} changed nothing."
+        return _summary_of_one(result.workspaces[0], base)
     verdicts = [workspace.merge for workspace in result.workspaces]
     clean, clashing = verdicts.count("clean"), verdicts.count("conflicts")
-    between = f"{counted(len(result.pairs), 'pair')} conflict{'s' if len(result.pairs) == 1 else ''}" if result.pairs else "no two conflict"
+    between = (
+        f"; {counted(len(result.pairs), 'pair')} conflict{'s' if len(result.pairs) == 1 else ''}" if result.pairs else "; no two conflict"
+    )
+    into = base or "what they merge into"
     fit = f" {len(result.compatible)} merge together." if len(result.compatible) > 1 and result.pairs else ""
     return (
-        f"{counted(len(verdicts), 'workspace')}: {clean} merge cleanly, {clashing} conflict with what they merge into; "
-        f"{between}.{fit}{_alike(result)}"
+        f"{counted(len(verdicts), 'workspace')}: {clean} merge cleanly, {clashing} conflict with {into}"
+        f"{'' if base else between}.{fit}{_alike(result)}"
     )
+
+
+def _summary_of_one(only: Compared, base: str) -> str:
+    size = f"{counted(only.files_changed, 'file')} +{only.insertions} -{only.deletions}"
+    if base:
+        said = "" if "@" in base else f" {_said(only, base)}"
+        return f"{only.name} differs from {base} by {size}.{said}" if only.files_changed else f"{only.name} does not differ from {base}."
+    if only.is_main and only.files_changed:
+        return f"{only.name} changed {size}, which is not committed."
+    return f"{only.name} changed {size}. {_said(only, base)}" if only.files_changed else f"{only.name} changed nothing."
 
 
 def _alike(result: Comparison) -> str:
@@ -123,11 +135,11 @@ def _alike(result: Comparison) -> str:
     return "".join(f" {counted(count, 'group')} {names[kind]}." for kind, count in counts.items())
 
 
-def _said(only: Compared) -> str:
+def _said(only: Compared, base: str) -> str:
     if only.merge == "conflicts":
         return f"It conflicts in {listed(conflict.path for conflict in only.conflicts)}."
     if only.merge == "up_to_date":
-        return "All of it is merged already."
+        return f"A merge into {base} would bring nothing." if base else f"{only.parent.rpartition('/')[2]} has all of it already."
     return f"It merges: {_by_rule(only.decided)}." if only.decided else "It merges cleanly."
 
 

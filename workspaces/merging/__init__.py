@@ -13,7 +13,7 @@ from workspaces.asked import Asked, parties
 from workspaces.backend import Backend
 from workspaces.checks import Trial
 from workspaces.checks.making import Making
-from workspaces.containment import undone_by
+from workspaces.containment import contained, undone_by
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import Interrupted, TargetMoved, WorkspacesError
 from workspaces.merging import telling
@@ -23,7 +23,7 @@ from workspaces.merging.planning import Plan, frozen, lost_since, refuse, worked
 from workspaces.model import MergeResult, Operation, Workspace
 from workspaces.removal import last_look
 from workspaces.resolving import Sides
-from workspaces.wording import call, plain
+from workspaces.wording import call, counted, plain
 
 __all__ = ["Asked", "merge", "record", "required", "runs_something"]
 
@@ -94,14 +94,14 @@ def _tried(
             if plan.merge.conflicts and (asked.on_conflict != "markers" or asked.dry_run):
                 return telling.conflicting(core, sides, plan)
             if plan.is_idle:
-                return _nothing_to_do(core, view, sides, plan, bool(removing))
+                return _foretold(core, view, sides, plan, asked, _nothing_to_do(core, view, sides, plan, bool(removing)))
             verdicts = trial.begun(view, plan.result, plan.ours)
             if verdicts is None:
                 return sides
             if any(each.verdict != "pass" for each in verdicts):
                 return telling.failed(sides, verdicts)
             if asked.dry_run:
-                return telling.promised(sides, plan, asked, verdicts)
+                return _foretold(core, view, sides, plan, asked, telling.promised(sides, plan, asked, verdicts))
             progress(1, 3, f"merging {bringer.name} into {receiver.name}")
             with view.keep_all():
                 done = carry_out(core, view, sides, plan, asked, verdicts)
@@ -128,6 +128,29 @@ def _nothing_to_do(core: Core, view: Backend, sides: Sides, plan: Plan, deletes:
         return result
     done = _with_source_deleted(core, sides.bringer, result)
     return done if done.warnings else done.model_copy(update={"next": (call("restore", "undo", workspace=sides.bringer.id),)})
+
+
+def _foretold(core: Core, view: Backend, sides: Sides, plan: Plan, asked: Asked, result: MergeResult) -> MergeResult:
+    """Return what a preview says, and in it why the source would stay, if it is to be deleted."""
+    bringer, parent = sides.bringer, core.parent(sides.bringer)
+    if not (asked.dry_run and asked.delete_source):
+        return result
+    if below := core.children(bringer):
+        why = f"it has {counted(len(below), 'clone')}"
+    elif not _would_have_all(core, view, sides, plan):
+        why = f"it would still have work that {parent.name} has not{' committed' if parent.is_main and plan.ours.head else ''}"
+    else:
+        return result
+    return result.model_copy(update={"warnings": (*result.warnings, f"{bringer.name} would not be deleted: {why}.")})
+
+
+def _would_have_all(core: Core, view: Backend, sides: Sides, plan: Plan) -> bool:
+    """Return whether the source's parent would have all of its work after the merge."""
+    moves = plan.result.head != plan.ours.head or not sides.receiver.is_main or not core.backend.capabilities.commits
+    if sides.receiver.id != core.parent(sides.bringer).id or not moves:
+        return bool(contained(core, view, sides.bringer, sides.theirs))
+    left = view.merge(plan.result, sides.theirs, [*sides.lineage, plan.theirs.id])
+    return not (left.changes or left.conflicts or sides.theirs.left_out or sides.theirs.ahead)
 
 
 def _with_source_deleted(core: Core, bringer: Workspace, result: MergeResult) -> MergeResult:

@@ -281,9 +281,16 @@ def _refuse_unknown(tool: str, arguments: dict[str, Any], text: str, known: Sequ
             )
 
 
+_KINDS = ("constrained-", "list[")
+"""Words of pydantic's, in the place of a value, for the kind that it was taken for."""
+
+
 def _misfit(tool: str, error: ValidationError) -> InvalidArgument:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    # Of what may be of several kinds, pydantic says of each why it is not: that it is of another kind says the least.
+    of_one = [each for each in found if each["loc"][:1] == found[0]["loc"][:1]]
+    first = next((each for each in of_one if each["type"] not in ("string_type", "list_type")), of_one[0])
+    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(_KINDS))
     return InvalidArgument(f"{tool}: {where}: {first['msg']}. Nothing was done.", "See the tool's input schema.", argument=where)
 
 

@@ -114,11 +114,12 @@ class Desk:
                 f"{', '.join(asked[:5])}: several projects have that ({places}). Nothing was done.",
                 "Use the absolute path of the workspace.",
             )
-        if not holders and len({id(project) for name in asked for project in projects if project.holds(name)}) > 1:
+        some = [] if holders else [project for project in projects if any(project.holds(name) for name in asked)]
+        if len(some) > 1:
             raise InvalidArgument(
                 "These workspaces belong to different projects. Nothing was done.", "Name workspaces of one project in a call."
             )
-        return meant(holders[0] if holders else default)
+        return meant(next(iter([*holders, *some]), default))
 
     def home(self, access: Access | None) -> Path | None:
         """Return where is what is remembered of the project that a call which names none means, if there is one. Opens nothing."""

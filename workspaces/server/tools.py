@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field, JsonValue
 
 from workspaces.asked import Asked
+from workspaces.errors import WorkspacesError
 from workspaces.model import (
     MAIN,
     MAX_LEASE,
@@ -138,7 +140,8 @@ class Tools:
         """Show what workspaces changed since their base and whether each merges into its parent; of several, also which pairs conflict,
         which are identical and which go together. Reads only: files, index and history stay as they are. A against B is
         compare(workspaces=[A], base=B)."""
-        return await self._run(ctx, lambda at, report: at.compare(workspaces, base, detail, paths, cursor, max_chars, report), *workspaces)
+        names = [*workspaces, *([base.partition("@")[0]] if base else [])]
+        return await self._run(ctx, lambda at, report: at.compare(workspaces, base, detail, paths, cursor, max_chars, report), *names)
 
     async def merge(
         self,
@@ -209,7 +212,9 @@ class Tools:
     ) -> Annotated[CallToolResult, Status]:
         """Show the tree of workspaces: state, location, task, size of change, how far behind the parent."""
         if wait_seconds:
-            await self._changed(self.at(ctx), wait_seconds)
+            with suppress(WorkspacesError):  # what cannot be watched cannot be shown either, and the same is said of it
+                at = partial(self.at(ctx), *workspaces)
+                await self._changed(at, lambda: at().status(workspaces, "names", include_deleted).revision, wait_seconds)
         return await self._run(ctx, lambda at, report: at.status(workspaces, detail, include_deleted, report), *workspaces)
 
     async def check(
@@ -258,10 +263,10 @@ class Tools:
         """Return what opens the project of some workspaces for whoever makes this call."""
         return partial(self._desk.project, self._who(ctx))
 
-    async def _changed(self, at: Callable[..., Project], seconds: float) -> None:
-        """Wait until something is written about the project or the server ends, at most so long; no thread is held meanwhile."""
+    async def _changed(self, at: Callable[[], Project], seen: Callable[[], int], seconds: float) -> None:
+        """Wait until something is written about a project since it was `seen`, or the server ends, at most so long; no thread is held meanwhile."""
         with anyio.move_on_after(seconds):
-            before = await in_thread(lambda: at().revision())
+            before = await in_thread(seen)
             while not self._ending.asked and await in_thread(lambda: at().revision()) == before:
                 await anyio.sleep(0.2)
 

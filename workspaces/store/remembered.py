@@ -172,11 +172,10 @@ class Store(StoreFile):
             return db.execute("SELECT 1 FROM leases WHERE seconds > 0 LIMIT 1").fetchone() is not None
 
     def names(self, project: str) -> set[str]:
-        """Return the names of the workspaces that are there, in small letters."""
+        """Return the names that are not free, in small letters: of the workspaces that are there, or are being made or moved."""
         with self._read() as db:
-            return {
-                str(name).lower() for (name,) in db.execute("SELECT name FROM workspaces WHERE project = ? AND phase = 'live'", (project,))
-            }
+            found = db.execute("SELECT name FROM workspaces WHERE project = ? AND phase <> 'deleted'", (project,)).fetchall()
+        return {str(name).lower() for (name,) in found}
 
     def taken(self, project: str, names: Iterable[str]) -> set[str]:
         """Return which of these names workspaces have that are there, in whatever case."""
@@ -259,15 +258,22 @@ class Store(StoreFile):
         return begun
 
     def begin_making(
-        self, project: str, operation: Operation, drafts: Sequence[Workspace], admit: Callable[[Sequence[Workspace]], None] | None
+        self,
+        project: str,
+        operation: Operation,
+        drafts: Sequence[Workspace],
+        admit: Callable[[Sequence[Workspace]], None] | None,
+        all_or_none: bool,
     ) -> tuple[Operation, list[Workspace]]:
         """Journal that workspaces are about to be made, and as one with it take their names. Returns also those whose name was free, in whatever
-        case. `admit` is given what there is and is being made, and raises to let nothing happen."""
+        case. `admit` is given what there is and is being made, and raises to let nothing happen; so does `Exists`, where it is `all_or_none`."""
         with self._write() as page:
             if admit:
                 rows = page.db.execute(f"{_SELECT} WHERE project = ? AND phase IN ('creating', 'live')", (project,)).fetchall()
                 admit([_workspace(*map(str, row)) for row in rows])
             free = [draft for draft in drafts if not page.db.execute(_TAKEN, (project, draft.name)).fetchone()]
+            if all_or_none and len(free) < len(drafts):
+                raise Exists("A name was taken meanwhile. Nothing was made.", "Choose another name.")
             begun = self._put_begun(page, project, operation)
             for draft in free:
                 page.put("workspaces", _row(draft, "creating"))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from workspaces.model import Change, Compared, Comparison, Pair
 
 Cell = tuple[str, str]
-_VERDICTS = {"clean": ("✓ merges", "green"), "conflicts": ("✗ conflicts", "red"), "up_to_date": ("= merged", "dim")}
+_VERDICTS = {"clean": ("✓ merges", "green"), "conflicts": ("✗ conflicts", "red"), "up_to_date": ("= nothing new", "dim")}
 _CHECKS = {"pass": ("✓", "green"), "fail": ("✗", "red"), "timeout": ("⏱", "red"), "error": ("!", "red"), "running": ("…", "yellow")}
 _ALIKE = {"identical": "=", "same_patch": "≈", "same_syntax": "~"}
 _PAIRS = 20

@@ -83,7 +83,7 @@ def merge(result: MergeResult) -> None:
     return _landing(result)
 
 
-def _landing(result: Landing) -> None:
+def _landing(result: Landing | MergeResult) -> None:
     marks = {
         "conflicts": ("✗", "red"),
         "check_failed": ("✗", "red"),
@@ -124,7 +124,7 @@ def conflict(conflict: Conflict) -> None:
                 screen.say(f"    {'' if number else start or '':>5} {mark} {line}", "dim")
 
 
-def decided(result: Landing) -> None:
+def decided(result: Landing | MergeResult) -> None:
     for each in result.decided:
         screen.say(f"  {each.path}  decided by {each.by}", "dim")
 
