@@ -142,9 +142,9 @@ def collected(result: Collected) -> None:
 
 
 def programs(shown: Trust) -> None:
-    if shown.programs:
-        rows = [[(each.kind, ""), (each.name, "bold"), (each.setting, ""), (each.command, "")] for each in shown.programs]
-        screen.table(("Kind", "Name", "Setting", "Command"), rows)
+    for each in shown.programs:
+        screen.tell(f"{each.kind} {each.name}  {each.setting}", "bold")
+        screen.whole(each.command)
     if shown.changed:
         screen.say("! What was trusted before has changed.", "yellow")
     screen.warn(shown.warnings)
@@ -164,7 +164,7 @@ def log(result: Log) -> None:
         ]
         for each in result.operations
     ]
-    screen.table(("No", "Age", "Who", "What", "Workspaces", "Snapshots", ""), rows)
+    screen.table(("No", "Age", "Who", "What", "Workspaces", "Snapshots", "Note"), rows)
 
 
 def calls(result: Calls) -> None:
