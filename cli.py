@@ -380,7 +380,7 @@ def delete(
     if not _answer(result, json):
         screen.say(f"{'✓' if not result.kept else '!'} {result.summary}", "yellow" if result.kept else "green")
         for kept, why in result.kept.items():
-            screen.say(f"  {kept}: {why}")
+            screen.say(f"  {kept}: {screen.spoken(why)}")
         screen.warn(result.warnings)
         if result.deleted:
             screen.say("  ↳ workspaces undo")
@@ -708,8 +708,8 @@ def doctor(
         for finding in result.findings:
             screen.tell(f"{'✓' if finding.ok else '✗'} {finding.check}: {finding.message}", "green" if finding.ok else "red")
             if finding.repair:
-                screen.tell(f"  {finding.repair}")
-        screen.say(result.summary)
+                screen.tell(f"  {screen.spoken(finding.repair)}")
+        screen.tell(result.summary)
     if not all(finding.ok for finding in result.findings):
         raise typer.Exit(1)
 

@@ -63,12 +63,12 @@ def test_a_person_looks_trusts_and_checks(shop: Repo) -> None:
     assert "grep -q good cart.py" in run(shop, "trust", status=1).stdout
     run(shop, "trust", "--yes")
     seen = run(shop, "check", status=7)
-    assert [line.split()[:3] for line in seen.stdout.splitlines()[1:]] == [
+    assert [line.split()[:3] for line in seen.stdout.splitlines()[1:4]] == [
         ["done", "test", "✓"],
         ["idle", "test", "✗"],
         ["main", "test", "✗"],
     ]
-    assert "1 of 2 pass: done test. 1 of 2 fail: idle test." in seen.stderr
+    assert "1 of 2 pass: done test. 1 of 2 fail: idle test." in seen.stdout
     run(shop, "check", "done")
     told: dict[str, Any] = json.loads(run(shop, "check", "done", "--json").stdout)
     assert (told["results"][0]["verdict"], told["results"][0]["cached"]) == ("pass", True)
@@ -108,6 +108,17 @@ def test_a_command_is_run_on_two_and_its_outputs_compared(shop: Repo) -> None:
     seen = run(shop, "run", "--compare", "done", "idle", "--", "cat", "cart.py", status=1)
     assert "-good\n" in seen.stdout and "+line 1\n" in seen.stdout
     run(shop, "run", "--compare", "done", "idle", "--", "cat", "notes.md")
+    unended = run(shop, "run", "--compare", "done", "idle", "--", "sh", "-c", "head -c 4 cart.py", status=1)
+    assert "\n+line\n" in unended.stdout
+
+
+def test_what_a_check_says_can_be_kept_in_a_file(shop: Repo) -> None:
+    shop.write("workspaces.toml", '[checks.test]\nrun = "echo it is no good; grep -q good cart.py"\n')
+    run(shop, "trust", "--yes")
+    kept = run(shop, "check", "idle", status=7)
+    assert "idle test: exit status 1\n   it is no good\n" in kept.stdout
+    assert kept.stdout.splitlines()[-1].endswith("1 of 1 fail: idle test.")
+    assert kept.stderr.startswith("! test does not pass on what the workspaces began with either")
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_loop_by_hand(repo: Repo) -> None:
     assert ages.sub("", tree).split() == ages.sub("", run(repo, "list").stdout).split()
     compared = run(repo, "compare")
     assert "✓ merges" in compared.stdout
-    assert "fix-login-race-1 and fix-login-race-2 conflict in cart.py" in compared.stderr
+    assert "fix-login-race-1 and fix-login-race-2 conflict in cart.py" in compared.stdout
     assert "+1\n" in run(repo, "diff", "fix-login-race-1").stdout
     merged = run(repo, "merge", "fix-login-race-1", "-d").stderr
     assert "✓ Merged fix-login-race-1 into main: 1 file +1 -20" in merged
@@ -70,7 +70,7 @@ def test_the_loop_by_hand(repo: Repo) -> None:
     run(repo, "restore", "fix-login-race-1")
     assert "fix-login-race-1" in run(repo, "log").stdout
     looked = run(repo, "doctor")
-    assert "all well" in looked.stderr
+    assert "all well" in looked.stdout
     assert "✓ journal: " in looked.stdout  # the answer, which a person may search
 
 
@@ -258,7 +258,7 @@ def test_who_conflicts_with_whom_as_a_matrix(shop: Repo) -> None:
     run(shop, "clone", "-n", "4", "--name", "try")
     for number in (1, 2, 3):
         (shop.path / ".workspaces" / f"try-{number}" / "cart.py").write_text(f"{number}\n")
-    shown = run(shop, "compare").stderr
+    shown = run(shop, "compare").stdout
     assert "  1 try-1     ✗  ✗\n" in shown
     assert "try-1 and try-3 conflict in cart.py" in shown
     assert "cart.py: " in run(shop, "compare", "--outline").stdout
@@ -374,4 +374,4 @@ def test_a_call_that_is_stopped_says_what_becomes_of_it(shop: Repo) -> None:
         out, said = process.communicate(timeout=60)
     assert (process.returncode, json.loads(out)["error"]["code"]) == (130, "interrupted"), said
     assert [each["name"] for each in answer(shop, "status")["workspaces"]] == ["main"]
-    assert "all well" in run(shop, "doctor").stderr
+    assert "all well" in run(shop, "doctor").stdout

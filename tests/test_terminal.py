@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import termios
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conformance.forking import program
 from support import Repo, clone
+from typer import Context
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from workspaces import Project
+from workspaces.terminal.typed import typed
+from workspaces.wording import call
 
 LONG = "fix-the-login-race-by-a-lock-in-the-session-store"
 
@@ -133,3 +142,95 @@ def test_what_is_told_of_each_file_is_folded(shop: Repo) -> None:
     width = lines[at].index("Change")
     assert deep in "".join(line[:width].strip() for line in lines[at + 1 :])
     assert any("added" in line and "+1 -0" in line for line in lines)
+
+
+# -- what to do next ----------------------------------------------------------------------------------------------------------------------
+
+TOOLS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "tools.json").read_text())
+
+
+def parsed(line: str) -> tuple[str, dict[str, object]]:
+    """Return the command that a line means, and what it is given, as the program itself reads it. Fails for one that it does not know."""
+    program, name, *words = shlex.split(line)
+    top = get_command(import_module("workspaces_cli.cli").app)
+    assert isinstance(top, TyperGroup)
+    assert program == "workspaces"
+    found = top.get_command(Context(top), name)
+    assert found, name
+    with found.make_context(name, words) as context:
+        return name, {key: value for key, value in context.params.items() if value not in (None, "", False, [])}
+
+
+def examples(name: str, schema: dict[str, Any]) -> list[str | int | list[str]]:
+    """Return values that an argument of a tool may have."""
+    kinds = schema.get("anyOf", [schema])
+    allowed: list[str | int | list[str]] = [value for kind in kinds for value in kind.get("enum", ())]
+    types = [kind.get("type") for kind in kinds]
+    values: dict[str, list[str | int | list[str]]] = {
+        "boolean": [True, False],
+        "integer": [7],
+        "number": [7],
+        "array": [["shop/it's"], ["shop/a b", "shop/c"]] if name != "paths" else [['"caf\\351"', "it's"]],
+        "string": ["shop/it's" if name in ("source", "target", "workspace", "base") else 'it\'s a "word"'],
+    }
+    return allowed or [value for kind in types for value in values.get(kind, [])]
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: str(tool["name"]))
+def test_whatever_a_hint_calls_can_be_typed(tool: dict[str, Any]) -> None:
+    """Every argument that a tool has, alone and with the one that names a workspace, is a command that the program takes."""
+    arguments: dict[str, Any] = tool["inputSchema"]["properties"]
+    required = {name: examples(name, arguments[name])[0] for name in tool["inputSchema"].get("required", ())}
+    for name, schema in arguments.items():
+        for value in examples(name, schema):
+            said = call(tool["name"], "so", **required | {name: value})
+            if not said.endswith("()"):
+                parsed(typed(said).removeprefix("so: "))
+
+
+@pytest.mark.parametrize(
+    ("hint", "command"),
+    [
+        ("delete(workspaces=['shop/login-2'], discard_unmerged=true)", "workspaces delete login-2 --discard-unmerged"),
+        ("merge(source='shop/main', target='shop/a', on_conflict='markers')", "workspaces merge main a --on-conflict markers"),
+        ("status(include_deleted=true)", "workspaces status --deleted"),
+        ("status(wait_seconds=50)", "workspaces status"),
+        ("compare(workspaces=['shop/a'], detail='diff')", "workspaces diff a"),
+        ("compare(workspaces=['shop/a', 'shop/b'], detail='files')", "workspaces compare a b --files"),
+        ("merge(source=['shop/a', 'shop/b'], paths=['x y'], delete_source=true)", "workspaces merge a --also b --path 'x y' --delete"),
+        ("clone(source='shop/main', count=3)", "workspaces clone main --count 3"),
+        ("checkpoint(workspace='shop/a', label='so')", "workspaces checkpoint a --label so"),
+        ("call with children='delete', or", "call with --children delete, or"),
+        ("delete again with discard_unmerged=true (restorable)", "delete again with --discard-unmerged (restorable)"),
+        ("repeat it with if_target='abc'.", "repeat it with --if-target abc."),
+        ("decided by on_conflict=source", "decided by --on-conflict source"),
+        ("Leave include_uncommitted out.", "Leave --committed out."),
+        ("No workspace 'dry_run', no file x/dry_run.py", "No workspace 'dry_run', no file x/dry_run.py"),
+    ],
+)
+def test_a_call_is_told_as_what_a_person_types(hint: str, command: str) -> None:
+    assert typed(hint) == command
+
+
+def test_what_the_command_line_says_to_do_can_be_done(shop: Repo) -> None:
+    project = Project.open(shop.path)
+    clone(project, "fix").write("cart.py", "mine\n")
+    clone(project, "child", "fix").write("notes.md", "mine\n")
+    shop.write("cart.py", "ours\n")
+    shop.commit("ours")
+    failed = [
+        (["delete", "fix"], 5),
+        (["delete", "child"], 5),
+        (["merge", "fix", "--on-conflict", "markers"], 2),
+        (["merge", "fix", "--if-target", "0" * 40], 1),
+        (["merge", "fix", "--path", "nope"], 2),
+        (["restore", "nope"], 3),
+        (["merge", "fix", "--dry-run"], 4),
+    ]
+    for words, status in failed:
+        said = plain(shop, *words, status=status).stderr
+        assert not re.search(r"\w\(\w+=|\w=(?:true|'|\[)|[a-z]_[a-z]+=", said), said
+    assert "workspaces delete child --discard-unmerged" in plain(shop, "delete", "child", status=5).stderr
+    plain(shop, "delete", "child", "--discard-unmerged")
+    assert "workspaces status --deleted" in plain(shop, "restore", "nope", status=3).stderr
+    assert "workspaces merge main fix --on-conflict markers" in plain(shop, "merge", "fix", "--on-conflict", "markers", status=2).stderr

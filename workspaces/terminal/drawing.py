@@ -126,7 +126,7 @@ def conflict(conflict: Conflict) -> None:
 
 def decided(result: Landing) -> None:
     for each in result.decided:
-        screen.say(f"  {each.path}  decided by {each.by}", "dim")
+        screen.say(f"  {each.path}  decided by {screen.spoken(each.by)}", "dim")
 
 
 def collected(result: Collected) -> None:
@@ -137,7 +137,7 @@ def collected(result: Collected) -> None:
         ]
         screen.table(("Workspace", "Deleted", "Bytes", "Why"), rows)
     for kept, why in result.kept.items():
-        screen.say(f"  {kept}: {why}")
+        screen.say(f"  {kept}: {screen.spoken(why)}")
     screen.say(result.summary)
 
 

@@ -50,5 +50,5 @@ def _fail(error: ErrorBody, status: int, json: bool) -> NoReturn:
     else:
         screen.say(f"✗ {error.message}", "red")
         if error.hint:
-            screen.say(f"  {error.hint}")
+            screen.say(f"  {screen.spoken(error.hint)}")
     sys.exit(status)

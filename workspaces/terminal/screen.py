@@ -44,7 +44,14 @@ def tell(line: str, style: str = "") -> None:
 
 def warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
-        say(f"! {warning}", "yellow")
+        say(f"! {spoken(warning)}", "yellow")
+
+
+def spoken(text: str) -> str:
+    """Return what the core says with the calls in it as commands."""
+    from workspaces.terminal.typed import typed
+
+    return typed(text)
 
 
 def safe(text: str) -> str:
@@ -96,8 +103,8 @@ def console(stderr: bool = False) -> Console:
 
 
 def width() -> int:
-    """Return how many columns narration may take."""
-    return console(stderr=True).width if is_styled(sys.stderr) else _UNBOUNDED
+    """Return how many columns an answer may take."""
+    return console().width if is_styled(sys.stdout) else _UNBOUNDED
 
 
 @contextmanager

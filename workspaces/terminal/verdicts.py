@@ -29,15 +29,15 @@ def table(result: Checked) -> None:
     screen.table(_COLUMNS, map(_row, result.results))
     for each in result.results:
         if each.verdict not in ("pass", "running") and not each.control and not result.diff:
-            screen.say(f"-- {_name(each)} {each.check}: {each.why or f'exit status {each.exit_status}'}", "bold")
+            screen.tell(f"-- {_name(each)} {each.check}: {each.why or f'exit status {each.exit_status}'}", "bold")
             for line in each.tail.splitlines()[-_SHOWN:]:
-                screen.say(f"   {line}", "dim")
+                screen.tell(f"   {line}", "dim")
             if each.log:
-                screen.say(f"   {screen.near(each.log)}", "dim")
+                screen.tell(f"   {screen.near(each.log)}", "dim")
     if result.diff:
         sides.show([result.diff], unified=True)
+    screen.tell(result.summary)
     screen.warn(result.warnings)
-    screen.say(result.summary)
 
 
 @contextmanager
