@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,99 @@ def test_status_tells_people_and_scripts_what_a_workspace_takes(shop: Repo) -> N
     assert "shared" not in run(shop, "status", "fix").stdout
     found = answer(shop, "status", "fix", "--detail", "full")
     assert found["workspaces"][0]["disk"]["size"] > 0
+
+
+def test_a_comparison_of_none_is_a_model_too(shop: Repo) -> None:
+    for words in ([], ["--ranking"], ["--files"]):
+        found = answer(shop, "compare", *words)
+        assert found["summary"].startswith("No workspaces yet")
+        assert "workspaces" not in found
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "main", "--"],
+        ["log", "-n", "99999999999999999999"],
+        ["undo", "99999999999999999999"],
+        ["clone", "--lease", "99999999999999999999"],
+        ["lease", "main", "99999999999999999999"],
+        ["token", "create", "ann", "--days", "1e300"],
+    ],
+)
+def test_what_is_out_of_range_is_a_matter_of_usage(shop: Repo, args: list[str]) -> None:
+    said = run(shop, *args, status=2).stderr
+    assert "bug" not in said
+
+
+def test_folders_can_be_named_as_they_are_printed(shop: Repo) -> None:
+    for name in ("fix", "other"):
+        run(shop, "clone", "--name", name)
+        (shop.path / f".workspaces/{name}/cart.py").write_text(f"{name}\n")
+    fix, other = (str(shop.path / ".workspaces" / name) for name in ("fix", "other"))
+    assert run(shop, "path", ".workspaces/fix").stdout.strip() == fix
+    assert run(shop, "path", "fix/", cwd=shop.path / ".workspaces").stdout.strip() == fix
+    assert run(shop, "path", "../other", cwd=Path(fix)).stdout.strip() == other
+    assert run(shop, "path", "../..", cwd=Path(fix)).stdout.strip() == str(shop.path)
+    assert "+fix" in run(shop, "diff", ".workspaces/fix").stdout
+    assert "+fix" in run(shop, "diff", ".", "../other", cwd=Path(fix)).stdout
+    shown = answer(shop, "compare", ".workspaces/fix", ".workspaces/other")
+    assert len(shown["workspaces"]) == 2
+    assert [each["name"] for each in json.loads(run(shop, "status", ".", "--json", cwd=Path(fix)).stdout)["workspaces"]] == ["fix"]
+    (shop.path / "shop" / "other").mkdir(parents=True)
+    assert run(shop, "path", "shop/other").stdout.strip() == other, "an id is no folder"
+    assert "✓ Merged fix" in run(shop, "merge", ".", cwd=Path(fix)).stderr
+    assert "auth" in run(shop, "path", "./auth", status=3).stderr
+    run(shop, "delete", ".workspaces/fix", ".workspaces/other", "--discard-unmerged")
+
+
+STOPPED = """import os, signal, sys
+class Stop:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "{module}": os.kill(os.getpid(), signal.SIGINT)
+sys.argv[1:] = {words!r}
+from workspaces.{entry} import {function}
+sys.meta_path.insert(0, Stop)
+{function}()"""
+"""A program to which Ctrl-C comes while it loads something."""
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        *((["list"], module) for module in ("typer", "workspaces.telemetry", "workspaces.terminal.screen", "workspaces.errors")),
+        (["compare"], "pydantic"),
+        (["compare"], "workspaces.overview"),
+        (["serve"], "workspaces.terminal.failures"),
+        (["serve"], "workspaces.server.app"),
+        (["serve"], "anyio"),
+        (["--http", "127.0.0.1:0"], "mcp"),
+    ],
+)
+def test_a_command_that_is_stopped_while_it_loads_shows_no_traceback(shop: Repo, words: list[str], module: str) -> None:
+    entry, function = ("starting", "server") if words[0] == "--http" else ("terminal.start", "main")
+    script = STOPPED.format(module=module, words=words, entry=entry, function=function)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=shop.path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode in (-signal.SIGINT, 130), done
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize("program", [["workspaces", "serve"], ["mcp-workspaces"]])
+def test_a_server_that_is_stopped_has_nothing_to_say_of_it(shop: Repo, program: list[str]) -> None:
+    command = [str(Path(WORKSPACES).with_name(program[0])), *program[1:], "--http", "127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=shop.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        while b"http://" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert b"What was begun" not in said
+    assert b"Traceback" not in said
+    assert process.returncode in (0, 130)
 
 
 def test_usage_is_explained(shop: Repo) -> None:
