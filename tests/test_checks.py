@@ -130,6 +130,12 @@ def test_what_a_check_says_can_be_kept_in_a_file(shop: Repo) -> None:
         ("[check.test]\nrun = 'true'", "check.test"),
         ("[chekcs.test]\nrun = 'true'", "Did you mean 'check"),
         ("[merge]\nrequired = ['test']", "Did you mean 'merge.require'"),
+        ("[merge]\nrequire = 'test'", 'merge.require is "test"; it must be a list'),
+        ("[checks.test]\nrun = []", "checks.test.run is []; it must hold at least 1"),
+        ("[checks.test]\nrun = ['a', 3]", "checks.test.run.1 is 3; it must be text"),
+        ("[checks.test]\nrun = 3", "checks.test.run is 3; it must be text or a list"),
+        ("[checks.test]\nrun = ''", 'checks.test.run is ""; it must hold at least 1 character'),
+        ("[merge.paths]\n'*.x' = 'union'\n'*.y' = 'mine'", "is \"mine\"; input should be 'union', 'source' or 'target'"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused_with_what_was_likely_meant(shop: Repo, settings: str, said: str) -> None:

@@ -135,6 +135,25 @@ def test_errors_are_for_the_reader_and_for_scripts(shop: Repo, args: list[str], 
     assert fingerprint(shop) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("con", "a device on Windows"),
+        ("LPT1", "a device on Windows"),
+        ("a..b", "'..'"),
+        ("x.lock", "'.lock'"),
+        ("x.", "ends with '.'"),
+        (".x", "begins with '.'"),
+        ("a b", "' '"),
+        ("a/b", "'/'"),
+        ("x" * 64, "64 characters long"),
+        ("main", "the project itself"),
+    ],
+)
+def test_a_name_that_cannot_be_is_told_why(shop: Repo, name: str, rule: str) -> None:
+    assert rule in run(shop, "clone", "--name", name, status=2).stderr.splitlines()[0]
+
+
 def test_status_tells_people_and_scripts_what_a_workspace_takes(shop: Repo) -> None:
     run(shop, "clone", "--name", "fix")
     assert "shared" in run(shop, "status", "fix", "--detail", "full").stdout
@@ -249,7 +268,7 @@ def test_usage_is_explained(shop: Repo) -> None:
 def test_a_folder_by_hand(tmp_path: Path) -> None:
     folder = Repo(tmp_path / "survey")
     folder.write("table.csv", "1,2\n")
-    assert "no project" in run(folder, "list", status=1).stderr
+    assert "no project" in run(folder, "list", status=3).stderr
     assert "directory backend" in run(folder, "init").stderr
     run(folder, "clone", "--name", "fix")
     (folder.path / ".workspaces/fix/table.csv").write_text("3,4\n")
@@ -262,9 +281,9 @@ def test_a_folder_by_hand(tmp_path: Path) -> None:
 
 
 def test_outside_of_a_project(tmp_path: Path, repo: Repo) -> None:
-    assert "in no project" in run(repo, "list", status=1, cwd=tmp_path).stderr
+    assert "in no project" in run(repo, "list", status=3, cwd=tmp_path).stderr
     assert "workspaces init" in run(repo, "list", status=3).stderr
-    assert "✗" in run(repo, "-C", str(tmp_path / "missing"), "list", status=1).stderr
+    assert "✗" in run(repo, "-C", str(tmp_path / "missing"), "list", status=3).stderr
 
 
 def test_the_project_is_found_from_everywhere(shop: Repo, tmp_path: Path) -> None:

@@ -209,6 +209,12 @@ def test_repair_by_the_command_line(project: Project, repo: Repo) -> None:
     assert Project.open(repo.path).find("fix").name == "fix"
 
 
+def test_a_required_check_that_there_is_not_is_found_before_a_merge_fails_for_it(project: Project, repo: Repo) -> None:
+    repo.write("workspaces.toml", "[checks.test]\nrun = 'true'\n[merge]\nrequire = ['test', 'nope']\n")
+    (wrong,) = [finding for finding in project.doctor().findings if not finding.ok]
+    assert (wrong.check, "'nope'" in wrong.message, "'test'" in wrong.message) == ("settings", True, False)
+
+
 # -- gc -----------------------------------------------------------------------------------------------------------------------------------
 
 
