@@ -42,12 +42,23 @@ app = typer.Typer(
 )
 
 
-def _names(incomplete: str) -> Iterable[str]:
+def _names(context: typer.Context, incomplete: str) -> Iterable[str]:
     """Complete the names of workspaces."""
+    return _completed(context, incomplete, deleted=False)
+
+
+def _all_names(context: typer.Context, incomplete: str) -> Iterable[str]:
+    """Complete the names of workspaces, of deleted ones too."""
+    return _completed(context, incomplete, deleted=True)
+
+
+def _completed(context: typer.Context, incomplete: str, deleted: bool) -> Iterable[str]:
+    _Chosen.project = context.find_root().params.get("project") or ""
     try:
-        return [each.name for each in _project().status(detail="names").workspaces if each.name.startswith(incomplete)]
+        found = _project().status(detail="names", include_deleted=deleted).workspaces
     except Exception:
         return []
+    return [name for name in dict.fromkeys(each.name for each in found) if name.startswith(incomplete)]
 
 
 def _clients(incomplete: str) -> Iterable[str]:
@@ -419,7 +430,12 @@ def delete(
 @app.command()
 @_told
 def restore(
-    name: Name,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A workspace: its name, id (project/name) or folder; a deleted one too.", autocompletion=_all_names, callback=_placed
+        ),
+    ],
     to: Annotated[str, typer.Argument(help="A restore point, name@N (default: the last one).")] = "",
     json: Json = False,
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -377,12 +378,22 @@ def test_who_conflicts_with_whom_as_a_matrix(shop: Repo) -> None:
     assert "cart.py: " in run(shop, "compare", "--outline").stdout
 
 
-def test_names_are_completed(shop: Repo) -> None:
+def test_names_are_completed(shop: Repo, tmp_path: Path) -> None:
     run(shop, "clone", "--name", "login")
     run(shop, "clone", "--name", "logout")
-    environment = {**os.environ, "_WORKSPACES_COMPLETE": "complete_bash", "COMP_WORDS": "workspaces merge log", "COMP_CWORD": "2"}
-    done = subprocess.run(program(), cwd=shop.path, env=environment, capture_output=True, text=True, check=False)
-    assert set(done.stdout.split()) == {"login", "logout"}
+    assert completed(shop.path, "merge", "log") == {"login", "logout"}
+    assert completed(tmp_path, "-C", str(shop.path), "path", "login") == {"login"}
+    assert completed(tmp_path, f"--project={shop.path}", "merge", "login", "logo") == {"logout"}
+    run(shop, "delete", "login")
+    assert completed(shop.path, "merge", "log") == {"logout"}
+    assert completed(shop.path, "restore", "log") == {"login", "logout"}
+
+
+def completed(folder: Path, *words: str) -> set[str]:
+    """Return what a shell is offered for the last of these words."""
+    asked = {"COMP_WORDS": shlex.join(["workspaces", *words]), "COMP_CWORD": str(len(words)), "_WORKSPACES_COMPLETE": "complete_bash"}
+    done = subprocess.run(program(), cwd=folder, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    return {*done.stdout.split()}
 
 
 def test_a_broken_pipe_is_quiet(shop: Repo) -> None:

@@ -53,7 +53,7 @@ def _widths(columns: Sequence[str], wanted: Sequence[int], room: int) -> list[in
         widths[widest], left = widths[widest] - 1, left + 1
     free = [number for number, column in enumerate(columns) if column in _FREE]
     for before, number in enumerate(free):
-        share = min(wanted[number], left // (len(free) - before) - _GAP)
+        share = min(wanted[number], left - _GAP, max(left // (len(free) - before) - _GAP, _LEAST_FREE))
         if share >= min(wanted[number], _LEAST_FREE):
             widths[number], left = share, left - share - _GAP
     return widths
