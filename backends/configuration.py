@@ -76,9 +76,16 @@ def _files(ask: Ask, git_dir: Path, common_dir: Path) -> Sequence[Path]:
         said = ask("config", "--system", "--show-origin", "--null", "--list")
         named = said.partition(b"\0")[0].removeprefix(b"file:") if said.startswith(b"file:") else b"".join(_QUOTED.findall(said))
         _system.append(Path(os.fsdecode(named)))
+    own = (common_dir / "config", git_dir / "config.worktree")
+    return (_system[0], *_personal(), *own) if _system[0].is_absolute() else ()
+
+
+def _personal() -> Sequence[Path]:
+    """Return where a person's own configuration is (git-config(1), FILES and GIT_CONFIG_GLOBAL)."""
+    if named := os.environ.get("GIT_CONFIG_GLOBAL"):
+        return (Path(named),)
     home = Path(os.environ.get("HOME") or "/nowhere")
-    more = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git/config"
-    return (_system[0], more, home / ".gitconfig", common_dir / "config", git_dir / "config.worktree") if _system[0].is_absolute() else ()
+    return (Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git/config", home / ".gitconfig")
 
 
 def _contents(files: Sequence[Path]) -> tuple[bytes, ...]:

@@ -74,6 +74,9 @@ _ENVIRONMENT = {
 }
 _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND"}
 """What people set for themselves and none of our commands looks at."""
+_IDENTITY = {"GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"}
+_OWN = _IDENTITY | {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"}
+"""By what people say who they are, and which configuration is theirs (git(1), ENVIRONMENT VARIABLES)."""
 _GONE = re.compile(
     r"bad object|invalid object|unable to read|could not read|not a valid object|is missing|missing object|cannot be accessed|is unavailable"
 )
@@ -369,7 +372,8 @@ class Git:
         checkout = {key.decode(): os.fsdecode(value or b"true") for key, value in shared if _CHECKOUT.match(key)}
         running = {key: line for key, line in filters.items() if line}
         alike = not any(_PLACED.match(key) for _, key, _ in told)
-        return replace(self, settings=off, filters=running, checkout=checkout, person=configuration.person(told), alike=alike)
+        person = "" if _IDENTITY & os.environ.keys() else configuration.person(told)
+        return replace(self, settings=off, filters=running, checkout=checkout, person=person, alike=alike)
 
     def programs(self) -> tuple[Program, ...]:
         """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""
@@ -483,7 +487,8 @@ def _text(raw: str) -> str:
 
 def _command(args: Sequence[str | bytes], environment: Mapping[str, str]) -> list[str]:
     """Return the command line, preceded by `env -u` for what git would obey in the caller's environment: GitPython can add, not drop."""
-    leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment and name not in _HARMLESS]
+    kept = _HARMLESS | {name for name in _OWN if os.environ.get(name)}
+    leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment and name not in kept]
     dropped = ["env", *(word for name in leaked for word in ("-u", name))] if leaked else []
     return [*dropped, "git", "--no-pager", *(os.fsdecode(arg) for arg in args)]
 
