@@ -8,6 +8,7 @@ import pty
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -247,8 +248,11 @@ def test_a_server_that_is_stopped_has_nothing_to_say_of_it(shop: Repo, program: 
     command = [str(Path(WORKSPACES).with_name(program[0])), *program[1:], "--http", "127.0.0.1:0"]
     with subprocess.Popen(command, cwd=shop.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr
-        while b"http://" not in process.stderr.readline():
+        while not (told := re.search(rb"http://([\d.]+):(\d+)", process.stderr.readline())):
             assert process.poll() is None
+        with socket.create_connection((told[1].decode(), int(told[2])), timeout=60) as asked:
+            asked.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert asked.recv(1)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert b"What was begun" not in said
