@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 _CONFLICTS, _CHECK_FAILED = 4, 7
 _UNBOUNDED = 10.0**9
+_LARGEST = 2**63 - 1
+"""The largest number of an operation that can be asked for."""
+_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _LOOP = """Private copies of one git repository or folder for parallel work: clone, compare, merge, delete.
 
 The loop: [bold]workspaces clone -n 3 --task "Fix the login race"[/], let one agent work in each, [bold]workspaces compare[/], \
@@ -37,12 +42,23 @@ app = typer.Typer(
 )
 
 
-def _names(incomplete: str) -> Iterable[str]:
+def _names(context: typer.Context, incomplete: str) -> Iterable[str]:
     """Complete the names of workspaces."""
+    return _completed(context, incomplete, deleted=False)
+
+
+def _all_names(context: typer.Context, incomplete: str) -> Iterable[str]:
+    """Complete the names of workspaces, of deleted ones too."""
+    return _completed(context, incomplete, deleted=True)
+
+
+def _completed(context: typer.Context, incomplete: str, deleted: bool) -> Iterable[str]:
+    _Chosen.project = context.find_root().params.get("project") or ""
     try:
-        return [each.name for each in _project().status(detail="names").workspaces if each.name.startswith(incomplete)]
+        found = _project().status(detail="names", include_deleted=deleted).workspaces
     except Exception:
         return []
+    return [name for name in dict.fromkeys(each.name for each in found) if name.startswith(incomplete)]
 
 
 def _clients(incomplete: str) -> Iterable[str]:
@@ -51,8 +67,21 @@ def _clients(incomplete: str) -> Iterable[str]:
     return [each.key for each in CLIENTS if each.key.startswith(incomplete)]
 
 
-Name = Annotated[str, typer.Argument(help="A workspace: its name, id (project/name) or folder.", autocompletion=_names)]
-Names = Annotated[list[str] | None, typer.Argument(help="Workspaces, by name, id or folder.", autocompletion=_names)]
+def _placed(word: str) -> str:
+    """Return the absolute path of a folder that is there, and any other word as it is: no name has a slash, and an id just one, amid names."""
+    if ("/" not in word and word not in (".", "..")) or _ID.fullmatch(word):
+        return word
+    with suppress(OSError, ValueError):
+        return os.path.abspath(word) if os.path.isdir(word) else word  # noqa: PTH100, PTH112 - links stay as they are, and it is for every word
+    return word
+
+
+def _all_placed(words: list[str] | None) -> list[str] | None:
+    return words and [*map(_placed, words)]
+
+
+Name = Annotated[str, typer.Argument(help="A workspace: its name, id (project/name) or folder.", autocompletion=_names, callback=_placed)]
+Names = Annotated[list[str] | None, typer.Argument(help="Workspaces, by name, id or folder.", autocompletion=_names, callback=_all_placed)]
 Key = Annotated[str, typer.Option("--request-key", help="Repeated with the same key, the call answers the same and does nothing again.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, the same as the MCP tool returns.")]
 
@@ -167,7 +196,9 @@ def init(
 @app.command()
 @_told
 def clone(
-    source: Annotated[str, typer.Argument(help="What to copy: main, or another workspace.", autocompletion=_names)] = "main",
+    source: Annotated[
+        str, typer.Argument(help="What to copy: main, or another workspace.", autocompletion=_names, callback=_placed)
+    ] = "main",
     count: Annotated[int, typer.Option("-n", "--count", help="How many.", min=1, max=256)] = 1,
     name: Annotated[str, typer.Option(help="Name; with -n name-1 … name-N (default: made from the task).")] = "",
     task: Annotated[str, typer.Option(help="What the work is for; becomes the commit's subject when merged.")] = "",
@@ -235,7 +266,8 @@ def _show_status(
 def compare(
     names: Names = None,
     base: Annotated[
-        str, typer.Option(help="Compare with this workspace or restore point instead of the parent.", autocompletion=_names)
+        str,
+        typer.Option(help="Compare with this workspace or restore point instead of the parent.", autocompletion=_names, callback=_placed),
     ] = "",
     outline: Annotated[
         bool, typer.Option("--outline", help="Show what each did in each file: functions, classes, sections, keys.")
@@ -247,9 +279,13 @@ def compare(
     json: Json = False,
 ) -> None:
     """Show what workspaces (default: all) changed, whether they merge, and which conflict with each other."""
+    from workspaces.model import Comparison
+    from workspaces.wording import begin
+
     project = _project()
-    if not names and len(project.status(detail="names").workspaces) == 1:
-        return screen.say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
+    if not names and len(there := project.status(detail="names").workspaces) == 1:
+        none = Comparison(summary="No workspaces yet.", next=(begin(there[0].id),))
+        return None if _answer(none, json) else screen.say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
     with screen.progress() as progress:
         detail: Detail = "ranking" if ranking else "outline" if outline else "files" if files else "summary"
         result = project.compare(names or [], base, detail, max_chars=100_000, progress=progress)
@@ -263,7 +299,8 @@ def compare(
 def diff(
     name: Name,
     other: Annotated[
-        str, typer.Argument(help="Compare with this workspace or restore point instead of the parent.", autocompletion=_names)
+        str,
+        typer.Argument(help="Compare with this workspace or restore point instead of the parent.", autocompletion=_names, callback=_placed),
     ] = "",
     path: Annotated[list[str] | None, typer.Option("--path", "-p", help="Only this file or folder; may be repeated.")] = None,
     unified: Annotated[bool, typer.Option("--unified", "-u", help="One column, however wide the terminal is.")] = False,
@@ -288,7 +325,7 @@ def _pages(first: Comparison, name: str, other: str, paths: Sequence[str]) -> It
 @_told
 def merge(
     source: Name,
-    target: Annotated[str, typer.Argument(help="Where to (default: its parent).", autocompletion=_names)] = "",
+    target: Annotated[str, typer.Argument(help="Where to (default: its parent).", autocompletion=_names, callback=_placed)] = "",
     on_conflict: Annotated[
         Literal["abort", "source", "target", "union", "markers"], typer.Option(help="What to do where both changed the same.")
     ] = "abort",
@@ -301,7 +338,9 @@ def merge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")] = False,
     delete_source: Annotated[bool, typer.Option("-d", "--delete", help="Delete the source when merged (restorable).")] = False,
     if_target: Annotated[str, typer.Option(help="Snapshot that the target must still have.")] = "",
-    also: Annotated[list[str] | None, typer.Option(help="Another source, merged on top; may be repeated.", autocompletion=_names)] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Another source, merged on top; may be repeated.", autocompletion=_names, callback=_all_placed)
+    ] = None,
     interactive: Annotated[bool, typer.Option("-i", "--interactive", help="Ask when in doubt; only on a terminal.")] = False,
     require: Annotated[list[str] | None, typer.Option(help="A check that the merged contents must pass; may be repeated.")] = None,
     request_key: Key = "",
@@ -384,7 +423,7 @@ def delete(
     if not _answer(result, json):
         screen.say(f"{'✓' if not result.kept else '!'} {result.summary}", "yellow" if result.kept else "green")
         for kept, why in result.kept.items():
-            screen.say(f"  {kept}: {why}")
+            screen.say(f"  {kept}: {screen.spoken(why)}")
         screen.warn(result.warnings)
         if result.deleted:
             screen.say("  ↳ workspaces undo")
@@ -395,7 +434,12 @@ def delete(
 @app.command()
 @_told
 def restore(
-    name: Name,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A workspace: its name, id (project/name) or folder; a deleted one too.", autocompletion=_all_names, callback=_placed
+        ),
+    ],
     to: Annotated[str, typer.Argument(help="A restore point, name@N (default: the last one).")] = "",
     json: Json = False,
 ) -> None:
@@ -439,7 +483,9 @@ def lease(
 @app.command()
 @_told
 def undo(
-    number: Annotated[int, typer.Argument(help="An operation, as log numbers them (default: the last that stands).")] = 0,
+    number: Annotated[
+        int, typer.Argument(help="An operation, as log numbers them (default: the last that stands).", min=0, max=_LARGEST)
+    ] = 0,
     json: Json = False,
 ) -> None:
     """Take back the last merge, delete, clone or restore; again for the one before. What others built on a merge stays."""
@@ -463,7 +509,7 @@ def _print_undone(result: Undone, json: bool) -> None:
 @app.command()
 @_told
 def log(
-    limit: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 30,
+    limit: Annotated[int, typer.Option("-n", help="How many.", min=1, max=10**9)] = 30,
     calls: Annotated[bool, typer.Option("--calls", help="Every call on a server instead: who, what, and what came of it.")] = False,
     json: Json = False,
 ) -> None:
@@ -497,16 +543,22 @@ def run(
     beside: Annotated[
         str,
         typer.Option(
-            "--compare", metavar="OTHER", help="Run it on copies of the two, and show where the outputs differ.", autocompletion=_names
+            "--compare",
+            metavar="OTHER",
+            help="Run it on copies of the two, and show where the outputs differ.",
+            autocompletion=_names,
+            callback=_placed,
         ),
     ] = "",
 ) -> None:
     """Run a command in a workspace and end with its exit status."""
-    from workspaces.errors import NotFound
+    from workspaces.errors import InvalidArgument, NotFound
 
     project = _project()
     found = project.find(name)
     command = command[command[0] == "--" :]
+    if not command:
+        raise InvalidArgument("No command was named. Nothing was run.", "workspaces run NAME -- COMMAND")
     if beside:
         result = project.beside([beside, name], command)
         verdicts.table(result)
@@ -571,7 +623,8 @@ def serve(
 
     where = hosting(http, stateless, agentcore)
     guard = server.guarded(where, issuer, public_url)
-    server.serve(server.settings_from(_Chosen.project, allow or [], http, start.actor(), workspace, guard, where, conformance))
+    with failures.ended_by_hand():
+        server.serve(server.settings_from(_Chosen.project, allow or [], http, start.actor(), workspace, guard, where, conformance))
 
 
 tokens = typer.Typer(help="Who may call over HTTP: make, list, revoke tokens, and grant workspaces.", no_args_is_help=True)
@@ -595,7 +648,9 @@ def token_create(
     project: Annotated[
         list[str] | None, typer.Option("--in", metavar="PATH", help="A project that it is for; may be repeated (default: this one).")
     ] = None,
-    workspace: Annotated[str, typer.Option(help="Bind it to this workspace and what is cloned from it.", autocompletion=_names)] = "",
+    workspace: Annotated[
+        str, typer.Option(help="Bind it to this workspace and what is cloned from it.", autocompletion=_names, callback=_placed)
+    ] = "",
     days: Annotated[float, typer.Option(help="When it ends; 0: never.")] = 90,
     json: Json = False,
 ) -> None:
@@ -642,7 +697,7 @@ def token_revoke(name: Annotated[str, typer.Argument(help="Whose.")], json: Json
 @_told
 def token_grant(
     name: Annotated[str, typer.Argument(help="A token's name; or whose workspaces `owner` has as oauth:SUBJECT@ISSUER.")],
-    workspace: Annotated[str, typer.Argument(help="A workspace, or * for all.", autocompletion=_names)],
+    workspace: Annotated[str, typer.Argument(help="A workspace, or * for all.", autocompletion=_names, callback=_placed)],
     take_back: Annotated[bool, typer.Option("--take-back", help="It may no longer.")] = False,
     json: Json = False,
 ) -> None:
@@ -713,8 +768,8 @@ def doctor(
         for finding in result.findings:
             screen.tell(f"{'✓' if finding.ok else '✗'} {finding.check}: {finding.message}", "green" if finding.ok else "red")
             if finding.repair:
-                screen.tell(f"  {finding.repair}")
-        screen.say(result.summary)
+                screen.tell(f"  {screen.spoken(finding.repair)}")
+        screen.tell(result.summary)
     if not all(finding.ok for finding in result.findings):
         raise typer.Exit(1)
 

@@ -65,12 +65,12 @@ def test_a_person_looks_trusts_and_checks(shop: Repo) -> None:
     assert "grep -q good cart.py" in run(shop, "trust", status=1).stdout
     run(shop, "trust", "--yes")
     seen = run(shop, "check", status=7)
-    assert [line.split()[:3] for line in seen.stdout.splitlines()[1:]] == [
+    assert [line.split()[:3] for line in seen.stdout.splitlines()[1:4]] == [
         ["done", "test", "✓"],
         ["idle", "test", "✗"],
         ["main", "test", "✗"],
     ]
-    assert "1 of 2 pass: done test. 1 of 2 fail: idle test." in seen.stderr
+    assert "1 of 2 pass: done test. 1 of 2 fail: idle test." in seen.stdout
     run(shop, "check", "done")
     told: dict[str, Any] = json.loads(run(shop, "check", "done", "--json").stdout)
     assert (told["results"][0]["verdict"], told["results"][0]["cached"]) == ("pass", True)
@@ -110,6 +110,17 @@ def test_a_command_is_run_on_two_and_its_outputs_compared(shop: Repo) -> None:
     seen = run(shop, "run", "--compare", "done", "idle", "--", "cat", "cart.py", status=1)
     assert "-good\n" in seen.stdout and "+line 1\n" in seen.stdout
     run(shop, "run", "--compare", "done", "idle", "--", "cat", "notes.md")
+    unended = run(shop, "run", "--compare", "done", "idle", "--", "sh", "-c", "head -c 4 cart.py", status=1)
+    assert "\n+line\n" in unended.stdout
+
+
+def test_what_a_check_says_can_be_kept_in_a_file(shop: Repo) -> None:
+    shop.write("workspaces.toml", '[checks.test]\nrun = "echo it is no good; grep -q good cart.py"\n')
+    run(shop, "trust", "--yes")
+    kept = run(shop, "check", "idle", status=7)
+    assert "idle test: exit status 1\n   it is no good\n" in kept.stdout
+    assert kept.stdout.splitlines()[-1].endswith("1 of 1 fail: idle test.")
+    assert kept.stderr.startswith("! test does not pass on what the workspaces began with either")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +132,12 @@ def test_a_command_is_run_on_two_and_its_outputs_compared(shop: Repo) -> None:
         ("[check.test]\nrun = 'true'", "check.test"),
         ("[chekcs.test]\nrun = 'true'", "Did you mean 'check"),
         ("[merge]\nrequired = ['test']", "Did you mean 'merge.require'"),
+        ("[merge]\nrequire = 'test'", 'merge.require is "test"; it must be a list'),
+        ("[checks.test]\nrun = []", "checks.test.run is []; it must hold at least 1"),
+        ("[checks.test]\nrun = ['a', 3]", "checks.test.run.1 is 3; it must be text"),
+        ("[checks.test]\nrun = 3", "checks.test.run is 3; it must be text or a list"),
+        ("[checks.test]\nrun = ''", 'checks.test.run is ""; it must hold at least 1 character'),
+        ("[merge.paths]\n'*.x' = 'union'\n'*.y' = 'mine'", "is \"mine\"; input should be 'union', 'source' or 'target'"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused_with_what_was_likely_meant(shop: Repo, settings: str, said: str) -> None:

@@ -176,12 +176,12 @@ async def test_a_ranking_in_pages(planted: Planted) -> None:
 def test_a_person_sees_them_as_a_table(planted: Planted) -> None:
     command = [*program(), "compare", "--ranking"]
     shown = subprocess.run(command, cwd=planted.repo.path, capture_output=True, text=True, check=True, timeout=60)
-    head, *lines = (line.rstrip() for line in shown.stdout.splitlines())
+    head, *lines, legend, summary = (line.rstrip() for line in shown.stdout.splitlines())
     assert head.split() == ["Workspace", "basic", "edge", "Changes", "Same", "Merge", "Tests", "changed"]
     assert lines[0].split() == ["1", "good,", "same", "✓", "gained", "✓", "gained", "1", "+1", "-1", "3", "alike", "✓", "merges"]
     assert [line.split()[0] for line in lines] == ["1", "3", "4", "5", "6", "──", "7", "8=", "8=", "?"]
     assert "tests/basic.sh, tests/edge.sh" in next(line for line in lines if "cheat" in line)
-    assert "share the first place" in shown.stderr and "next: workspaces check late" in shown.stderr
+    assert "gained: " in legend and "share the first place" in summary and "next: workspaces check late" in shown.stderr
 
 
 @pytest.mark.anyio

@@ -6,8 +6,11 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
+import socket
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -73,7 +76,7 @@ def test_the_loop_by_hand(repo: Repo) -> None:
     assert ages.sub("", tree).split() == ages.sub("", run(repo, "list").stdout).split()
     compared = run(repo, "compare")
     assert "✓ merges" in compared.stdout
-    assert "fix-login-race-1 and fix-login-race-2 conflict in cart.py" in compared.stderr
+    assert "fix-login-race-1 and fix-login-race-2 conflict in cart.py" in compared.stdout
     assert "+1\n" in run(repo, "diff", "fix-login-race-1").stdout
     merged = run(repo, "merge", "fix-login-race-1", "-d").stderr
     assert "✓ Merged fix-login-race-1 into main: 1 file +1 -20" in merged
@@ -87,7 +90,7 @@ def test_the_loop_by_hand(repo: Repo) -> None:
     run(repo, "restore", "fix-login-race-1")
     assert "fix-login-race-1" in run(repo, "log").stdout
     looked = run(repo, "doctor")
-    assert "all well" in looked.stderr
+    assert "all well" in looked.stdout
     assert "✓ journal: " in looked.stdout  # the answer, which a person may search
 
 
@@ -151,12 +154,127 @@ def test_errors_are_for_the_reader_and_for_scripts(shop: Repo, args: list[str], 
     assert fingerprint(shop) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("con", "a device on Windows"),
+        ("LPT1", "a device on Windows"),
+        ("a..b", "'..'"),
+        ("x.lock", "'.lock'"),
+        ("x.", "ends with '.'"),
+        (".x", "begins with '.'"),
+        ("a b", "' '"),
+        ("a/b", "'/'"),
+        ("x" * 64, "64 characters long"),
+        ("main", "the project itself"),
+    ],
+)
+def test_a_name_that_cannot_be_is_told_why(shop: Repo, name: str, rule: str) -> None:
+    assert rule in run(shop, "clone", "--name", name, status=2).stderr.splitlines()[0]
+
+
 def test_status_tells_people_and_scripts_what_a_workspace_takes(shop: Repo) -> None:
     run(shop, "clone", "--name", "fix")
     assert "shared" in run(shop, "status", "fix", "--detail", "full").stdout
     assert "shared" not in run(shop, "status", "fix").stdout
     found = answer(shop, "status", "fix", "--detail", "full")
     assert found["workspaces"][0]["disk"]["size"] > 0
+
+
+def test_a_comparison_of_none_is_a_model_too(shop: Repo) -> None:
+    for words in ([], ["--ranking"], ["--files"]):
+        found = answer(shop, "compare", *words)
+        assert found["summary"].startswith("No workspaces yet")
+        assert "workspaces" not in found
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "main", "--"],
+        ["log", "-n", "99999999999999999999"],
+        ["undo", "99999999999999999999"],
+        ["clone", "--lease", "99999999999999999999"],
+        ["lease", "main", "99999999999999999999"],
+        ["token", "create", "ann", "--days", "1e300"],
+    ],
+)
+def test_what_is_out_of_range_is_a_matter_of_usage(shop: Repo, args: list[str]) -> None:
+    said = run(shop, *args, status=2).stderr
+    assert "bug" not in said
+
+
+def test_folders_can_be_named_as_they_are_printed(shop: Repo) -> None:
+    for name in ("fix", "other"):
+        run(shop, "clone", "--name", name)
+        (shop.path / f".workspaces/{name}/cart.py").write_text(f"{name}\n")
+    fix, other = (str(shop.path / ".workspaces" / name) for name in ("fix", "other"))
+    assert run(shop, "path", ".workspaces/fix").stdout.strip() == fix
+    assert run(shop, "path", "fix/", cwd=shop.path / ".workspaces").stdout.strip() == fix
+    assert run(shop, "path", "../other", cwd=Path(fix)).stdout.strip() == other
+    assert run(shop, "path", "../..", cwd=Path(fix)).stdout.strip() == str(shop.path)
+    assert "+fix" in run(shop, "diff", ".workspaces/fix").stdout
+    assert "+fix" in run(shop, "diff", ".", "../other", cwd=Path(fix)).stdout
+    shown = answer(shop, "compare", ".workspaces/fix", ".workspaces/other")
+    assert len(shown["workspaces"]) == 2
+    assert [each["name"] for each in json.loads(run(shop, "status", ".", "--json", cwd=Path(fix)).stdout)["workspaces"]] == ["fix"]
+    (shop.path / "shop" / "other").mkdir(parents=True)
+    assert run(shop, "path", "shop/other").stdout.strip() == other, "an id is no folder"
+    assert "✓ Merged fix" in run(shop, "merge", ".", cwd=Path(fix)).stderr
+    assert "auth" in run(shop, "path", "./auth", status=3).stderr
+    run(shop, "delete", ".workspaces/fix", ".workspaces/other", "--discard-unmerged")
+
+
+STOPPED = """import os, signal, sys
+class Stop:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "{module}": os.kill(os.getpid(), signal.SIGINT)
+sys.argv[1:] = {words!r}
+from workspaces.{entry} import {function}
+sys.meta_path.insert(0, Stop)
+{function}()"""
+"""A program to which Ctrl-C comes while it loads something."""
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        *((["list"], module) for module in ("typer", "workspaces.telemetry", "workspaces.terminal.screen", "workspaces.errors")),
+        (["compare"], "pydantic"),
+        (["compare"], "workspaces.overview"),
+        (["serve"], "workspaces.terminal.failures"),
+        (["serve"], "workspaces.server.app"),
+        (["serve"], "anyio"),
+        (["--http", "127.0.0.1:0"], "mcp"),
+    ],
+)
+def test_a_command_that_is_stopped_while_it_loads_shows_no_traceback(shop: Repo, words: list[str], module: str) -> None:
+    entry, function = ("starting", "server") if words[0] == "--http" else ("terminal.start", "main")
+    script = STOPPED.format(module=module, words=words, entry=entry, function=function)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=shop.path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode in (-signal.SIGINT, 130), done
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize("program", [["workspaces", "serve"], ["mcp-workspaces"]])
+def test_a_server_that_is_stopped_has_nothing_to_say_of_it(shop: Repo, program: list[str]) -> None:
+    command = [str(Path(WORKSPACES).with_name(program[0])), *program[1:], "--http", "127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=shop.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        while not (told := re.search(rb"http://([\d.]+):(\d+)", process.stderr.readline())):
+            assert process.poll() is None
+        with socket.create_connection((told[1].decode(), int(told[2])), timeout=60) as asked:
+            asked.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert asked.recv(1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert b"What was begun" not in said
+    assert b"Traceback" not in said
+    assert process.returncode in (0, 130)
 
 
 def test_usage_is_explained(shop: Repo) -> None:
@@ -172,7 +290,7 @@ def test_usage_is_explained(shop: Repo) -> None:
 def test_a_folder_by_hand(tmp_path: Path) -> None:
     folder = Repo(tmp_path / "survey")
     folder.write("table.csv", "1,2\n")
-    assert "no project" in run(folder, "list", status=1).stderr
+    assert "no project" in run(folder, "list", status=3).stderr
     assert "directory backend" in run(folder, "init").stderr
     run(folder, "clone", "--name", "fix")
     (folder.path / ".workspaces/fix/table.csv").write_text("3,4\n")
@@ -185,9 +303,9 @@ def test_a_folder_by_hand(tmp_path: Path) -> None:
 
 
 def test_outside_of_a_project(tmp_path: Path, repo: Repo) -> None:
-    assert "in no project" in run(repo, "list", status=1, cwd=tmp_path).stderr
+    assert "in no project" in run(repo, "list", status=3, cwd=tmp_path).stderr
     assert "workspaces init" in run(repo, "list", status=3).stderr
-    assert "✗" in run(repo, "-C", str(tmp_path / "missing"), "list", status=1).stderr
+    assert "✗" in run(repo, "-C", str(tmp_path / "missing"), "list", status=3).stderr
 
 
 def test_the_project_is_found_from_everywhere(shop: Repo, tmp_path: Path) -> None:
@@ -275,18 +393,28 @@ def test_who_conflicts_with_whom_as_a_matrix(shop: Repo) -> None:
     run(shop, "clone", "-n", "4", "--name", "try")
     for number in (1, 2, 3):
         (shop.path / ".workspaces" / f"try-{number}" / "cart.py").write_text(f"{number}\n")
-    shown = run(shop, "compare").stderr
+    shown = run(shop, "compare").stdout
     assert "  1 try-1     ✗  ✗\n" in shown
     assert "try-1 and try-3 conflict in cart.py" in shown
     assert "cart.py: " in run(shop, "compare", "--outline").stdout
 
 
-def test_names_are_completed(shop: Repo) -> None:
+def test_names_are_completed(shop: Repo, tmp_path: Path) -> None:
     run(shop, "clone", "--name", "login")
     run(shop, "clone", "--name", "logout")
-    environment = {**os.environ, "_WORKSPACES_COMPLETE": "complete_bash", "COMP_WORDS": "workspaces merge log", "COMP_CWORD": "2"}
-    done = subprocess.run(program(), cwd=shop.path, env=environment, capture_output=True, text=True, check=False)
-    assert set(done.stdout.split()) == {"login", "logout"}
+    assert completed(shop.path, "merge", "log") == {"login", "logout"}
+    assert completed(tmp_path, "-C", str(shop.path), "path", "login") == {"login"}
+    assert completed(tmp_path, f"--project={shop.path}", "merge", "login", "logo") == {"logout"}
+    run(shop, "delete", "login")
+    assert completed(shop.path, "merge", "log") == {"logout"}
+    assert completed(shop.path, "restore", "log") == {"login", "logout"}
+
+
+def completed(folder: Path, *words: str) -> set[str]:
+    """Return what a shell is offered for the last of these words."""
+    asked = {"COMP_WORDS": shlex.join(["workspaces", *words]), "COMP_CWORD": str(len(words)), "_WORKSPACES_COMPLETE": "complete_bash"}
+    done = subprocess.run(program(), cwd=folder, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    return {*done.stdout.split()}
 
 
 def test_a_broken_pipe_is_quiet(shop: Repo) -> None:
@@ -403,4 +531,4 @@ def test_a_call_that_is_stopped_says_what_becomes_of_it(shop: Repo) -> None:
         out, said = process.communicate(timeout=60)
     assert (process.returncode, json.loads(out)["error"]["code"]) == (130, "interrupted"), said
     assert [each["name"] for each in answer(shop, "status")["workspaces"]] == ["main"]
-    assert "all well" in run(shop, "doctor").stderr
+    assert "all well" in run(shop, "doctor").stdout

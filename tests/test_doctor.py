@@ -205,8 +205,14 @@ def test_repair_by_the_command_line(project: Project, repo: Repo) -> None:
     assert (told.returncode, "damaged" in told.stderr, "--repair" in told.stderr) == (1, True, True)
     assert "Traceback" not in told.stderr
     done = subprocess.run([*command, "--repair"], cwd=repo.path, capture_output=True, text=True, check=False)
-    assert (done.returncode, "all well" in done.stderr) == (0, True)
+    assert (done.returncode, "all well" in done.stdout) == (0, True)
     assert Project.open(repo.path).find("fix").name == "fix"
+
+
+def test_a_required_check_that_there_is_not_is_found_before_a_merge_fails_for_it(project: Project, repo: Repo) -> None:
+    repo.write("workspaces.toml", "[checks.test]\nrun = 'true'\n[merge]\nrequire = ['test', 'nope']\n")
+    (wrong,) = [finding for finding in project.doctor().findings if not finding.ok]
+    assert (wrong.check, "'nope'" in wrong.message, "'test'" in wrong.message) == ("settings", True, False)
 
 
 # -- gc -----------------------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
-from workspaces.errors import BackendMissing, NotAProject, likely
+from workspaces.errors import BackendMissing, InNoProject, NotAProject, likely
 from workspaces.model import (
     NONE,
     Capabilities,
@@ -347,7 +347,7 @@ def find(path: Path) -> Backend:
     """Open the project that `path` is in, the innermost one. Raises `NotAProject` when no backend knows the path."""
     found = _found(path, around(path))
     if found is None:
-        raise NotAProject(
+        raise InNoProject(
             f"{path} is in no project. Nothing was changed.", "Call initialize (workspaces init) for it, or name another path."
         )
     return found
@@ -375,7 +375,7 @@ def choose(path: Path, wanted: str = "auto") -> Backend:
 def _found(path: Path, kinds: Iterable[type[Backend]]) -> Backend | None:
     """Return the innermost project that one of these kinds finds around a path; of two in the same place, the first kind's."""
     if "\0" in str(path) or not path.is_dir():
-        raise NotAProject(f"{path} is not a folder. Nothing was changed.", "Name an existing folder.")
+        raise InNoProject(f"{path} is not a folder. Nothing was changed.", "Name an existing folder.")
     found: list[Backend] = []
     refused: NotAProject | None = None
     for kind in kinds:

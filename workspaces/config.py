@@ -10,12 +10,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from workspaces.errors import InvalidArgument, as_ours, likely
 from workspaces.model import Role, path_bytes, path_shown
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 FILES = ("workspaces.toml", "workspaces.local.toml")
 _LARGEST = 1 << 20
@@ -151,8 +154,11 @@ def load(root: Path) -> Config:
 
 def _refusal(error: ValidationError, texts: Mapping[Path, str]) -> InvalidArgument:
     """Say in which file and line the first wrong setting is, and what it should be."""
-    first = error.errors(include_url=False)[0]
-    words = [str(word) for word in first["loc"] if not str(word).startswith(_KINDS)]
+    first, *others = error.errors(include_url=False)
+    told = [first, *(each for each in others if _words(each)[: len(_words(first))] == _words(first))]
+    # Of what may be of several kinds, all are told of; what it is of the kind that was meant, if it is of any, says most.
+    first = next((each for each in told if not each["type"].endswith("_type") or _words(each) != _words(first)), first)
+    words = _words(first)
     where = next(
         (f"{file}, line {line}" for file in reversed([*texts]) if (line := _line(texts[file], words))), " or ".join(map(str, texts))
     )
@@ -165,8 +171,14 @@ def _refusal(error: ValidationError, texts: Mapping[Path, str]) -> InvalidArgume
         rule = (
             _RULES[first["type"]].format(**first.get("ctx", {})) if first["type"] in _RULES else first["msg"][:1].lower() + first["msg"][1:]
         )
+        kinds = [_RULES[each["type"]] for each in told if each["type"].endswith("_type") and each["type"] in _RULES]
+        rule = " or ".join([rule, *(kind.removeprefix("it must be ") for kind in kinds if kind != rule)]) if rule in kinds else rule
         said = f"{name} is {json.dumps(first['input'], default=str)[:60]}; {rule}."
     return InvalidArgument(f"{where}: {said} Nothing was done.", f"Settings: {', '.join(settings)}.")
+
+
+def _words(error: ErrorDetails) -> list[str]:
+    return [str(word) for word in error["loc"] if not str(word).startswith(_KINDS)]
 
 
 _RULES = {
@@ -182,6 +194,9 @@ _RULES = {
     "less_than_equal": "it must be {le} or less",
     "string_type": "it must be text",
     "list_type": "it must be a list",
+    "tuple_type": "it must be a list",
+    "too_short": "it must hold at least {min_length}",
+    "string_too_short": "it must hold at least {min_length} character",
     "model_type": "it must be a table of settings",
     "dict_type": "it must be a table of settings",
     "greater_than": "it must be more than {gt}",

@@ -69,9 +69,14 @@ def _forgotten(core: Core) -> Finding:
 
 def _settings(core: Core) -> Finding:
     try:
-        config.load(core.backend.root)
+        set_ = config.load(core.backend.root)
     except InvalidArgument as error:
         return Finding(check="settings", ok=False, message=error.message, repair=error.hint)
+    if unknown := [repr(name) for name in set_.merge.require if name not in set_.checks]:
+        message = f"merge.require names {', '.join(unknown)}, of which there is no check, so nothing can be merged into main"
+        return Finding(
+            check="settings", ok=False, message=message, repair="Add it to workspaces.toml as [checks.NAME], or take it out there."
+        )
     if said := preparing.misread(core.environment):
         message = f"{preparing.SWITCH} is {said!r} in the environment, which is no number, and passed over"
         return Finding(check="settings", ok=False, message=message, repair="Set it to how many clones may lie prepared; 0: none.")

@@ -5,6 +5,7 @@
     │   └── WorkspaceGone       one that is remembered, but was removed by other means
     ├── NoProject               nothing was initialized yet, and none was named
     ├── NotAProject             the path cannot be a project as it is
+    │   └── InNoProject         there is none at the path, nor around it
     ├── InvalidName             a name that no workspace may have
     ├── InvalidArgument         an argument that is unknown, misspelt or out of range
     ├── Exists                  the name or the place is taken
@@ -94,6 +95,10 @@ class NoProject(WorkspacesError):
 
 class NotAProject(WorkspacesError):
     code = "not_a_project"
+
+
+class InNoProject(NotAProject):
+    exit_status = 3
 
 
 class InvalidName(WorkspacesError):

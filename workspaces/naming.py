@@ -11,8 +11,8 @@ from workspaces.errors import InvalidName
 from workspaces.model import MAIN, Workspace
 
 MAX_LENGTH = 63
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 _RULE = f"Use 1 to {MAX_LENGTH} letters, digits, '-', '_' and '.', beginning with a letter or digit."
+_STRANGE = re.compile(r"[^A-Za-z0-9._-]")
 # The folder and ref of a workspace carry its name: gitrevisions and git-check-ref-format(1) forbid these, and Windows the devices.
 _FORBIDDEN = re.compile(r"\.\.|\.lock$|^(?:con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
 
@@ -76,9 +76,24 @@ def checked(name: str) -> str:
         raise InvalidName(f"The name is {len(name)} characters long. Nothing was made.", _RULE)
     if name.lower() == MAIN:
         raise InvalidName("'main' is the project itself. Nothing was made.", "Choose another name.")
-    if not _NAME.fullmatch(name) or _FORBIDDEN.search(name):
-        raise InvalidName(f"{name!r} cannot be the name of a workspace. Nothing was made.", _RULE)
+    if why := _flaw(name):
+        raise InvalidName(f"{name!r} cannot be the name of a workspace: it {why}. Nothing was made.", _RULE)
     return name
+
+
+def _flaw(name: str) -> str:
+    """Say what keeps a name from being one; nothing when it can be."""
+    if not name:
+        return "is empty"
+    if strange := _STRANGE.search(name):
+        return f"holds {strange[0]!r}"
+    if name[0] in "._-":
+        return f"begins with {name[0]!r}"
+    if name[-1] == ".":
+        return "ends with '.'"
+    if found := _FORBIDDEN.search(name):
+        return f"{'ends with' if found[0].lower() == '.lock' else 'holds'} {found[0]!r}" if found[0][0] == "." else "is a device on Windows"
+    return ""
 
 
 def invented(task: str) -> str:

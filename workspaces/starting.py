@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import signal
+import sys
 from importlib import import_module
 
 _USUAL = gc.get_threshold()
@@ -26,7 +28,25 @@ def leave() -> None:
     gc.freeze()
 
 
+def stop_at_once() -> None:
+    """Let Ctrl-C end the process and say nothing, from now on: nothing is begun. Where it is passed over (`nohup`), it still is."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def stop_in_order() -> None:
+    """Let Ctrl-C be raised as `KeyboardInterrupt`, from now on: something is begun."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def server() -> None:
-    """Start the server: `mcp-workspaces` is `workspaces serve`."""
+    """Start the server: `mcp-workspaces` is `workspaces serve`. Ctrl-C is how a person ends it."""
+    stop_at_once()
     hurry()
-    import_module("workspaces.server.app").main()
+    main = import_module("workspaces.server.app").main
+    try:
+        stop_in_order()
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

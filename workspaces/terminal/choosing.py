@@ -39,9 +39,10 @@ def ranking(result: Comparison) -> None:
     ]
     kept = [(name, cells) for name, cells in columns if any(text for text, _ in cells)]
     screen.table([name for name, _ in kept], list(zip(*(cells for _, cells in kept), strict=True)))
-    screen.say(_legend(result), "dim")
+    if legend := _legend(result):
+        screen.tell(legend, "dim")
+    screen.tell(result.summary)
     screen.warn(result.warnings)
-    screen.say(result.summary)
     apart = [name.split("/")[-1] for row in result.ranking if not (row.place or row.control) for name in row.workspaces]
     if apart:
         screen.say(f"  next: workspaces check {' '.join(apart)}")

@@ -36,8 +36,8 @@ def comparison(result: Comparison) -> None:
     _outlines(result.workspaces)
     _files(result.files)
     _matrix(result)
+    screen.tell(result.summary)
     screen.warn(result.warnings)
-    screen.say(result.summary)
 
 
 def _size(each: Compared) -> str:
@@ -90,16 +90,16 @@ def _matrix(result: Comparison) -> None:
     for pair in result.pairs[:_PAIRS]:
         _told(pair)
     if len(result.pairs) > _PAIRS:
-        screen.say(f"✗ {len(result.pairs) - _PAIRS} more pairs conflict; --json names them all", "red")
+        screen.tell(f"✗ {len(result.pairs) - _PAIRS} more pairs conflict; --json names them all", "red")
 
 
 def _drawn(ids: Sequence[str], pairs: set[frozenset[str]], widest: int) -> None:
-    screen.say(" " * (widest + 4) + "".join(f"{number:>3}" for number in range(1, len(ids) + 1)), "dim")
+    screen.tell(" " * (widest + 4) + "".join(f"{number:>3}" for number in range(1, len(ids) + 1)), "dim")
     for number, name in enumerate(ids, 1):
         marks = "".join("  ✗" if frozenset((name, other)) in pairs else "   " if name == other else "  ·" for other in ids)
-        screen.say(f"{number:>3} {name.split('/')[-1]:<{widest}}{marks}")
+        screen.tell(f"{number:>3} {name.split('/')[-1]:<{widest}}{marks}")
 
 
 def _told(pair: Pair) -> None:
     paths = ", ".join(conflict.path for conflict in pair.conflicts[:5])
-    screen.say(f"✗ {pair.a.split('/')[-1]} and {pair.b.split('/')[-1]} conflict in {paths}", "red")
+    screen.tell(f"✗ {pair.a.split('/')[-1]} and {pair.b.split('/')[-1]} conflict in {paths}", "red")

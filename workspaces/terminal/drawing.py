@@ -126,7 +126,7 @@ def conflict(conflict: Conflict) -> None:
 
 def decided(result: Landing | MergeResult) -> None:
     for each in result.decided:
-        screen.say(f"  {each.path}  decided by {each.by}", "dim")
+        screen.say(f"  {each.path}  decided by {screen.spoken(each.by)}", "dim")
 
 
 def collected(result: Collected) -> None:
@@ -137,14 +137,14 @@ def collected(result: Collected) -> None:
         ]
         screen.table(("Workspace", "Deleted", "Bytes", "Why"), rows)
     for kept, why in result.kept.items():
-        screen.say(f"  {kept}: {why}")
+        screen.say(f"  {kept}: {screen.spoken(why)}")
     screen.say(result.summary)
 
 
 def programs(shown: Trust) -> None:
-    if shown.programs:
-        rows = [[(each.kind, ""), (each.name, "bold"), (each.setting, ""), (each.command, "")] for each in shown.programs]
-        screen.table(("Kind", "Name", "Setting", "Command"), rows)
+    for each in shown.programs:
+        screen.tell(f"{each.kind} {each.name}  {each.setting}", "bold")
+        screen.whole(each.command)
     if shown.changed:
         screen.say("! What was trusted before has changed.", "yellow")
     screen.warn(shown.warnings)
@@ -164,7 +164,7 @@ def log(result: Log) -> None:
         ]
         for each in result.operations
     ]
-    screen.table(("No", "Age", "Who", "What", "Workspaces", "Snapshots", ""), rows)
+    screen.table(("No", "Age", "Who", "What", "Workspaces", "Snapshots", "Note"), rows)
 
 
 def calls(result: Calls) -> None:

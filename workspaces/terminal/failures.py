@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
+from workspaces.starting import stop_at_once, stop_in_order
 from workspaces.terminal import bare, screen
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def told(json: bool, but: tuple[type[Exception], ...] = ()) -> Generator[None]:
     from workspaces.errors import ErrorBody, Interrupted, WorkspacesError, translated
 
     try:
+        stop_in_order()
         yield
     except but:
         raise
@@ -41,6 +43,17 @@ def told(json: bool, but: tuple[type[Exception], ...] = ()) -> Generator[None]:
             raise
         hint = "Run it again with WORKSPACES_DEBUG=1 and report what it prints; workspaces doctor says whether all is whole."
         _fail(ErrorBody(code="internal", message=f"This is a bug ({type(error).__name__}).", hint=hint), 1, json)
+    finally:
+        stop_at_once()
+
+
+@contextmanager
+def ended_by_hand() -> Generator[None]:
+    """Let Ctrl-C end what goes on until it comes: there is nothing to say of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _fail(error: ErrorBody, status: int, json: bool) -> NoReturn:
@@ -50,5 +63,5 @@ def _fail(error: ErrorBody, status: int, json: bool) -> NoReturn:
     else:
         screen.say(f"✗ {error.message}", "red")
         if error.hint:
-            screen.say(f"  {error.hint}")
+            screen.say(f"  {screen.spoken(error.hint)}")
     sys.exit(status)

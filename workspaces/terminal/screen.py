@@ -15,11 +15,12 @@ from workspaces.terminal import bare
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from workspaces.core import Progress
 
 _UNBOUNDED = 10_000
+_BAR = "  │ "
 _AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -43,7 +44,14 @@ def tell(line: str, style: str = "") -> None:
 
 def warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
-        say(f"! {warning}", "yellow")
+        say(f"! {spoken(warning)}", "yellow")
+
+
+def spoken(text: str) -> str:
+    """Return what the core says with the calls in it as commands."""
+    from workspaces.terminal.typed import typed
+
+    return typed(text)
 
 
 def safe(text: str) -> str:
@@ -54,22 +62,27 @@ def safe(text: str) -> str:
 def table(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> None:
     """Print rows of (text, style)."""
     if is_styled(sys.stdout):
-        console().print(drawn(columns, rows), soft_wrap=False)
+        console().print(drawn(columns, rows, console()))
     else:
         bare.write(sys.stdout, *bare.table([columns, *([safe(text) for text, _ in row] for row in rows)]))
 
 
-def drawn(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> Table:
-    """Return rows of (text, style) as a table."""
-    from rich.table import Table
-    from rich.text import Text
+def drawn(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]], where: Console) -> Text:
+    """Return rows of (text, style) as a table that fits there."""
+    from workspaces.terminal.fitting import fitted
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, no_wrap=column != "Task", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(safe(text), style=style) for text, style in row))
-    return table
+    return fitted(columns, [[(safe(text), style) for text, style in row] for row in rows], where.width)
+
+
+def whole(text: str) -> None:
+    """Answer with a text that somebody else wrote and a person is to judge, behind a bar that shows where it goes on. Nothing of it is cut."""
+    lines = safe(text).replace("\t", "\\t").split("\n")
+    if is_styled(sys.stdout):
+        from workspaces.terminal.fitting import wrapped
+
+        lines = [part for line in lines for part in wrapped(line, console().width - len(_BAR))]
+    for line in lines:
+        tell(f"{_BAR}{line}")
 
 
 def is_styled(stream: TextIO | None) -> bool:
@@ -90,8 +103,8 @@ def console(stderr: bool = False) -> Console:
 
 
 def width() -> int:
-    """Return how many columns narration may take."""
-    return console(stderr=True).width if is_styled(sys.stderr) else _UNBOUNDED
+    """Return how many columns an answer may take."""
+    return console().width if is_styled(sys.stdout) else _UNBOUNDED
 
 
 @contextmanager

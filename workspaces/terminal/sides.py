@@ -32,10 +32,14 @@ Row = tuple[str, str]
 
 
 def show(pages: Iterable[str], unified: bool) -> None:
-    """Print a diff that comes in pages. Only a terminal gets colours, sides and a pager; anything else the diff itself."""
+    """Print a diff that comes in pages, the last line ended. Only a terminal gets colours, sides and a pager; anything else the diff itself."""
     if not screen.is_styled(sys.stdout):
+        last = ""
         for page in pages:
             sys.stdout.write(page)
+            last = page or last
+        if last and not last.endswith("\n"):
+            sys.stdout.write("\n")
         return
     console = screen.console()
     text = screen.safe("".join(pages))

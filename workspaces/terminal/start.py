@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
-from workspaces.starting import hurry, leave
-from workspaces.terminal import screen
+from workspaces.starting import hurry, leave, stop_at_once
 
 _COMMANDS = "workspaces_cli.cli"
 """Where `cli.py` is, as it is installed."""
@@ -17,7 +16,8 @@ _SERVER = "workspaces.server.app"
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Until a command begins, and from its end on, Ctrl-C just ends it; what loads here before that can be told is little."""
+    stop_at_once()
     hurry()
     if sys.argv[1:] == ["--version"]:
         running(version)
@@ -48,9 +48,9 @@ def parted(words: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def serve(project: str) -> None:
     """Serve as clients ask for it, with no options: they wait for it, and nothing is loaded that reads options."""
-    from workspaces.terminal.failures import told
+    from workspaces.terminal.failures import ended_by_hand, told
 
-    with told(json=False):
+    with told(json=False), ended_by_hand():
         server = import_module(_SERVER)
         server.serve(server.settings_from(project, (), actor=actor()))
 
@@ -69,6 +69,8 @@ def version() -> None:
 
 def running(command: Callable[[], None]) -> None:
     """Run a command. Text that a stream cannot show is shown as escapes; an answer that could not be written is a failure."""
+    from workspaces.terminal import screen
+
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -19,24 +19,25 @@ _MARKS = {
     "error": ("! error", "yellow"),
     "running": ("…", "cyan"),
 }
+_COLUMNS = ("Workspace", "Check", "", "Seconds", "Note")
 _SHOWN = 15
 """Lines of the output of a check that failed."""
 
 
 def table(result: Checked) -> None:
     """Print all verdicts, then the ends of what failed printed, or where two outputs differ."""
-    screen.table(("Workspace", "Check", "", "Seconds", ""), map(_row, result.results))
+    screen.table(_COLUMNS, map(_row, result.results))
     for each in result.results:
         if each.verdict not in ("pass", "running") and not each.control and not result.diff:
-            screen.say(f"-- {_name(each)} {each.check}: {each.why or f'exit status {each.exit_status}'}", "bold")
+            screen.tell(f"-- {_name(each)} {each.check}: {each.why or f'exit status {each.exit_status}'}", "bold")
             for line in each.tail.splitlines()[-_SHOWN:]:
-                screen.say(f"   {line}", "dim")
+                screen.tell(f"   {line}", "dim")
             if each.log:
-                screen.say(f"   {screen.near(each.log)}", "dim")
+                screen.tell(f"   {screen.near(each.log)}", "dim")
     if result.diff:
         sides.show([result.diff], unified=True)
+    screen.tell(result.summary)
     screen.warn(result.warnings)
-    screen.say(result.summary)
 
 
 @contextmanager
@@ -50,8 +51,9 @@ def live(wanted: bool) -> Generator[Callable[[Sequence[Verdict]], None] | None]:
         return
     from rich.live import Live
 
-    with Live(console=screen.console(stderr=True), refresh_per_second=5, transient=True) as shown:
-        yield lambda rows: shown.update(screen.drawn(("Workspace", "Check", "", "Seconds", ""), map(_row, rows)), refresh=True)
+    console = screen.console(stderr=True)
+    with Live(console=console, refresh_per_second=5, transient=True) as shown:
+        yield lambda rows: shown.update(screen.drawn(_COLUMNS, map(_row, rows), console), refresh=True)
 
 
 class _Lines:
