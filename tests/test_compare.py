@@ -153,10 +153,6 @@ def test_pages_join_to_the_whole_and_never_shift(project: Project) -> None:
             files, text, rounds = [*files, *page.files], text + page.diff, rounds + 1
         assert rounds > 1
         assert (tuple(files), text) == (whole.files, whole.diff)
-    cursor = project.compare(["fix"], detail="files", max_chars=3000).next_cursor
-    fix.write("many/file-000.txt", "changed\n")
-    with pytest.raises(InvalidArgument, match="cursor"):
-        project.compare(["fix"], detail="files", max_chars=3000, cursor=cursor)
 
 
 def test_a_next_page_works_nothing_out_again_unless_something_moved(project: Project, repo: Repo) -> None:

@@ -145,6 +145,30 @@ def test_only_the_chosen_paths(project: Project, repo: Repo) -> None:
     assert [change.path for change in project.merge("fix").files] == ["cart.py"]
 
 
+def test_lists_that_are_cut_are_counted_in_full(project: Project, repo: Repo) -> None:
+    names = [f"many/{number:03}.txt" for number in range(503)]
+    for name in names:
+        repo.write(name, "one\n")
+    repo.commit("many")
+    for made in project.clone(name="w", count=2).workspaces:
+        for name in names:
+            at(made).write(name, f"{made.name}\n")
+    for dry_run in (True, False):
+        told = project.merge("w-1", dry_run=dry_run)
+        assert (len(told.files), told.warnings) == (500, ("3 files more, not listed.",))
+    marked = project.merge("main", "w-2", on_conflict="markers")
+    assert "503 conflicting paths to resolve" in marked.summary
+    assert "403 conflicts more, not listed." in marked.warnings
+
+
+def test_paths_may_be_written_as_people_write_them(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("auth/api.py", "fixed\n")
+    fix.write("cart.py", "fixed\n")
+    assert [change.path for change in project.merge("fix", paths=["./auth//"]).files] == ["auth/api.py"]
+    assert [change.path for change in project.merge("fix", paths=["."]).files] == ["cart.py"]
+
+
 def test_a_dry_run_tells_and_changes_nothing(project: Project, repo: Repo) -> None:
     clone(project, "fix").write("cart.py", "fixed\n")
     before = fingerprint(repo)

@@ -285,7 +285,7 @@ async def test_an_answer_that_clients_cannot_take_is_not_sent(repo: Repo) -> Non
     with serving(repo) as url:
         async with Client(url, mode="legacy") as client:
             await data(client, "clone", name="fix")
-            (repo.path / ".workspaces" / "fix" / "big").write_text("\x01\x02" * 120_000)
+            (repo.path / ".workspaces" / "fix" / "big").write_text("\U0001f600" * 120_000)  # four bytes each
             assert (await error(client, "compare", workspaces=["fix"], detail="diff", max_chars=100_000))["code"] == "limit"
             assert (await data(client, "compare", workspaces=["fix"], detail="diff", max_chars=10_000))["truncated"]
             assert (await error(client, "merge", source="fix", paths=["x" * 4000] * 900))["code"] == "invalid_argument"

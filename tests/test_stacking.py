@@ -12,11 +12,13 @@ import pytest
 from support import Repo, clone
 
 from workspaces import Project
+from workspaces.asked import Asked
 from workspaces.backend import Backend
 from workspaces.model import Meeting
 
 STACK = "workspaces.backends.worktree.backend:WorktreeBackend.stack"
 FILES = [f"{folder}file-{number}.txt" for folder in ("", "lib/", "lib/deep/") for number in range(3)]
+ALIKE = "".join(f"l{number}\n" for number in range(30))
 Change = Callable[[random.Random, Repo], object]
 
 
@@ -136,6 +138,28 @@ def test_another_way_to_merge_contents_is_minded(project: Project, repo: Repo) -
     assert len(project.compare(["top", "end", "middle"]).compatible) == 1
 
 
+def _all_alike(project: Project, repo: Repo) -> None:
+    """Four files with the same contents, of which git may take each for what another was renamed from."""
+    for number in range(4):
+        repo.write(f"f{number}", ALIKE)
+    repo.commit("alike")
+    mover, remover, one, other = (clone(project, f"w-{number}") for number in range(1, 5))
+    (mover.path / "f2").rename(mover.path / "g1")
+    (remover.path / "f0").unlink()
+    one.write("f1", ALIKE.replace("l21", "x0"))
+    other.write("f2", ALIKE.replace("l21", "x1"))
+    other.write("new", "n\n")
+
+
+def test_who_goes_with_each_and_not_on_top_of_all_is_named(project: Project, repo: Repo) -> None:
+    _all_alike(project, repo)
+    found = project.compare([])
+    (left,) = {each.id for each in found.workspaces} - {*found.compatible}
+    assert not found.pairs
+    assert f"{left.partition('/')[2]} is not in `compatible`: it conflicts with none of those alone, but on top" in found.warnings[0]
+    assert [each.status for each in project.merge_as(Asked(found.compatible)).results] == ["merged"] * 3
+
+
 @pytest.mark.parametrize(
     "case",
     ["acbc abcbc acb", "cbcbcc cbcbcb cccbcc", "bcac bcbaac bcax", "cccbccc cccccc bccbccc", "acaabb acxabb acaa", "bbbc bbbxca bbbxxcc"],
@@ -149,7 +173,10 @@ def test_what_comes_twice_may_conflict_the_second_time(project: Project, repo: R
         work = clone(project, name)
         work.write("f.txt", text)
         work.commit(name)
-    found = project.compare(["first", "second", "third"]).compatible
+    told = project.compare(["first", "second", "third"])
+    found = told.compatible
+    (out,) = {"shop/first", "shop/second", "shop/third"} - {*found}
+    assert any(f"{out[5:]} is not in `compatible`" in said and "f.txt" in said for said in told.warnings) or told.pairs
     for name in found:
         repo.git("merge", "-q", "--no-edit", f"worktrees/{_registered(project, name)}/HEAD")
     assert len(found) == 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from workspaces.core import Core
 from workspaces.errors import InvalidArgument, Unsupported
-from workspaces.model import History, OnConflict, Workspace, path_bytes, path_shown
+from workspaces.model import History, OnConflict, Workspace, path_bytes, path_shown, path_text
 from workspaces.wording import call
 
 
@@ -54,13 +54,27 @@ class Asked:
         return [*known, *([[*self.require]] if self.require else []), *([{**self.rules}] if self.rules else [])]
 
 
-def refuse_impossible(paths: Sequence[str]) -> None:
-    """Raise `InvalidArgument` for a path that no file can have."""
-    for path in paths:
-        with suppress(UnicodeEncodeError):
-            if b"\0" not in path_bytes(path):
-                continue
+def chosen(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths of files, and of folders with all in them, as results name them; none (all, that is) where one is the whole workspace.
+    Raises `InvalidArgument` for one that nothing in a workspace can have."""
+    named = list(dict.fromkeys(map(_named, paths)))
+    return () if "" in named else tuple(named)
+
+
+def _named(path: str) -> str:
+    """Return a path without what it says twice (`./`, `//`, a `/` at its end). A pattern is a name as any other."""
+    raw = b""
+    with suppress(UnicodeEncodeError):
+        raw = path_bytes(path)
+    parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
+    if not raw or b"\0" in raw:
         raise InvalidArgument(f"No file can be called {path_shown(path)}. Nothing was changed.", "Name paths as results name them.")
+    if raw.startswith(b"/") or b".." in parts:
+        raise InvalidArgument(
+            f"{path_shown(path)} may be outside of the workspace. Nothing was changed.",
+            "Name files and folders as results name them: relative to the workspace, without '..'.",
+        )
+    return path_text(b"/".join(parts))
 
 
 def parties(core: Core, asked: Asked) -> tuple[Workspace, Workspace]:
@@ -73,7 +87,7 @@ def parties(core: Core, asked: Asked) -> tuple[Workspace, Workspace]:
             "Name a target: merging main into a clone brings that up to date.",
         )
     receiver = core.find(asked.target) if asked.target else core.parent(bringer)
-    refuse_impossible(asked.paths)
+    chosen(asked.paths)
     _refuse_pair(bringer, receiver, asked)
     _refuse_history(core, asked)
     return bringer, receiver

@@ -95,7 +95,7 @@ def on_disk(found: Sequence[Disk]) -> str:
     return f" Their files take {weight(own)} on disk " + ("of their own, beside what they share." if shares else "and share nothing.")
 
 
-def _fitting(conflict: Conflict) -> Conflict:
+def fitting(conflict: Conflict) -> Conflict:
     """Return a conflict none of whose texts is longer than one may be; that one was cut is said."""
     hunks = tuple(
         hunk.model_copy(update={"ours": hunk.ours[:LONGEST_SIDE], "base": hunk.base[:LONGEST_SIDE], "theirs": hunk.theirs[:LONGEST_SIDE]})
@@ -111,7 +111,7 @@ def bounded(conflicts: Sequence[Conflict], budget: int = HUNK_BUDGET) -> tuple[t
     """Return as many of the conflicts as an answer can hold, with as many hunks as fit into the budget; and warnings of what was left out."""
     kept: list[Conflict] = []
     bare = 0
-    for conflict in map(_fitting, conflicts[:MOST_CONFLICTS]):
+    for conflict in map(fitting, conflicts[:MOST_CONFLICTS]):
         cost = sum(len(hunk.ours) + len(hunk.base) + len(hunk.theirs) for hunk in conflict.hunks)
         budget -= cost
         bare += budget < 0 and bool(conflict.hunks)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from workspaces.asked import refuse_impossible
+from workspaces.asked import chosen
 from workspaces.backend import Backend
 from workspaces.comparison import across, kept, seen, telling
 from workspaces.comparison.attempts import Attempt, Scene, frozen, worked_out
@@ -46,7 +46,11 @@ def compare(
         raise InvalidArgument(f"max_chars is {max_chars}.", f"It goes from 500 to {MAX_CHARS}.")
     if detail == "ranking" and base:
         raise InvalidArgument("A ranking takes no base: each attempt is judged beside what it began with.", "Leave base out.")
-    refuse_impossible(paths)
+    paths = chosen(paths)
+    if detail == "summary" and cursor:
+        raise InvalidArgument(
+            "A summary has no pages, so no cursor belongs to it.", "Leave cursor out, or name the detail that it came with."
+        )
     if sum(map(len, paths)) > MAX_CHARS:
         raise InvalidArgument("The paths are too many.", "Name folders instead of each file in them.")
     revision = core.store.revision()
@@ -68,20 +72,23 @@ def _looked(
 ) -> Comparison:
     with core.backend.aside() as view:
         with frozen(core, view, workspaces, base, progress) as scene:
-            name = kept.key(core, scene, revision, base, detail, *paths)
-            told = kept.recalled(name) if cursor else None
+            asked = [base, detail, *paths]
+            name = kept.key(core, scene, revision, *asked)
+            begun = kept.begun(core, workspaces, asked, cursor) if cursor and detail != "ranking" else None
+            told = begun if begun and begun.outdated(scene) else kept.recalled(name) if cursor else None
             attempts = [] if told else worked_out(core, view, scene, base, progress)
         told = told or _told(core, view, attempts, scene, base, detail, progress)
-        paged = told.result if detail == "summary" else _page(view, told, detail, paths, cursor, max_chars)
+        if detail == "summary":
+            paged = telling.summed(told.result)
+        else:
+            from workspaces.comparison import pages
+
+            told.sealed(name, asked)
+            told = begun if begun and not cursor.startswith(f"{told.seal}.") else told
+            paged = pages.page(view, told, detail, paths, cursor, max_chars, told.outdated(scene))
         if paged.truncated:
-            kept.keep(name, told)
+            kept.keep(told)
         return telling.brief(paged, told.result, detail) if detail == "ranking" or len(workspaces) > telling.ROWS else paged
-
-
-def _page(view: Backend, told: kept.Told, detail: Detail, paths: Sequence[str], cursor: str, max_chars: int) -> Comparison:
-    from workspaces.comparison import pages
-
-    return pages.page(view, told, detail, paths, cursor, max_chars)
 
 
 def _told(core: Core, view: Backend, attempts: Sequence[Attempt], scene: Scene, base: str, detail: Detail, progress: Progress) -> kept.Told:
@@ -89,6 +96,11 @@ def _told(core: Core, view: Backend, attempts: Sequence[Attempt], scene: Scene, 
     known = [judged(core, view, attempt) for attempt in attempts]
     across_them = len(attempts) > 1 and not base and detail != "ranking"
     result = _compared_all(core, view, attempts, scene, known, base, detail, across_them, progress)
+    if detail == "conflicts":
+        against = base if not base or "@" in base else core.find(base).id
+        return kept.Told(
+            attempts, result, [*across.with_others(attempts, [against or row.parent for row in result.workspaces]), *result.pairs]
+        )
     if detail != "ranking":
         return kept.Told(attempts, result)
     from workspaces.comparison import ranking
@@ -112,22 +124,28 @@ def _compared_all(
     pairs = across.pairs(core, view, attempts, progress, rules) if across_them else []
     groups = across.groups(view, attempts)
     clashes = Counter(name for pair in pairs for name in (pair.a, pair.b))
+    together = across.compatible(core, view, attempts, pairs, progress) if across_them else across.Together()
     result = Comparison(
         summary="",
         base=attempts[0].against.id if len({attempt.against.id for attempt in attempts}) == 1 else "",
         workspaces=tuple(
-            _compared(core, attempt, each, _group(attempt, groups), clashes, len(attempts))
+            _compared(core, attempt, each, _group(attempt, groups), clashes, len(attempts), detail)
             for attempt, each in zip(attempts, known, strict=True)
         ),
         pairs=tuple(pairs),
         groups=tuple(ids for _, ids in groups),
         alike=tuple(kind for kind, _ in groups),
-        compatible=across.compatible(core, view, attempts, pairs, progress) if across_them else (),
-        warnings=(*telling.warnings(attempts), *telling.ruled(attempts, rules), *seen.edited(core, view, attempts, scene.main)),
+        compatible=together.ids,
+        warnings=(
+            *telling.warnings(attempts, detail),
+            *telling.ruled(attempts, rules),
+            *telling.together(together),
+            *seen.edited(core, view, attempts, scene.main),
+        ),
     )
     named = base and next(iter(scene.against)).rpartition("/")[2] + "".join(base.partition("@")[1:])
     return result.model_copy(
-        update={"summary": telling.summary(result, named), "next": telling.calls(core, attempts, result.compatible, base, detail)}
+        update={"summary": telling.summary(result, attempts, named), "next": telling.calls(core, attempts, result.compatible, base, detail)}
     )
 
 
@@ -135,9 +153,9 @@ def _group(attempt: Attempt, groups: Sequence[tuple[str, tuple[str, ...]]]) -> i
     return next((number for number, (_, ids) in enumerate(groups, 1) if attempt.workspace.id in ids), 0)
 
 
-def _compared(core: Core, attempt: Attempt, each: Judged, group: int, clashes: Mapping[str, int], total: int) -> Compared:
+def _compared(core: Core, attempt: Attempt, each: Judged, group: int, clashes: Mapping[str, int], total: int, detail: Detail) -> Compared:
     found = core.observed(attempt.workspace, attempt.snapshot, attempt.base, attempt.diff)
-    conflicts, _ = bounded(attempt.merge.conflicts, HUNK_BUDGET // total)
+    conflicts, _ = bounded(attempt.merge.conflicts if detail != "conflicts" else (), HUNK_BUDGET // total)
     fields = {name: getattr(found, name) for name in Workspace.model_fields}
     fields["state"] = "ready" if attempt.lost and found.state == "merged" else found.state
     return Compared.model_validate(

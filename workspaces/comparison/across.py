@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core, Progress
 from workspaces.model import Alike, Meeting, Pair, Snapshot, path_bytes
 from workspaces.resolving import Sides, settled
+from workspaces.wording import fitting
 
 if TYPE_CHECKING:
     from workspaces.outline import Side
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 COMPARING = "comparing pairs"
 """What is reported before every two are compared, and when that is done."""
 _EXACT = 20
-_CONFLICTS_OF_PAIR = 20
 _PATCH = 1 << 20
 """Characters of the longest patch that is compared with others."""
 _FILES = 50
@@ -43,9 +43,18 @@ def pairs(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Prog
         clashes = [rules.left(two, conflicts) for two, conflicts in zip(sides, clashes, strict=True)]
     progress(len(close), len(close), COMPARING)
     return [
-        Pair(a=a.workspace.id, b=b.workspace.id, conflicts=conflicts[:_CONFLICTS_OF_PAIR])
+        Pair(a=a.workspace.id, b=b.workspace.id, conflicts=tuple(conflicts))
         for (a, b), conflicts in zip(close, clashes, strict=True)
         if conflicts
+    ]
+
+
+def with_others(attempts: Sequence[Attempt], others: Sequence[str]) -> list[Pair]:
+    """Return the attempts that conflict with what they are compared with, the `others`, as pairs of the two: `ours` is what those have."""
+    return [
+        Pair(a=other, b=attempt.workspace.id, conflicts=tuple(map(fitting, attempt.merge.conflicts)))
+        for attempt, other in zip(attempts, others, strict=True)
+        if attempt.merge.conflicts
     ]
 
 
@@ -156,8 +165,16 @@ def _whole(attempt: Attempt, held: dict[tuple[str, str], Side]) -> str:
 # -- together -----------------------------------------------------------------------------------------------------------------------------
 
 
-def compatible(core: Core, view: Backend, attempts: Sequence[Attempt], found: Sequence[Pair], progress: Progress) -> tuple[str, ...]:
-    """Return the largest set found that merges together, in the order in which it does: each on top of the ones before, as one commit."""
+@dataclass(frozen=True)
+class Together:
+    """What merges together, in the order in which it does; and the paths in which others conflict with that, though with none of it alone."""
+
+    ids: tuple[str, ...] = ()
+    left: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+
+def compatible(core: Core, view: Backend, attempts: Sequence[Attempt], found: Sequence[Pair], progress: Progress) -> Together:
+    """Return the largest set found that merges together: each on top of the ones before, as one commit."""
     able = {attempt.workspace.id: attempt for attempt in attempts if attempt.verdict == "clean"}
     enemies: dict[str, set[str]] = {name: set() for name in able}
     for pair in found:
@@ -166,7 +183,9 @@ def compatible(core: Core, view: Backend, attempts: Sequence[Attempt], found: Se
             enemies[pair.b].add(pair.a)
     chosen = {name for part in _parts(enemies) for name in _friends(part, enemies)}
     friends = [attempt for name, attempt in able.items() if name in chosen]
-    return tuple(each.workspace.id for each in friends) if _stack(core, view, friends) else _merged(core, view, friends, progress)
+    if _stack(core, view, friends):
+        return Together(tuple(each.workspace.id for each in friends))
+    return _merged(core, view, friends, progress)
 
 
 def _stack(core: Core, view: Backend, attempts: Sequence[Attempt]) -> bool:
@@ -181,14 +200,16 @@ def _stack(core: Core, view: Backend, attempts: Sequence[Attempt]) -> bool:
     return all(len(meetings) == 1 or view.stack(meetings) for meetings in parts.values())  # each by itself is known to merge
 
 
-def _merged(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> tuple[str, ...]:
-    """Merge one on top of the other, and return those that did. What conflicts with several, though with none of them alone, is tried
+def _merged(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Progress) -> Together:
+    """Merge one on top of the other, and return what did. What conflicts with several, though with none of them alone, is tried
     once more at the end."""
     tops: dict[str, Snapshot] = {}
     landed: list[str] = []
+    left: dict[str, Sequence[str]] = {}
     waiting = list(attempts)
-    for last in (False, True):
+    for _ in range(2):
         late: list[Attempt] = []
+        left = {}
         for number, attempt in enumerate(waiting):
             progress(number, len(waiting), "merging all that go together")
             parent = core.parent(attempt.workspace)
@@ -198,11 +219,12 @@ def _merged(core: Core, view: Backend, attempts: Sequence[Attempt], progress: Pr
             ).merge
             if merged.conflicts:
                 late.append(attempt)
+                left[attempt.workspace.id] = [each.path for each in merged.conflicts]
                 continue
             tops[parent.id] = view.graft(Snapshot(id="", contents=merged.contents), top.id)
             landed.append(attempt.workspace.id)
-        waiting = [] if last else late
-    return tuple(landed)
+        waiting = late
+    return Together(tuple(landed), left)
 
 
 def _parts(enemies: dict[str, set[str]]) -> list[list[str]]:

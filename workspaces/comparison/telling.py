@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from workspaces.comparison.across import Together
 from workspaces.comparison.attempts import Attempt
 from workspaces.comparison.ruled import Deciding
 from workspaces.core import Core
 from workspaces.model import Compared, Comparison, Decided, Detail, Place, Workspace
-from workspaces.wording import bounded, call, counted, flaws, listed, unsure
+from workspaces.wording import HUNK_BUDGET, MOST_CONFLICTS, bounded, call, counted, flaws, listed, unsure
 
 ROWS = 16
 """Attempts that are told one by one; more of them are a table."""
+OF_PAIR = 20
+"""Conflicts of one pair, but where these are asked for."""
 Row = TypeVar("Row", Compared, Place)
 Column = tuple[str, Callable[[Row], str]]
 _ALIKE = {"identical": "=", "same_patch": "≈", "same_syntax": "~"}
@@ -47,6 +50,16 @@ def _checks(rows: Sequence[Compared] | Sequence[Place]) -> Iterable[str]:
 
 def _verdict(name: str, row: Compared) -> str:
     return row.checks.get(name, "")
+
+
+def summed(result: Comparison) -> Comparison:
+    """Return a summary with some of the conflicts of each pair, and a word on the rest."""
+    more = sum(max(0, len(pair.conflicts) - OF_PAIR) for pair in result.pairs)
+    if not more:
+        return result
+    pairs = tuple(pair.model_copy(update={"conflicts": pair.conflicts[:OF_PAIR]}) for pair in result.pairs)
+    said = f"{counted(more, 'conflict')} of pairs more, not listed: detail='conflicts' lists all."
+    return result.model_copy(update={"pairs": pairs, "warnings": (*result.warnings, said)})
 
 
 def brief(page: Comparison, whole: Comparison, detail: Detail) -> Comparison:
@@ -102,10 +115,10 @@ def _indented(row: Compared) -> list[str]:
     return [f"  {line}" for line in row.outline]
 
 
-def summary(result: Comparison, base: str) -> str:
+def summary(result: Comparison, attempts: Sequence[Attempt], base: str) -> str:
     """Say in a sentence what came out. `base` is what was named to compare with."""
     if len(result.workspaces) == 1:
-        return _summary_of_one(result.workspaces[0], base)
+        return _summary_of_one(result.workspaces[0], attempts[0], base)
     verdicts = [workspace.merge for workspace in result.workspaces]
     clean, clashing = verdicts.count("clean"), verdicts.count("conflicts")
     between = (
@@ -119,14 +132,14 @@ def summary(result: Comparison, base: str) -> str:
     )
 
 
-def _summary_of_one(only: Compared, base: str) -> str:
+def _summary_of_one(only: Compared, attempt: Attempt, base: str) -> str:
     size = f"{counted(only.files_changed, 'file')} +{only.insertions} -{only.deletions}"
     if base:
-        said = "" if "@" in base else f" {_said(only, base)}"
+        said = "" if "@" in base else f" {_said(only, attempt, base)}"
         return f"{only.name} differs from {base} by {size}.{said}" if only.files_changed else f"{only.name} does not differ from {base}."
     if only.is_main and only.files_changed:
         return f"{only.name} changed {size}, which is not committed."
-    return f"{only.name} changed {size}. {_said(only, base)}" if only.files_changed else f"{only.name} changed nothing."
+    return f"{only.name} changed {size}. {_said(only, attempt, base)}" if only.files_changed else f"{only.name} changed nothing."
 
 
 def _alike(result: Comparison) -> str:
@@ -135,12 +148,12 @@ def _alike(result: Comparison) -> str:
     return "".join(f" {counted(count, 'group')} {names[kind]}." for kind, count in counts.items())
 
 
-def _said(only: Compared, base: str) -> str:
+def _said(only: Compared, attempt: Attempt, base: str) -> str:
     if only.merge == "conflicts":
-        return f"It conflicts in {listed(conflict.path for conflict in only.conflicts)}."
+        return f"It conflicts in {listed(conflict.path for conflict in attempt.merge.conflicts)}."
     if only.merge == "up_to_date":
         return f"A merge into {base} would bring nothing." if base else f"{only.parent.rpartition('/')[2]} has all of it already."
-    return f"It merges: {_by_rule(only.decided)}." if only.decided else "It merges cleanly."
+    return f"It merges: {_by_rule(attempt.decided)}." if attempt.decided else "It merges cleanly."
 
 
 def _by_rule(decided: Sequence[Decided]) -> str:
@@ -151,14 +164,34 @@ def _by_rule(decided: Sequence[Decided]) -> str:
     return "; ".join([*said, *([f"{listed(later)} to be decided by a rule when merged"] if later else [])])
 
 
-def warnings(attempts: Sequence[Attempt]) -> tuple[str, ...]:
+def warnings(attempts: Sequence[Attempt], detail: Detail) -> tuple[str, ...]:
     found: list[str] = []
     for attempt in attempts:
-        found += bounded(attempt.merge.conflicts)[1]
+        found += _uncounted(attempt, HUNK_BUDGET // len(attempts), len(attempts) > 1) if detail != "conflicts" else []
         found += unsure(attempt.workspace.name, attempt.merge)
         found += flaws(attempt.workspace.name, attempt.snapshot)
         found += [attempt.lost] if attempt.lost else []
     return tuple(dict.fromkeys(found))
+
+
+def _uncounted(attempt: Attempt, budget: int, are_several: bool) -> list[str]:
+    """Return what is left out of the lists of one attempt."""
+    name = f"{attempt.workspace.name}: " if are_several else ""
+    more = len(attempt.decided) - MOST_CONFLICTS
+    said = [
+        *bounded(attempt.merge.conflicts, budget)[1],
+        *([f"{counted(more, 'path')} more decided by rules, not listed."] if more > 0 else []),
+    ]
+    return [f"{name}{each}" for each in said]
+
+
+def together(found: Together) -> tuple[str, ...]:
+    """Return who conflicts with all that go together, though with none of them alone."""
+    return tuple(
+        f"{name.rpartition('/')[2]} is not in `compatible`: it conflicts with none of those alone, but on top of them all, in {listed(paths)}. "
+        "In another order it may fit, and others not."
+        for name, paths in found.left.items()
+    )
 
 
 def ruled(attempts: Sequence[Attempt], rules: Deciding) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from workspaces import config, resolving
 from workspaces.aside import set_aside
-from workspaces.asked import Asked, parties
+from workspaces.asked import Asked, chosen, parties
 from workspaces.backend import Backend
 from workspaces.checks import Trial
 from workspaces.checks.making import Making
@@ -39,8 +39,9 @@ def merge(core: Core, asked: Asked, progress: Progress = silent, patience: float
     (source,) = asked.sources
     if before := [each for each in core.done_before("merge") if each.arguments.get("source", source) == source]:
         return _again(core, before[0], asked.delete_source)
-    core, asked = replace(core, config=config.deciding(core.config, asked.rules)), replace(asked, message=plain(asked.message))
+    core = replace(core, config=config.deciding(core.config, asked.rules))
     bringer, receiver = parties(core, asked)
+    asked = replace(asked, message=plain(asked.message), paths=chosen(asked.paths))
     trial, making = Trial.of(core, required(core, receiver, asked.require), bringer.id), Making(core)
     deadline, seen = time.monotonic() + patience if patience is not None else None, set[tuple[str, ...]]()
     while len(seen) < _TRIES:

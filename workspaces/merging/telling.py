@@ -8,7 +8,7 @@ from workspaces.asked import Asked
 from workspaces.containment import Loss
 from workspaces.core import Core
 from workspaces.merging.planning import Plan
-from workspaces.model import Conflict, Decided, MergeResult, Verdict, Workspace, path_shown
+from workspaces.model import Conflict, Decided, Merge, MergeResult, Verdict, Workspace, path_shown
 from workspaces.resolving import Sides
 from workspaces.wording import MOST_FILES, bounded, call, counted, listed, sized, unsure
 
@@ -21,7 +21,7 @@ def merged(core: Core, sides: Sides, plan: Plan, point: str, verdicts: Sequence[
     committed = plan.result.head if plan.result.head != plan.ours.head else ""
     how = f", commit {committed[:9]}" if committed else ", left uncommitted" if plan.ours.head else ""
     conflicts, warnings = bounded(plan.merge.conflicts)
-    marked = f" {counted(len(conflicts), 'conflicting path')} to resolve in {receiver.location}." if conflicts else ""
+    marked = f" {counted(len(plan.merge.conflicts), 'conflicting path')} to resolve in {receiver.location}." if conflicts else ""
     return MergeResult(
         summary=f"Merged {bringer.name} into {receiver.name}: {sized(plan.merge.changes)}{how}.{marked}",
         status="merged",
@@ -33,7 +33,7 @@ def merged(core: Core, sides: Sides, plan: Plan, point: str, verdicts: Sequence[
         checks=tuple(verdicts),
         restore_point=point,
         decided=plan.decided,
-        warnings=(*warnings, *unsure(bringer.name, plan.merge), *_overruled(plan.decided)),
+        warnings=(*warnings, *_unlisted(plan.merge), *unsure(bringer.name, plan.merge), *_overruled(plan.decided)),
         next=(_back(core, sides),) if conflicts else (call("restore", "undo", workspace=receiver.id),),
     )
 
@@ -49,7 +49,7 @@ def promised(sides: Sides, plan: Plan, asked: Asked, verdicts: Sequence[Verdict]
         files=plan.merge.changes[:MOST_FILES],
         checks=tuple(verdicts),
         decided=plan.decided,
-        warnings=(*unsure(bringer.name, plan.merge), *_overruled(plan.decided)),
+        warnings=(*_unlisted(plan.merge), *unsure(bringer.name, plan.merge), *_overruled(plan.decided)),
         next=(_as_promised(sides, plan, asked),),
     )
 
@@ -158,6 +158,11 @@ def unmarked(receiver: Workspace, conflicts: Sequence[Conflict]) -> tuple[str, .
     unmarked = [conflict.path for conflict in conflicts if conflict.path not in receiver.unresolved]
     kept = f"No markers could be written for {listed(unmarked)}: {receiver.name} has one side of each; look at them and keep what is right"
     return (f"{kept}. What stands there when it is merged next counts as the resolution.",) if unmarked else ()
+
+
+def _unlisted(merged: Merge) -> tuple[str, ...]:
+    more = len(merged.changes) - MOST_FILES
+    return (f"{counted(more, 'file')} more, not listed.",) if more > 0 else ()
 
 
 def _overruled(decided: Sequence[Decided]) -> tuple[str, ...]:

@@ -133,9 +133,18 @@ class Tools:
         workspaces: Names,
         base: Annotated[Name, Field(description="compare with this workspace or restore point (name@N) instead of the parent")] = "",
         detail: Annotated[Detail, Field(description="summary first, then the next; ranking: which to take, and why")] = "summary",
-        paths: Annotated[Paths, Field(description="only these files or folders, but for summary")] = [],  # noqa: B006
+        paths: Annotated[
+            Paths, Field(description="only these files, or folders with all in them (no patterns); not for summary and ranking")
+        ] = [],  # noqa: B006
         cursor: Annotated[str, Field(description="next_cursor of the page before", max_length=100)] = "",
-        max_chars: Annotated[int, Field(description="size of a page", ge=500, le=100_000)] = 20_000,
+        max_chars: Annotated[
+            int,
+            Field(
+                description="size of a page as JSON; longer only where one item, or what the first page says of each workspace, is",
+                ge=500,
+                le=100_000,
+            ),
+        ] = 20_000,
     ) -> Annotated[CallToolResult, Comparison]:
         """Show what workspaces changed since their base and whether each merges into its parent; of several, also which pairs conflict,
         which are identical and which go together. Reads only: files, index and history stay as they are. A against B is
