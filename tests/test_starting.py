@@ -25,7 +25,7 @@ DEAR = {"asyncio", "email.parser", "http", "multiprocessing", "rich.console", "r
 ALWAYS = """access asked audit backend backends config core errors locks model naming places private project recovery requests starting starts
     store telemetry terminal threads trust wording""".split()  # noqa: SIM905 - words that are read
 """What of ours is loaded by everything that opens a project."""
-BACK = {"aside", "containment", "history", "removal"}
+BACK = {"aside", "history"}
 MERGE = {"aside", "checks", "containment", "landing", "merging", "preparing", "programs", "removal", "replaying", "resolving"}
 LOADED = {
     "list": {"containment", "overview"},
@@ -37,7 +37,7 @@ LOADED = {
     "merge fix": MERGE,
     "delete fix --discard-unmerged": {"aside", "containment", "removal"},
     "checkpoint fix": BACK,
-    "undo": BACK,
+    "undo": BACK | {"containment", "removal", "undoing"},
     "log": BACK,
 }
 """What of ours each command loads besides."""
