@@ -382,7 +382,7 @@ def delete(
         for kept, why in result.kept.items():
             screen.say(f"  {kept}: {why}")
         screen.warn(result.warnings)
-        if result.deleted:
+        if result.restorable_until:
             screen.say("  ↳ workspaces undo")
     if result.kept:
         raise typer.Exit(5)

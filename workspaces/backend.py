@@ -96,7 +96,8 @@ class Backend(Protocol):
         ...
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
-        """Fill the clone's location from the snapshot, and with the ignored files of `source` that the project names. Returns warnings."""
+        """Fill the clone's location from the snapshot, and with the ignored files of `source` that the project names. Returns warnings. What a call
+        that was killed had begun of the same clone goes."""
         ...
 
     def prepare(self, count: int) -> int:
@@ -248,7 +249,13 @@ class Backend(Protocol):
         ...
 
     def revive(self, workspace: Workspace) -> None:
-        """Move it back out of the trash, whole. Twice changes nothing. Raises `Exists` when something is in its place."""
+        """Move it back out of the trash, whole. Twice changes nothing. Raises `Exists` when something is in its place, and `NotFound` when its folder
+        is neither there nor in the trash: then it can be retired and forked once more."""
+        ...
+
+    def remnant(self, workspace: Workspace, since: Snapshot) -> Snapshot | None:
+        """Return, in a view, what is known of a workspace without its folder that was committed or staged since a snapshot of it, or nothing. Where the
+        backend has no commits, this is never called."""
         ...
 
     def purge(self, workspace: Workspace) -> None:

@@ -445,6 +445,7 @@ class DirectoryBackend:
         refuse_taken(location)
         with as_ours():
             staged.parent.mkdir(parents=True, exist_ok=True)
+            subvolume.remove(staged)
             keys = self._fill(record, staged)
             staged.chmod(stat.S_IMODE(located(source).stat().st_mode))
             freezing.remember(self._index(clone), keys, self._standing(record), self._archive)
@@ -486,6 +487,9 @@ class DirectoryBackend:
             if (kept := trash.in_trash(workspace, home, beside)) is not None:
                 trash.bring_back(workspace, kept)
             trash.forget_places(home, beside)
+
+    def remnant(self, workspace: Workspace, since: Snapshot) -> Snapshot | None:
+        return None
 
     def purge(self, workspace: Workspace) -> None:
         with as_ours():

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from workspaces.errors import Exists
 from workspaces.model import Snapshot, Workspace, path_shown, path_text
 from workspaces.starts import this_start
 
@@ -49,6 +50,9 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     staged_tree, staged_admin = staging(repository, clone)
     prepare_folder(location.parent)
     refuse_taken(location)
+    _refuse_registered(repository, clone)
+    for place in (staged_tree, staged_admin):
+        subvolume.remove(place)
     git = at(door, staged_admin).at(work_tree=staged_tree)
     moved = _prepared(repository, git, files, snapshot, location)
     if moved is None:
@@ -152,7 +156,23 @@ def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
 def is_placed(repository: Repository, clone: Workspace) -> bool:
     """Return whether a clone got to its place: it is registered, and nothing of it is staged any more. So what is there is no one else's."""
     staged, _ = staging(repository, clone)
-    return repository.admin_dir(clone).exists() and not staged.exists() and os.path.lexists(clone.location)
+    is_there = repository.admin_dir(clone).exists() and not staged.exists() and os.path.lexists(clone.location)
+    return is_there and not elsewhere(repository, clone)
+
+
+def elsewhere(repository: Repository, workspace: Workspace) -> Path | None:
+    """Return where the worktree of a workspace is, if git moved it (git-worktree(1), move); None where it is in its place, or nobody knows."""
+    admin = repository.admin_dir(workspace)
+    there = Path(text_of(admin / "gitdir")).parent
+    return there if there.name and there != Path(workspace.location) and points(there, admin) else None
+
+
+def _refuse_registered(repository: Repository, workspace: Workspace) -> None:
+    """Raise `Exists` where git has a worktree of this name: the same workspace, which was moved."""
+    admin = repository.admin_dir(workspace)
+    if admin.exists():
+        there = elsewhere(repository, workspace) or text_of(admin / "gitdir")
+        raise Exists(f"The worktree of {workspace.id} is at {there} now. Nothing was made.", "Move it back: git worktree move")
 
 
 def notes(location: Path) -> dict[str, str]:

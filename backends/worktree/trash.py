@@ -25,7 +25,11 @@ def retire(repository: Repository, workspace: Workspace) -> None:
     admin = repository.admin_dir(workspace)
     home, beside = places(repository.home, workspace)
     changed = put_away(workspace, home, beside)
-    if admin.exists():
+    if registration.elsewhere(repository, workspace):  # it is git's from now on, which may prune it or remove it
+        (admin / "locked").unlink(missing_ok=True)
+    elif (home / "admin").exists():  # what was begun when its folder was made again, and not finished
+        tree.remove(admin)
+    elif admin.exists():
         home.mkdir(parents=True, exist_ok=True)
         admin.rename(home / "admin")
         changed += (admin.parent, home)
@@ -36,9 +40,13 @@ def revive(repository: Repository, workspace: Workspace) -> None:
     """Move it back, as it was. Twice changes nothing."""
     admin = repository.admin_dir(workspace)
     home, beside = places(repository.home, workspace)
-    if (kept := in_trash(workspace, home, beside)) is not None:
-        if (home / "admin").exists():
+    kept = in_trash(workspace, home, beside)
+    if (home / "admin").exists():
+        if admin.exists():
+            _hand_over(home / "admin", admin)
+        else:
             registration.appear(home / "admin", admin)
+    if kept is not None:
         try:
             bring_back(workspace, kept)
         except Exists:  # nothing of it is registered while it is in the trash: what is in its place is not its own
@@ -46,6 +54,15 @@ def revive(repository: Repository, workspace: Workspace) -> None:
                 admin.rename(home / "admin")
             raise
     forget_places(home, beside)
+
+
+def _hand_over(old: Path, new: Path) -> None:
+    """Give the git directory of a worktree that was made again what the one before has beside a head and an index: the log of its moves, and refs."""
+    for name in ("logs", "refs"):
+        if (old / name).is_dir():
+            tree.remove(new / name)
+            (old / name).rename(new / name)
+    tree.remove(old)
 
 
 def purge(repository: Repository, workspace: Workspace) -> None:
@@ -56,7 +73,8 @@ def purge(repository: Repository, workspace: Workspace) -> None:
     if registration.is_placed(repository, workspace) and not any(os.path.lexists(place / "tree") for place in trashed):
         tree.refuse_mounts(Path(workspace.location))
         Path(workspace.location).rename(staged_tree)
-    tree.remove(admin)  # before what is staged: as long as that is there, nothing in its place is taken for it
+    if not registration.elsewhere(repository, workspace):
+        tree.remove(admin)  # before what is staged: as long as that is there, nothing in its place is taken for it
     for place in (staged_tree, staged_admin):
         subvolume.remove(place)
     for place in trashed:

@@ -36,7 +36,8 @@ def compare(
     progress: Progress = silent,
 ) -> Comparison:
     """Say what each workspace (all but main, when none is named) changed and whether it merges, and of several, which conflict with each
-    other. Changes nothing."""
+    other. Changes nothing. Of all, those whose folders are gone are left out, and named."""
+    are_all = not names
     names = names or [each.id for each in core.seen() if not each.is_main]
     if len(names) > MAX_WORKSPACES:
         raise InvalidArgument(f"{len(names)} workspaces are too many.", f"Name at most {MAX_WORKSPACES}; status lists them.")
@@ -52,13 +53,14 @@ def compare(
     revision = core.store.revision()
     core = replace(core, glance=Glance())
     workspaces = list({found.id: found for found in map(core.find, names)}.values())
-    return once_more(partial(_looked, core, revision, workspaces, base, detail, paths, cursor, max_chars, progress))
+    return once_more(partial(_looked, core, revision, workspaces, are_all, base, detail, paths, cursor, max_chars, progress))
 
 
 def _looked(
     core: Core,
     revision: int,
     workspaces: list[Workspace],
+    are_all: bool,
     base: str,
     detail: Detail,
     paths: Sequence[str],
@@ -67,7 +69,7 @@ def _looked(
     progress: Progress,
 ) -> Comparison:
     with core.backend.aside() as view:
-        with frozen(core, view, workspaces, base, progress) as scene:
+        with frozen(core, view, workspaces, base, progress, are_all) as scene:
             name = kept.key(core, scene, revision, base, detail, *paths)
             told = kept.recalled(name) if cursor else None
             attempts = [] if told else worked_out(core, view, scene, base, progress)
@@ -123,7 +125,12 @@ def _compared_all(
         groups=tuple(ids for _, ids in groups),
         alike=tuple(kind for kind, _ in groups),
         compatible=across.compatible(core, view, attempts, pairs, progress) if across_them else (),
-        warnings=(*telling.warnings(attempts), *telling.ruled(attempts, rules), *seen.edited(core, view, attempts, scene.main)),
+        warnings=(
+            *scene.left_out,
+            *telling.warnings(attempts),
+            *telling.ruled(attempts, rules),
+            *seen.edited(core, view, attempts, scene.main),
+        ),
     )
     return result.model_copy(
         update={"summary": telling.summary(result), "next": telling.calls(core, attempts, result.compatible, base, detail)}

@@ -396,6 +396,9 @@ class PlainBackend:
         if not os.path.lexists(location):
             raise NotFound(f"Nothing is left of {workspace.id} in the trash.", "Its folder was removed by other means.")
 
+    def remnant(self, workspace: Workspace, since: Snapshot) -> Snapshot | None:
+        return None
+
     def is_placed(self, workspace: Workspace) -> bool:
         with suppress(FileNotFoundError):
             return self._made(workspace).read_text() == str(Path(workspace.location).lstat().st_ino)
