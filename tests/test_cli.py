@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import subprocess
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -209,14 +210,17 @@ def _on_a_terminal(repo: Repo, *args: str) -> bytes:
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
     with subprocess.Popen([*program(), *args], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        shown = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                shown += chunk
-        except OSError:  # Linux ends a terminal whose program is gone with EIO
-            pass
-        os.close(ours)
+        shown = _until_its_end(ours)
         assert process.wait() == 0
+    return shown
+
+
+def _until_its_end(terminal: int) -> bytes:
+    shown = b""
+    with suppress(OSError):  # Linux ends a terminal whose program is gone with EIO
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    os.close(terminal)
     return shown
 
 
@@ -363,6 +367,20 @@ def test_a_merge_that_only_deletes_says_so(shop: Repo) -> None:
     assert "= main has all of fix already. Nothing was merged. Deleted fix (restorable until" in said
     run(shop, "clone", "--name", "fix")
     assert "Nothing was changed." in run(shop, "merge", "fix").stderr
+
+
+def test_on_a_terminal_it_is_said_at_once_that_a_call_is_stopped(shop: Repo) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*program(), "clone", "-n", "40", "--name", "many"], cwd=shop.path, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        while not list((shop.path / ".workspaces").glob("many-*")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        shown = _until_its_end(ours)
+        assert process.wait() == 130
+    assert shown.index(b"stopping ...") < shown.index(b"Stopped. What was begun")
 
 
 def test_a_call_that_is_stopped_says_what_becomes_of_it(shop: Repo) -> None:

@@ -8,14 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 
 import pytest
 from support import Instead, Repo, at, clone, fingerprint
 
+from backends import copying
+from backends.crew import Crew
 from workspaces import Project
-from workspaces.errors import BackendFailed, Exists
+from workspaces.errors import BackendFailed, Exists, Interrupted
+from workspaces.threads import several
 
 NO_CHECKOUT = "*checkout-index*|*read-tree*-u*) exit 1"
 """Git unpacks nothing."""
@@ -378,3 +382,14 @@ def test_what_the_index_of_a_clone_claims_is_not_believed(project: Project) -> N
     subprocess.run([sys.executable, "-c", FORGED, str(index), str(file)], check=True)
     assert one.status() == []
     assert clone(project, "two", source="one").read("cart.py") == CART
+
+
+def test_copies_under_way_end_when_their_call_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait for their turn meanwhile, and do not begin."""
+    monkeypatch.setattr("backends.crew._PROGRAM", "import time; time.sleep(600)")
+    job = copying.Job(bytes(tmp_path), bytes(tmp_path), 0, 0, 0, [(b"%d" % number, b"") for number in range(2000)])
+    begun: list[Future[list[bytes]]] = []
+    with Crew() as crew, pytest.raises(KeyboardInterrupt), several() as pool:
+        begun += [pool.submit(crew.copy, job) for _ in range(2)]
+        raise KeyboardInterrupt
+    assert [type(each.exception()) for each in begun if not each.cancelled()] == [Interrupted] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -274,3 +275,17 @@ def test_undo_on_another_branch_is_refused_and_not_spent(project: Project, repo:
     repo.git("checkout", "-q", "trunk")
     project.undo()
     assert repo.read("cart.py").startswith("line 1\n")
+
+
+def test_undo_says_how_to_go_past_what_cannot_be_taken_back(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("new.txt", "new\n")
+    project.merge("fix", history="none")
+    repo.write("new.txt", "mine\n")
+    with pytest.raises(TargetMoved) as moved:
+        project.undo()
+    assert moved.value.hint.endswith("workspaces undo 1 goes past it, to the clone before.")
+    shutil.rmtree(clone(project, "gone").path)
+    project.delete(["gone"])
+    with pytest.raises(NotFound, match="Nothing is left of shop/gone") as lost:
+        project.undo()
+    assert lost.value.hint.endswith("workspaces undo 3 goes past it, to the clone before.")

@@ -15,6 +15,7 @@ from pathlib import Path
 from workspaces.errors import Exists
 from workspaces.model import Snapshot, Workspace, path_shown, path_text
 from workspaces.starts import this_start
+from workspaces.threads import look
 
 from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
@@ -57,11 +58,13 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     moved = _prepared(repository, git, files, snapshot, location)
     if moved is None:
         _make(git, door, files, snapshot, location)
+    look()
     (staged_tree / ".git").write_text(_pointer(admin))
     _leave_uncommitted(git, snapshot)
     carried = _carried(source)
     warnings = _copied(source.work_tree or Path(), staged_tree, carried)
     at_once = subvolume.is_one(staged_tree)
+    look()
     if not carried and _can_wait(staged_tree, moved):
         pending.note(repository.pending, clone.uid, snapshot.contents, (staged_tree / ".git").stat().st_mtime_ns)
     elif carried or moved or not at_once:
@@ -276,6 +279,7 @@ def _carried(source: Git) -> Sequence[bytes]:
 def _copied(root: Path, target: Path, paths: Sequence[bytes]) -> tuple[str, ...]:
     warnings: list[str] = []
     for path in paths:
+        look()
         if path.endswith(b"/"):
             warnings.append(f"{path_shown(path_text(path))} was not carried: it is a repository of its own")
             continue
