@@ -178,7 +178,7 @@ def clone(
 
     began = time.monotonic()
     with screen.progress() as progress:
-        project = Project.initialize(_folder(), actor=start.actor(), trust=_trust(), environment=os.environ)
+        project = Project.initialize(_folder(), actor=start.actor(), trust=_trust(), environment=os.environ, adopts=False)
         made = project.clone(source, count, name, task, label or [], not committed, progress, lease, request_key)
     if not _answer(made, json):
         width = max((len(each.name) for each in made.workspaces), default=0)

@@ -157,6 +157,10 @@ def test_a_folder_by_hand(tmp_path: Path) -> None:
     folder = Repo(tmp_path / "survey")
     folder.write("table.csv", "1,2\n")
     assert "no project" in run(folder, "list", status=1).stderr
+    refused = run(folder, "clone", "--json", status=3)
+    assert json.loads(refused.stdout)["error"]["code"] == "no_project"
+    assert "workspaces init" in run(folder, "clone", status=3).stderr
+    assert not (folder.path / ".workspaces").exists()
     assert "directory backend" in run(folder, "init").stderr
     run(folder, "clone", "--name", "fix")
     (folder.path / ".workspaces/fix/table.csv").write_text("3,4\n")
