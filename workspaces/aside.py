@@ -128,20 +128,23 @@ def revive(core: Core, workspace: Workspace, point: RestorePoint | None = None) 
         back = workspace.model_copy(update={"state": "ready", "deleted": None, "restorable_until": None})
         try:
             core.store.save(back, "restoring")
-            made = gone.brought_back(core, back, operation)
+            is_made, warnings = gone.brought_back(core, back, operation)
             core.backend.repoint(back)  # the project may have been moved meanwhile
         except WorkspacesError:
             undo()
             raise
         back = record_return(core, operation, back)
         core.use([back.id])
-    if made is not None:
-        return _made_again(back, operation, made, point)
+    if is_made:
+        return _made_again(back, operation, warnings, point)
     link = link_of(back)
     return Restored(
         summary=f"Restored {workspace.name}, as it was when it was deleted{': a link, not a folder' if link else ''}.",
         workspace=back,
-        warnings=(f"{link}, as when it was deleted. Put the folder itself in its place to work with {workspace.name}.",) if link else (),
+        warnings=(
+            *warnings,
+            *([f"{link}, as when it was deleted. Put the folder itself in its place to work with {workspace.name}."] if link else []),
+        ),
         next=(call("compare", workspaces=[workspace.id]),),
     )
 

@@ -248,9 +248,9 @@ class Backend(Protocol):
         """Move the workspace into the trash, whole, and hold on to a snapshot of it, made in this view, as its `last`. Twice changes nothing."""
         ...
 
-    def revive(self, workspace: Workspace) -> None:
-        """Move it back out of the trash, whole. Twice changes nothing. Raises `Exists` when something is in its place, and `NotFound` when its folder
-        is neither there nor in the trash: then it can be retired and forked once more."""
+    def revive(self, workspace: Workspace) -> tuple[str, ...]:
+        """Move it back out of the trash, whole, and return warnings. Twice changes nothing. Raises `Exists` when something is in its place, and
+        `NotFound` when its folder is neither there nor in the trash: then it can be retired and forked once more."""
         ...
 
     def remnant(self, workspace: Workspace, since: Snapshot) -> Snapshot | None:

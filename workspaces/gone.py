@@ -62,18 +62,17 @@ def wanted(core: Core, workspace: Workspace, point: RestorePoint) -> dict[str, J
     return noted
 
 
-def brought_back(core: Core, workspace: Workspace, operation: Operation) -> tuple[str, ...] | None:
-    """Bring a workspace back, as it is in the trash, or made again where nothing is left of its files, and return warnings then. Twice changes nothing.
+def brought_back(core: Core, workspace: Workspace, operation: Operation) -> tuple[bool, tuple[str, ...]]:
+    """Bring a workspace back, as it is in the trash, or made again where nothing is left of its files; return whether that was so, and warnings. Twice
+    changes nothing.
 
     Raises `NotFound` where nothing is known of it either.
     """
     try:
-        core.backend.revive(workspace)
+        return False, core.backend.revive(workspace)
     except NotFound:
         warnings = _made_again(core, workspace, operation.outcome.get("new"))
-        core.backend.revive(workspace)
-        return warnings
-    return None
+        return True, (*warnings, *core.backend.revive(workspace))
 
 
 def _made_again(core: Core, workspace: Workspace, new: JsonValue) -> tuple[str, ...]:

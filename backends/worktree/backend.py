@@ -588,10 +588,10 @@ class WorktreeBackend:
         for lock in (self._repository.common_dir / trash.prefix(workspace)).glob("**/*.lock"):
             lock.unlink(missing_ok=True)
 
-    def revive(self, workspace: Workspace) -> None:
+    def revive(self, workspace: Workspace) -> tuple[str, ...]:
         self._drop_dead_locks(workspace)
         with as_ours():
-            trash.revive(self._repository, workspace)
+            return trash.revive(self._repository, workspace)
 
     def purge(self, workspace: Workspace) -> None:
         self._drop_dead_locks(workspace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +15,13 @@ from .. import subvolume, tree
 from ..trash import bring_back, forget_places, in_trash, places, put_away
 from . import registration
 from .checkout import drop_stale_lock, is_fresh
-from .repository import Repository
+from .commits import head_of
+from .repository import Repository, in_use, text_of
 
+_LOG = 1 << 24
+"""Bytes that are read of the log of a head."""
+_MOVED = re.compile(rb"^[0-9a-f]+ ([0-9a-f]{40,64}) [^\n]*\n?\Z", re.MULTILINE)
+"""How it ends: with where the head came from, and where it went."""
 _TURNS, _TURN = 60, 0.05
 """How often it is looked whether another git is done with the refs, and seconds between two looks."""
 
@@ -36,12 +42,14 @@ def retire(repository: Repository, workspace: Workspace) -> None:
     tree.sync(*changed)
 
 
-def revive(repository: Repository, workspace: Workspace) -> None:
-    """Move it back, as it was. Twice changes nothing."""
+def revive(repository: Repository, workspace: Workspace) -> tuple[str, ...]:
+    """Move it back, as it was, but for a branch that is checked out elsewhere by now: that is said. Twice changes nothing."""
     admin = repository.admin_dir(workspace)
     home, beside = places(repository.home, workspace)
     kept = in_trash(workspace, home, beside)
+    said: tuple[str, ...] = ()
     if (home / "admin").exists():
+        said = _detached(repository, workspace, home / "admin")
         if admin.exists():
             _hand_over(home / "admin", admin)
         else:
@@ -54,6 +62,25 @@ def revive(repository: Repository, workspace: Workspace) -> None:
                 admin.rename(home / "admin")
             raise
     forget_places(home, beside)
+    return said
+
+
+def _detached(repository: Repository, workspace: Workspace, admin: Path) -> tuple[str, ...]:
+    """Let the head of a worktree in the trash be the commit that it was at, where it is on a branch that another checkout has by now: commits of one
+    would show as changes in the other."""
+    branch = text_of(admin / "HEAD").removeprefix("ref: ")
+    where = in_use(repository, admin, branch) if branch.startswith("refs/heads/") else ""
+    if not where:
+        return ()
+    log = tree.start_of(admin / "logs" / "HEAD", _LOG) if (admin / "logs" / "HEAD").is_file() else b""
+    found = _MOVED.search(log)
+    commit = found[1].decode() if found else head_of(repository.git(admin)).id
+    draft = admin / "HEAD.new"
+    draft.write_text(f"{commit}\n")
+    tree.sync_file(draft)
+    draft.rename(admin / "HEAD")
+    name = branch.removeprefix("refs/heads/")
+    return (f"{workspace.name} was on the branch {name}, which {where} has by now: its head is detached, at the commit where it was.",)
 
 
 def _hand_over(old: Path, new: Path) -> None:
