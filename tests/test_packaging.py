@@ -30,7 +30,8 @@ HOMES = {
 _BELOW = ("workspaces.model.", "workspaces.errors.", "workspaces.starts.", "workspaces.telemetry.", "workspaces.threads.")
 """What backends may import."""
 FLOORS = [
-    {"model", "errors", "private", "starting", "starts", "telemetry", "threads"},
+    {"model", "errors", "private", "starting", "starts", "telemetry"},
+    {"threads"},
     {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
     {"audit", "store", "tokens"},
     {"core", "syntax"},
