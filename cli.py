@@ -670,14 +670,15 @@ def gc(
     from workspaces.errors import InvalidArgument
 
     project = _project()
-    planned = project.gc(abandoned, discard_unmerged, dry_run=True)
-    if not dry_run and not yes and (planned.freed or planned.deleted):
-        drawing.collected(planned)
+    planned = None if yes and not dry_run else project.gc(abandoned, discard_unmerged, dry_run=True)
+    if planned and not dry_run and (planned.freed or planned.deleted):
+        if not json:
+            drawing.collected(planned)
         if not sys.stdin.isatty():
             raise InvalidArgument("Nothing was removed: this cannot be undone.", "Run it again with --yes.")
         typer.confirm("Remove them?", abort=True, err=True)
     with screen.progress() as progress:
-        result = planned if dry_run else project.gc(abandoned, discard_unmerged, progress=progress)
+        result = planned if planned and dry_run else project.gc(abandoned, discard_unmerged, progress=progress)
     if not _answer(result, json):
         drawing.collected(result)
         if result.deleted and not dry_run:

@@ -262,7 +262,9 @@ def _confine(pid: int) -> None:
     """Bound the memory of a child that just started, where the system lets others do so (prlimit(2)); elsewhere git's own limit of one allocation serves."""
     if hasattr(resource, "prlimit"):
         with suppress(ProcessLookupError):
-            resource.prlimit(pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
+            _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+            most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+            resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
 
 
 def too_much(command: str, excess: Excess, folder: Path | None, seconds: float) -> Limit:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from . import tree
 
 _ABOUT = (
-    r"^((filter|merge|hook|include|includeif)\.|core\.(autocrlf|eol|symlinks|filemode|attributesfile)$|extensions\.worktreeconfig$"
-    r"|(user|author|committer)\.(name|email)$)"
+    r"^((filter|merge|hook|include|includeif)\.|core\.(autocrlf|eol|symlinks|filemode|attributesfile|excludesfile|sparsecheckout|sparsecheckoutcone)$|extensions\.worktreeconfig$"
+    r"|index\.sparse$|sparse\.expectfilesoutsideofpatterns$|(user|author|committer)\.(name|email)$)"
 )
 _ELSEWHERE = re.compile(rb"include(if)?\.")
 """What brings other files in, which may say something else to others, and at another time (git-config(1), "Includes")."""
@@ -76,9 +76,25 @@ def _files(ask: Ask, git_dir: Path, common_dir: Path) -> Sequence[Path]:
         said = ask("config", "--system", "--show-origin", "--null", "--list")
         named = said.partition(b"\0")[0].removeprefix(b"file:") if said.startswith(b"file:") else b"".join(_QUOTED.findall(said))
         _system.append(Path(os.fsdecode(named)))
-    home = Path(os.environ.get("HOME") or "/nowhere")
-    more = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git/config"
-    return (_system[0], more, home / ".gitconfig", common_dir / "config", git_dir / "config.worktree") if _system[0].is_absolute() else ()
+    own = (common_dir / "config", git_dir / "config.worktree")
+    return (_system[0], *_globals(), *own) if _system[0].is_absolute() else ()
+
+
+def _globals() -> Sequence[Path]:
+    """Return the files of the person's own configuration (git-config(1), FILES and GIT_CONFIG_GLOBAL)."""
+    if named := os.environ.get("GIT_CONFIG_GLOBAL"):
+        return (Path(named),)
+    return (personal("config"), _home() / ".gitconfig")
+
+
+def personal(name: str) -> Path:
+    """Return where git looks for a file of the person's own (git-config(1), FILES)."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or _home() / ".config") / "git" / name
+
+
+def _home() -> Path:
+    """Return where git looks for the person's home; a place where nothing is, where that is not told: git looks nowhere then."""
+    return Path(os.environ.get("HOME") or "/nowhere")
 
 
 def _contents(files: Sequence[Path]) -> tuple[bytes, ...]:

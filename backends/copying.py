@@ -22,7 +22,7 @@ _FICLONE = 0x40049409
 _FOUND = struct.Struct(">10I")
 _LOW = 0xFFFFFFFF
 _SECOND = 10**9
-_FINE, _COARSE = _SECOND // 50, 2 * _SECOND
+FINE, COARSE = _SECOND // 50, 2 * _SECOND
 """Nanoseconds within which a file system may give two changes the same time: where it tells parts of a second, and where it does not."""
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Refusals that say nothing about the one file."""
@@ -165,7 +165,7 @@ def _is_as_known(job: Job, found: os.stat_result, known: bytes) -> bool:
 
     What was copied before this look has not changed either: a change would show, and cannot be taken out of the time of it (inode(7), ctime).
     """
-    grain = _FINE if found.st_ctime_ns % _SECOND else _COARSE
+    grain = FINE if found.st_ctime_ns % _SECOND else COARSE
     mode = _FOUND.unpack(known)[6]
     return (
         stat.S_IFMT(found.st_mode) == stat.S_IFMT(mode)

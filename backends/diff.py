@@ -59,6 +59,11 @@ class Step:
     old: Entry | None
     new: Entry | None
 
+    @property
+    def put(self) -> tuple[str, str, bytes]:
+        """What `Git.tree` puts in to take this step."""
+        return (self.new.mode, self.new.blob, self.path) if self.new else ("0", "", self.path)
+
 
 def steps(git: Git, old: str, new: str) -> list[Step]:
     """Return what differs between two trees, path by path, renames not told apart."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
-from workspaces.errors import BackendFailed, Details, NoSpace, Vanished, as_ours, readable
+from workspaces.errors import BackendFailed, Details, NoSpace, NotFetched, Vanished, as_ours, readable
 from workspaces.model import Program, fingerprint, path_text
 from workspaces.telemetry import span
 
@@ -74,10 +74,15 @@ _ENVIRONMENT = {
 }
 _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND"}
 """What people set for themselves and none of our commands looks at."""
+_IDENTITY = {"GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"}
+_OWN = _IDENTITY | {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"}
+"""By what people say who they are, and which configuration is theirs (git(1), ENVIRONMENT VARIABLES)."""
 _GONE = re.compile(
     r"bad object|invalid object|unable to read|could not read|not a valid object|is missing|missing object|cannot be accessed|is unavailable"
 )
 """How git says that it does not find an object, which a `git gc --prune=now` may have taken away (it is what no caller asked git about)."""
+_PROMISED = re.compile(r"could not fetch \S+ from promisor remote|lazy fetching disabled")
+"""How git says that it may not fetch an object that a partial clone has left where it came from."""
 _UNREAD = re.compile(r"^warning: .*: (?:Too many open files.*|Input/output error|Cannot allocate memory)$", re.MULTILINE)
 """What git only warns of: it goes on without a folder, or a .gitignore, that it could not read at the moment, and says that all is well."""
 LONGEST = 4096
@@ -91,7 +96,7 @@ _MOVES_REFS = {"update-ref", "fast-import"}
 _LOCKED = re.compile(r"'([^'\n]+\.lock)': File exists")
 _FILTER_FAILED = re.compile(r"(?:clean|smudge|process) filter '?.*'? failed|external filter '.*' failed")
 _DRIVER = re.compile(rb"^(filter|merge|hook)\.(.+)\.([^.]+)$", re.DOTALL)
-_CHECKOUT = re.compile(rb"core\.(autocrlf|eol|symlinks|filemode|attributesfile)$")
+_CHECKOUT = re.compile(rb"core\.(autocrlf|eol|symlinks|filemode|attributesfile|sparsecheckout)$")
 _PLACED = re.compile(rb"includeif\.|extensions\.")
 """What lets a configuration say something else in another git directory (git-config(1), "Conditional includes", and git-worktree(1))."""
 _LOCAL = (b"local", b"worktree")
@@ -151,7 +156,9 @@ class Git:
     filters: Mapping[str, str] = field(default_factory=dict[str, str])
     """The filters that run, by their key in the configuration."""
     checkout: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The settings that say how files are checked out (ends of lines, links, attributes), by their key."""
+    """The settings that say how files are checked out (ends of lines, links, attributes, sparsely), by their key."""
+    own: Sequence[Setting] = ()
+    """The settings that this checkout has for itself alone."""
     person: str = ""
     """Who commits (`name <address>`), where the configuration says it in so many words."""
     alike: bool = False
@@ -365,11 +372,12 @@ class Git:
             # LFS keeps what it cleans in there, and may not make the folder itself.
             (self.common_dir / "lfs").mkdir(exist_ok=True)
         filters = {key: off.get(key, line) for key, line in commands.items()}
-        shared = [(key, value) for scope, key, value in told if scope != b"worktree"]  # a clone has nothing of its own
-        checkout = {key.decode(): os.fsdecode(value or b"true") for key, value in shared if _CHECKOUT.match(key)}
+        checkout = {key.decode(): os.fsdecode(value or b"true") for _, key, value in told if _CHECKOUT.match(key)}
+        alone = tuple(each for each in told if each.scope == b"worktree")
         running = {key: line for key, line in filters.items() if line}
         alike = not any(_PLACED.match(key) for _, key, _ in told)
-        return replace(self, settings=off, filters=running, checkout=checkout, person=configuration.person(told), alike=alike)
+        person = "" if _IDENTITY & os.environ.keys() else configuration.person(told)
+        return replace(self, settings=off, filters=running, checkout=checkout, own=alone, person=person, alike=alike)
 
     def programs(self) -> tuple[Program, ...]:
         """Return the filters and merge drivers that the repository's own configuration defines, included files and this checkout's part too."""
@@ -483,7 +491,8 @@ def _text(raw: str) -> str:
 
 def _command(args: Sequence[str | bytes], environment: Mapping[str, str]) -> list[str]:
     """Return the command line, preceded by `env -u` for what git would obey in the caller's environment: GitPython can add, not drop."""
-    leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment and name not in _HARMLESS]
+    kept = _HARMLESS | {name for name in _OWN if os.environ.get(name)}
+    leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment and name not in kept]
     dropped = ["env", *(word for name in leaked for word in ("-u", name))] if leaked else []
     return [*dropped, "git", "--no-pager", *(os.fsdecode(arg) for arg in args)]
 
@@ -507,6 +516,12 @@ def refusal(args: Sequence[str | bytes], reply: Reply) -> Exception:
     if lock := _LOCKED.search(reply.err):
         return in_the_way(Path(lock[1]))
     hint = "workspaces doctor looks closer."
+    if _PROMISED.search(reply.err):
+        return NotFetched(
+            f"The repository is a partial clone, and lacks objects that git {os.fsdecode(args[0])} needs here: {said}. Nothing was changed.",
+            "Fetch all that it lacks, then call again: git fetch --refetch --no-filter",
+            **details,
+        )
     if _GONE.search(reply.err):
         return Vanished(f"git {os.fsdecode(args[0])} failed: {said}", f"Call again. If that says the same, {hint}", **details)
     if _FILTER_FAILED.search(reply.err) and confinement.held():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -30,9 +30,9 @@ either = pytest.mark.parametrize(("era", "transport"), [("auto", "http"), ("lega
 """Each protocol and each transport once: for what comes after a call was told to stop, which `everywhere` shows."""
 
 
-def checked_slowly(repo: Repo, home: Path, seconds: int) -> Repo:
-    """Give a repository a check that takes so long and that a person trusts, and an attempt that passes it."""
-    repo.write("workspaces.toml", f"[checks.slow]\nrun = 'sleep {seconds}; grep -q good cart.py'\n")
+def checked_slowly(repo: Repo, home: Path, waits: str) -> Repo:
+    """Give a repository a check that waits for so long and that a person trusts, and an attempt that passes it."""
+    repo.write("workspaces.toml", f"[checks.slow]\nrun = '{waits}; grep -q good cart.py'\n")
     repo.commit("a check")
     project = Project.initialize(repo.path, trust=place({"HOME": str(home)}))
     project.trust(project.programs().fingerprint)
@@ -61,16 +61,24 @@ class Talk:
         assert not result.is_error, result.content
         return dict[str, Any](result.structured_content or {})
 
-    async def stop(self, tool: str, at: str, **arguments: object) -> str:
-        """Call a tool, cancel the call when its progress says `at`, and return the line of the log about it."""
-        with anyio.fail_after(60), anyio.CancelScope() as scope:
+    async def stop(self, tool: str, at: str, once: Callable[[], bool] = lambda: True, go: Path | None = None, **arguments: object) -> str:
+        """Call a tool, cancel the call when its progress says `at` and `once` is so, and return the line of the log about it. What the call needs
+        may wait for the file `go`: that is made when the server has heard of the end, however late the client or the server gets to that."""
+        try:
+            with anyio.fail_after(60), anyio.CancelScope() as scope:
 
-            async def hear(progress: float, total: float | None, message: str | None) -> None:
-                if at in (message or ""):
-                    scope.cancel()
+                async def hear(progress: float, total: float | None, message: str | None) -> None:
+                    if at in (message or ""):
+                        while not once():
+                            await anyio.sleep(0.01)
+                        scope.cancel()
 
-            await self.client.call_tool(tool, arguments, progress_callback=hear)
-        assert scope.cancelled_caught
+                await self.client.call_tool(tool, arguments, progress_callback=hear)
+            assert scope.cancelled_caught
+            await self.call("status", detail="names")  # the server reads what it is sent in order
+        finally:
+            if go:
+                go.touch()
         return await self.logged(f"{tool} (request")
 
 

@@ -527,13 +527,13 @@ def test_who_has_too_many_calls_under_way_is_told_at_once(world: World) -> None:
     refused: list[float] = []
     with limited(world, "[limits]\ncalls_at_once = 1"), ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(wait)
-        while len(refused) < 3 and not waiting.done():
+        while min(refused, default=1.0) >= 1 and not waiting.done():
             began = time.monotonic()
             if world.code("eve", "status", detail="names") == "busy":
                 refused.append(time.monotonic() - began)
         while not waiting.done():
             world.call("other", "clone")
-    assert len(refused) == 3 and min(refused) < 1
+    assert min(refused) < 1
 
 
 def test_sizes_and_checks_are_bounded(world: World) -> None:

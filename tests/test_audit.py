@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import anyio
+import anyio.from_thread
 import pytest
 from conformance.forking import program, python
 from mcp import Client, MCPError
@@ -137,11 +138,18 @@ def _headers(tool: str, arguments: dict[str, object], secret: str) -> dict[str, 
 
 
 @in_both_eras
-async def test_a_call_that_its_client_gave_up_is_told_as_such(repo: Repo, era: str) -> None:
+async def test_a_call_that_its_client_gave_up_is_told_as_such(repo: Repo, era: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Client(server(repo), mode=era) as client:
         await client.call_tool("status", {})
         begun = Project.open(repo.path).revision()
-        with anyio.move_on_after(0.3) as gave_up:
+        revision = Project.revision
+        with anyio.CancelScope() as gave_up, monkeypatch.context() as patch:
+
+            def asked(self: Project) -> int:
+                anyio.from_thread.run_sync(gave_up.cancel)
+                return revision(self)
+
+            patch.setattr(Project, "revision", asked)
             await client.call_tool("status", {"wait_seconds": 50})
         assert gave_up.cancelled_caught
         with anyio.fail_after(20):

@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from support import Repo, clone
+
+from workspaces import Project
 
 _HEARD = """
 import subprocess, sys
@@ -53,3 +56,19 @@ def test_waiting_for_what_never_comes_comes_to_an_end() -> None:
 )
 def test_memory_is_short_only_where_git_says_so(said: str, what: str) -> None:
     assert heard(f"echo '{said}' >&2; exit 128", seconds=10.0) == what
+
+
+_UNDER_A_LOWER_LIMIT = """
+import resource, sys
+from pathlib import Path
+from workspaces import Project
+resource.setrlimit(resource.RLIMIT_DATA, (200 << 20, 200 << 20))
+print(Project.open(Path(sys.argv[1])).compare(["fix"], detail="outline").workspaces[0].outline)
+"""
+
+
+def test_a_lower_limit_of_the_persons_own_stays(project: Project, repo: Repo) -> None:
+    """`ulimit -d`: who may not raise it can still bound what is started, by that."""
+    clone(project, "fix").write("new.py", "def new(): pass\n")
+    told = subprocess.run([sys.executable, "-c", _UNDER_A_LOWER_LIMIT, str(repo.path)], capture_output=True, text=True, check=False)
+    assert told.stdout == "('new.py: added +new',)\n", told.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -11,17 +12,18 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 import pytest
-from conformance.forking import program
+from conformance.folders import PATIENCE, timed, written
+from conformance.forking import program, python
 from mcp import Client
 from mcp.client import ClientRequestContext
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 from support import Repo, clone
 
 from workspaces import Project
-from workspaces.checks import guard
 from workspaces.errors import InvalidArgument
 from workspaces.server.app import Settings, create
 from workspaces.trust import place
@@ -128,10 +130,57 @@ def test_settings_that_mean_nothing_are_refused_with_what_was_likely_meant(shop:
     assert said in raised.value.message
 
 
+MANY = "".join(f"[checks.t{number}]\nrun = 'true'\n" for number in range(80))
+SHORT_OF_DESCRIPTORS = """
+import os, resource, sys
+from pathlib import Path
+from workspaces import Project, WorkspacesError
+project = Project.open(Path(sys.argv[1]), trust=Path(sys.argv[2]), environment=dict(os.environ))
+project.trust(project.programs().fingerprint)
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 1000))
+try:
+    project.check(["main"])
+except (WorkspacesError, OSError):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))
+    print([each.verdict for each in project.check(["main"], ["t0"], timeout_seconds=20).results])
+"""
+
+
+def test_checks_that_could_not_all_begin_are_not_under_way(repo: Repo, ledger: Path) -> None:
+    """A copy of each of them is held: that takes room on the disk, and open files."""
+    repo.write("workspaces.toml", MANY)
+    Project.initialize(repo.path)
+    done = subprocess.run([*python(), "-c", SHORT_OF_DESCRIPTORS, str(repo.path), str(ledger)], capture_output=True, text=True, check=True)
+    assert done.stdout == "['pass']\n"
+    assert [each.name for each in (repo.path / ".git/workspaces/checks").iterdir()] == ["logs"]
+
+
+def test_no_project_waits_for_what_keeps_the_checks_of_another(shop: Repo, ledger: Path, tmp_path: Path) -> None:
+    other = Repo.create(tmp_path / "other")
+    other.write("workspaces.toml", CHECK)
+    other.commit("start")
+    projects = [Project.initialize(each.path, trust=ledger, environment=dict(os.environ)) for each in (shop, other)]
+    for each in projects:
+        each.trust(each.programs().fingerprint)
+    kept, free = (Thread(target=each.check, args=(["main"],), daemon=True) for each in projects)
+    packs = os.open(shop.path / ".git/workspaces/packs", os.O_RDONLY)
+    try:
+        fcntl.flock(packs, fcntl.LOCK_EX)  # as whoever makes packs one holds it
+        kept.start()
+        free.start()
+        free.join(PATIENCE / 4)
+        assert (kept.is_alive(), free.is_alive()) == (True, False)
+    finally:
+        os.close(packs)
+    kept.join(PATIENCE)
+    assert not kept.is_alive()
+
+
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
 def test_the_guard_ends_a_group_at_its_limit_on_any_system(tmp_path: Path, platform: str) -> None:
     alive, report = os.pipe(), os.pipe()
-    source = f"import sys; sys.platform = {platform!r}\n" + Path(guard.__file__).read_text().replace("from __future__", "# from __future__")
+    both = written(tmp_path / "one", tmp_path / "two")
+    source = f"import sys; sys.platform = {platform!r}\n" + timed(tmp_path / "guard.py", both, tmp_path).read_text()
     command = ["sh", "-c", f"echo $$ > {tmp_path}/one; sh -c 'echo $$ > {tmp_path}/two; sleep 1000' & sleep 1000"]
     words = [sys.executable, "-I", "-S", "-c", source, str(alive[0]), str(report[1]), str(alive[0]), "1.5", *command]
     with subprocess.Popen(words, pass_fds=(alive[0], report[1]), start_new_session=True, stdin=subprocess.DEVNULL):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from conformance.folders import timed, written
 from conformance.forking import program
 from mcp import Client, MCPError
 from mcp.types import CallToolResult, PromptReference, TextContent
@@ -79,7 +80,7 @@ def _plant(made: Planted) -> None:
     edits: dict[str, dict[str, str]] = {
         "idle": {},
         "cheat": {"tests/basic.sh": "exit 0\n", "tests/edge.sh": "exit 0\n"},
-        "hang": {"rates.sh": "test $WORKSPACES_CHECK = edge || while :; do sleep 1; done\n"},
+        "hang": {"rates.sh": "test $WORKSPACES_CHECK = edge || { echo > hangs; while :; do sleep 1; done; }\n"},
         "flaky": {"cart.py": good, "rates.sh": f"test $WORKSPACES_CHECK = basic || mkdir {made.tally}/once || exit\n"},
         "half": {"cart.py": "def total(a, b):\n    return a + b\n"},
         "long": {"cart.py": LONG},
@@ -91,7 +92,10 @@ def _plant(made: Planted) -> None:
         workspace = clone(project, name)
         for path, text in files.items():
             workspace.write(path, text)
-    project.check([*edits])
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        over = written(Path("hangs"))  # where the command runs: the others take as long as they do
+        patch.setattr("workspaces.checks.running._GUARD", timed(Path(folder, "guard.py"), over, made.tally))
+        project.check([*edits])
     clone(project, "late").write("cart.py", "def total(a, b):\n    return b\n")
 
 

@@ -365,6 +365,18 @@ def test_what_destroys_says_how_to_undo_it(shop: Repo) -> None:
     assert "↳" not in run(shop, "gc", "--abandoned", "--dry-run").stderr
 
 
+def test_gc_tells_before_it_asks_and_a_program_in_json_alone(shop: Repo) -> None:
+    run(shop, "clone", "--name", "fix")
+    run(shop, "delete", "fix")
+    (gone,) = (store := Store(find(shop.path).home / "store.sqlite")).workspaces("shop", ("deleted",))
+    month = timedelta(days=-30)
+    store.save(gone.model_copy(update={"deleted": now() + month, "restorable_until": now() + month}), "deleted")
+    assert "fix" in run(shop, "gc", status=2).stdout
+    assert "cannot be undone" in answer(shop, "gc", status=2)["error"]["message"]
+    for options in (["--dry-run"], ["--yes"]):
+        assert [each["id"] for each in answer(shop, "gc", *options)["freed"]] == ["shop/fix"]
+
+
 def test_a_merge_that_only_deletes_says_so(shop: Repo) -> None:
     run(shop, "clone", "--name", "fix")
     said = run(shop, "merge", "fix", "-d").stderr

@@ -16,6 +16,7 @@ from support import Instead, Repo, at, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import BackendFailed, Exists
+from workspaces.model import History
 
 NO_CHECKOUT = "*checkout-index*|*read-tree*-u*) exit 1"
 """Git unpacks nothing."""
@@ -246,6 +247,52 @@ def test_a_clone_has_the_bytes_that_git_checks_out(project: Project, repo: Repo,
     assert fix.status() == []
 
 
+@pytest.fixture
+def alone(repo: Repo) -> Repo:
+    """The repository, of which one checkout has ends of lines of its own."""
+    repo.git("config", "extensions.worktreeConfig", "true")
+    repo.git("config", "--worktree", "core.autocrlf", "true")
+    repo.git("rm", "-q", "-r", "--cached", ".")
+    repo.git("reset", "-q", "--hard")
+    assert b"\r\n" in (repo.path / "cart.py").read_bytes()
+    return repo
+
+
+@pytest.mark.parametrize("history", ["squash", "merge", "rebase", "none"])
+def test_a_clone_has_the_ends_of_lines_that_its_source_alone_has(project: Project, alone: Repo, history: History) -> None:
+    settled(alone)
+    before = fingerprint(alone)
+    fix = clone(project, "fix")
+    assert ((fix.path / "cart.py").read_bytes(), fix.status()) == ((alone.path / "cart.py").read_bytes(), [])
+    fix.write("cart.py", (fix.path / "cart.py").read_bytes().replace(b"line 3\r\n", b"line three\r\n"))
+    merged = project.merge("fix", history=history)
+    assert [(change.insertions, change.deletions) for change in merged.files] == [(1, 1)]
+    assert (alone.path / "cart.py").read_bytes() == (fix.path / "cart.py").read_bytes()
+    assert alone.status() == ([" M cart.py"] if history == "none" else [])
+    assert "\r" not in alone.raw("cat-file", "blob", "HEAD:cart.py").decode()
+    project.undo()
+    assert alone.status() == []
+    assert {name for name, what in fingerprint(alone).items() if before.get(name, "").split()[-1:] != what.split()[-1:]} <= {
+        ".git/index",
+        ".git/logs/HEAD",
+        ".git/logs/refs/heads/trunk",
+    }
+
+
+def test_a_clone_of_a_clone_has_what_that_has_alone(project: Project, alone: Repo) -> None:
+    project.prepare(2)
+    fix = clone(project, "fix")
+    fix.git("config", "--worktree", "core.autocrlf", "false")
+    fix.git("config", "--worktree", "user.name", 'A "quoted"\\ name')
+    fix.git("rm", "-q", "-r", "--cached", ".")
+    fix.git("reset", "-q", "--hard")
+    further, other = clone(project, "further", "fix"), clone(project, "other")
+    assert (b"\r\n" in (further.path / "cart.py").read_bytes(), b"\r\n" in (other.path / "cart.py").read_bytes()) == (False, True)
+    assert (further.status(), other.status()) == ([], [])
+    assert further.git("config", "user.name") == 'A "quoted"\\ name'
+    assert [row.files_changed for row in project.compare(["fix", "further", "other"]).workspaces] == [0, 0, 0]
+
+
 def test_a_filter_that_nobody_configured_changes_nothing(project: Project, repo: Repo, instead: Instead) -> None:
     repo.write(".gitattributes", "cart.py filter=unknown\n")
     repo.commit("attributes")
@@ -277,18 +324,7 @@ def hidden(repo: Repo) -> None:
     (repo.path / "auth/api.py").unlink()
 
 
-def sparse(repo: Repo) -> None:
-    repo.write("other/deep/file", "other\n")
-    repo.commit("other")
-    repo.git("sparse-checkout", "set", "--cone", "auth")
-
-
-def sparse_index(repo: Repo) -> None:
-    sparse(repo)
-    repo.git("sparse-checkout", "set", "--cone", "--sparse-index", "auth")
-
-
-@pytest.mark.parametrize("prepare", [index_version_4, split, remembering, hidden, sparse, sparse_index])
+@pytest.mark.parametrize("prepare", [index_version_4, split, remembering, hidden])
 def test_a_clone_has_all_files_however_the_index_of_its_source_is_kept(project: Project, repo: Repo, prepare: Prepare) -> None:
     prepare(repo)
     settled(repo)

@@ -104,6 +104,16 @@ def test_a_full_disk_is_not_taken_for_too_much_memory(project: Project, repo: Re
     assert project.merge("fix").status == "merged"
 
 
+def test_a_lock_of_gits_that_could_not_be_written_is_not_left(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("cart.py", "mine\n")
+    project.merge("fix")
+    said = hit(lambda: Project.open(repo.path).restore("main"), Fault("ENOSPC", 1, of=f"write {repo.path}/.git/index.lock"))
+    assert "disk is full" in said
+    assert not (repo.path / ".git/index.lock").exists()
+    project.restore("main")
+    assert repo.read("cart.py") != "mine\n"
+
+
 def test_a_file_that_could_not_be_made_leaves_no_draft_among_the_workspaces(survey: Repo) -> None:
     Project.initialize(survey.path)
     for fault in (Fault("ENOSPC", 2, of=".gitignore"), Fault("kill", 3, of=".gitignore")):

@@ -88,6 +88,7 @@ def test_a_git_that_could_not_answer_has_not_said_no(project: Project, repo: Rep
     clone(project, "fix").write("cart.py", "mine\n")
     project.merge("fix")
     repo.commit("later")  # else the head is the merge itself, as its files say
+    repo.git("repack", "-a", "-d", "-q")  # else so do those of the commits
     repo.git("config", "user.nickname", asked)  # else it is known what the configuration says
     for folder in (repo, at(project.find("fix"))):
         hidden(folder, "auth/api.py")

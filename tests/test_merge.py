@@ -295,6 +295,27 @@ def test_without_an_identity_a_merge_still_has_an_author(project: Project, repo:
     assert repo.git("log", "-1", "--format=%an") == "mcp-workspaces"
 
 
+def test_who_commits_is_who_the_environment_says(project: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone(project, "fix").write("cart.py", "fixed\n")
+    for name, value in {"AUTHOR_NAME": "Ada", "AUTHOR_EMAIL": "ada@example.com", "COMMITTER_NAME": "Bot", "COMMITTER_EMAIL": ""}.items():
+        monkeypatch.setenv(f"GIT_{name}", value)
+    assert project.merge("fix").status == "merged"
+    assert repo.git("log", "-1", "--format=%an <%ae> %cn") == "Ada <ada@example.com> Bot"
+
+
+def test_your_own_configuration_is_where_the_environment_says(
+    project: Project, repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):  # what it says is remembered
+        (tmp_path / name).write_text(f"[user]\n\tname = {name}\n\temail = {name}@example.com\n")
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / name))
+        for file in ("a", "b", "c"):
+            fix = clone(project, f"{name}-{file}")
+            fix.write(f"{name}-{file}", "new\n")
+            assert project.merge(f"{name}-{file}").status == "merged"
+            assert repo.git("log", "-1", "--format=%an <%ae>") == f"{name} <{name}@example.com>"
+
+
 def test_what_main_only_had_uncommitted_can_be_merged_again(project: Project, repo: Repo) -> None:
     clone(project, "fix").write("new.py", "work\n")
     project.merge("fix", history="none")

@@ -27,12 +27,21 @@ HOMES = {
     "yaml": "workspaces/clients/yaml.py",
     "opentelemetry": "workspaces/telemetry.py",
 }
-_BELOW = ("workspaces.model.", "workspaces.errors.", "workspaces.starts.", "workspaces.telemetry.", "workspaces.threads.")
+_BELOW = (
+    "workspaces.model.",
+    "workspaces.errors.",
+    "workspaces.locks.",
+    "workspaces.starts.",
+    "workspaces.telemetry.",
+    "workspaces.threads.",
+)
 """What backends may import."""
 FLOORS = [
-    {"model", "errors", "private", "starting", "starts", "telemetry"},
+    {"model", "errors", "starting", "starts", "telemetry"},
     {"threads"},
-    {"access", "backend", "config", "locks", "naming", "parsing", "places", "trust", "wording"},
+    {"access", "backend", "config", "locks", "naming", "parsing", "places", "wording"},
+    {"private"},
+    {"trust"},
     {"audit", "store", "tokens"},
     {"core", "syntax"},
     {"gone"},

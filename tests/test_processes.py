@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
+import pytest
 from conformance.forking import python
 from mcp import Client
 from serving import stdio
 from support import Repo, clone
 
 from workspaces import Project
+from workspaces.core import Core
+from workspaces.errors import BackendFailed, Busy
 
 AGENTS = 16
 
@@ -154,3 +159,47 @@ def test_reading_goes_on_beside_a_merge_at_work(project: Project, repo: Repo, tm
         assert process.poll() is None
         go.touch()
         assert process.communicate()[0].strip() == "merged"
+
+
+ALONE = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+
+
+@pytest.fixture(params=["worktree", "directory"])
+def shelved(request: pytest.FixtureRequest, project: Project, tmp_path: Path) -> tuple[Project, Path]:
+    """A project of either kind, and what nobody brings anything in beside while somebody is alone there."""
+    if request.param == "worktree":
+        return project, project.home / "packs"
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "cart.py").write_text("theirs\n")
+    plain = Project.initialize(tmp_path / "plain")
+    return plain, plain.home / "lock"
+
+
+def test_who_is_alone_with_all_that_is_kept_makes_others_busy_in_the_end(
+    shelved: tuple[Project, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, shelf = shelved
+    clone(project, "fix").write("cart.py", "mine\n")
+    monkeypatch.setattr("workspaces.locks.PATIENCE", 0.2)
+    with subprocess.Popen([sys.executable, "-c", ALONE, str(shelf)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout and other.stdout.readline() == "\n"
+        with pytest.raises(Busy, match=f"{shelf} is kept by (process {other.pid}|another call), which did not end") as refused:
+            project.merge("fix")
+        assert f"kill -9 {other.pid}" in refused.value.hint or f"fuser {shelf}" in refused.value.hint
+        assert Path(project.root, "cart.py").read_text() != "mine\n"
+        with ThreadPoolExecutor(1) as pool:
+            monkeypatch.setattr("workspaces.locks.PATIENCE", 60.0)
+            merged = pool.submit(project.merge, "fix")
+            other.communicate()
+            assert merged.result().status == "merged"
+
+
+def test_an_error_beside_what_is_kept_is_told_as_what_it_is(shelved: tuple[Project, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    project, _ = shelved
+
+    def would_block(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(Core, "point", would_block)
+    with pytest.raises(BackendFailed, match="Resource temporarily unavailable"):
+        project.checkpoint("main")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from support import Repo, clone, fingerprint
@@ -185,6 +186,19 @@ def test_a_repository_in_a_folder_of_that_name(tmp_path: Path) -> None:
     inner.write("a.txt", "a\n")
     inner.commit("start")
     assert Project.initialize(inner.path).root == inner.path
+
+
+def test_who_has_no_home(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a number that nobody has given a name."""
+
+    def nobody(number: int) -> NoReturn:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    project = Project.initialize(repo.path)
+    clone(project, "fix").write("cart.py", "mine\n")
+    assert project.compare(["fix"]).workspaces[0].merge == "clean"
 
 
 def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:

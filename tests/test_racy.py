@@ -102,8 +102,8 @@ def test_a_file_of_the_same_second_that_differs_is_seen(young: Repo) -> None:
         young.git("update-index", "-q", "--refresh")
         return written("x\n") == before
 
-    while not is_of_one_second():
-        pass
+    if not any(is_of_one_second() for _ in range(50)):
+        pytest.skip("git never looked within the second of a write")
     os.utime(index, (then, then))
     for name in ("one", "two"):
         assert clone(Project.open(young.path), name).read("src/7.txt") == "x\n"

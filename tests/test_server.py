@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -263,6 +264,18 @@ async def test_two_projects_of_one_name(tmp_path: Path) -> None:
         assert (await data(client, "status", workspaces=[str(places[0] / ".workspaces" / "fix")]))["workspaces"][0]["name"] == "fix"
 
 
+async def test_projects_of_one_name_that_are_made_at_once_have_names_of_their_own(tmp_path: Path) -> None:
+    places = [tmp_path / parent / "app" for parent in ("one", "two", "three")]
+    for place in places:
+        made = Repo.create(place)
+        made.write("a.txt", "a\n")
+        made.commit("start")
+    async with Client(create(Settings(None, (tmp_path,)))) as client:
+        told = await asyncio.gather(*(data(client, "initialize", path=str(place)) for place in [*places, *places]))
+        names = [each["project"] for each in told]
+        assert (sorted(names[:3]), names[3:]) == (["app", "app-2", "app-3"], names[:3])
+
+
 async def test_an_answer_that_clients_cannot_take_is_not_sent(repo: Repo) -> None:
     with serving(repo) as url:
         async with Client(url, mode="legacy") as client:
@@ -339,30 +352,44 @@ async def test_progress_of_a_long_call(repo: Repo, era: Era) -> None:
 
 async def test_a_cancelled_clone_leaves_nothing(repo: Repo) -> None:
     async with connected(repo) as client:
-        with anyio.move_on_after(0.3):
-            await client.call_tool("clone", {"count": 200, "name": "fix"})
+        with anyio.CancelScope() as scope:
+
+            async def hear(progress: float, total: float | None, message: str | None) -> None:
+                scope.cancel()
+
+            await client.call_tool("clone", {"count": 200, "name": "fix"}, progress_callback=hear)
+        assert scope.cancel_called
         with anyio.fail_after(60):
             while (await data(client, "status", detail="names"))["workspaces"][1:] or list((repo.path / ".workspaces").glob("f*")):
                 await anyio.sleep(0.1)
     assert Project.open(repo.path).clone(name="fix-1").workspaces
 
 
-async def test_status_waits_for_a_change(repo: Repo) -> None:
+async def test_status_waits_for_a_change(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     async with connected(repo) as client, connected(repo) as other:
         await data(client, "status")
-        with anyio.fail_after(20):
+        asked: list[int] = []
+        revision = Project.revision
+
+        def counted(self: Project) -> int:
+            asked.append(found := revision(self))
+            return found
+
+        monkeypatch.setattr(Project, "revision", counted)
+        with anyio.fail_after(40):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(data, client, "status")
 
                 async def waiting() -> None:
                     names = ["main"]
                     while names == ["main"]:  # the first change is that a clone was begun
-                        found = await data(client, "status", wait_seconds=15, detail="names")
+                        found = await data(client, "status", wait_seconds=50, detail="names")
                         names = [workspace["name"] for workspace in found["workspaces"]]
                     assert names == ["main", "new"]
 
                 tasks.start_soon(waiting)
-                await anyio.sleep(0.5)
+                while len(asked) < 2:  # then it waits
+                    await anyio.sleep(0.01)
                 await data(other, "clone", name="new")
 
 

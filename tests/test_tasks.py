@@ -37,7 +37,7 @@ transports = pytest.mark.parametrize("transport", ["stdio", "http"])
 @pytest.fixture
 def slow(repo: Repo, home: Path) -> Repo:
     """The repository with a check that takes seconds and that a person trusts, and an attempt that passes it."""
-    return checked_slowly(repo, home, seconds=4)
+    return checked_slowly(repo, home, waits="sleep 4")
 
 
 class Begun(Result):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from support import Repo, clone
 
 from workspaces import Project
 from workspaces.errors import NotAllowed, TargetMoved, UntrustedConfig
-from workspaces.trust import place
+from workspaces.trust import Trusted, place
 
 
 @pytest.fixture
@@ -107,6 +108,32 @@ def test_one_worktree_cannot_add_to_what_is_trusted(crypt: Repo, ledger: Path, t
     assert not (tmp_path / "tripped").exists()
 
 
+def test_a_clone_takes_what_is_trusted_of_one_worktree_and_no_other_program(repo: Repo, ledger: Path, tmp_path: Path) -> None:
+    repo.git("config", "extensions.worktreeConfig", "true")
+    rot13 = {"filter.my.crypt.clean": "tr a-z n-za-m", "filter.my.crypt.smudge": "tr 'a-z' \"n-za-m\"", "filter.my.crypt.required": "true"}
+    evil = {"core.fsmonitor": f"touch {tmp_path}/tripped", "core.hooksPath": str(tmp_path), "alias.st": f"!touch {tmp_path}/tripped"}
+    for key, value in (rot13 | evil).items():
+        repo.git("config", "--worktree", key, value)
+    repo.write(".gitattributes", "*.key filter=my.crypt\n")
+    repo.write("s.key", "secret\n")
+    for key in evil:
+        repo.git("-c", "core.fsmonitor=false", "config", "--worktree", "--unset", key)
+    repo.commit("encrypted")
+    for key, value in evil.items():
+        repo.git("config", "--worktree", key, value)
+    untrusted = clone(Project.initialize(repo.path), "untrusted")
+    assert untrusted.git("config", "--get-regexp", "filter|core.fsmonitor|hooks|alias", check=False) == ""
+    project = trusting(repo, ledger)
+    fix = clone(project, "fix")
+    assert (fix.read("s.key"), fix.status()) == ("secret\n", [])
+    assert {key: fix.git("config", "--worktree", key) for key in rot13} == rot13
+    assert fix.git("config", "--get-regexp", "core.fsmonitor|hooks|alias", check=False) == ""
+    fix.write("s.key", "changed\n")
+    assert project.merge("fix").status == "merged"
+    assert repo.read("s.key") == "changed\n"
+    assert not (tmp_path / "tripped").exists()
+
+
 def test_trust_is_given_to_what_was_shown(crypt: Repo, ledger: Path) -> None:
     project = Project.initialize(crypt.path, trust=ledger)
     shown = project.programs()
@@ -136,6 +163,33 @@ def test_trust_is_remembered_outside_of_the_project_and_for_its_owner_alone(cryp
     assert not project.programs().trusted
     with pytest.raises(NotAllowed):
         project.trust(project.programs().fingerprint)
+
+
+def test_whoever_trusts_at_once_undoes_nothing_of_what_others_said(ledger: Path, tmp_path: Path) -> None:
+    """The file is one for all projects, and some may take trust back at that moment."""
+    known = Trusted(ledger, tmp_path / "shop")
+    homes = [[Path(f"/{who}/{number}") for number in range(20)] for who in range(4)]
+
+    def change(mine: list[Path]) -> list[str]:
+        for each in mine:
+            known.remember(each, "seen")
+            known.remember(each, "")
+            known.remember(each, "seen again")
+        return [known.fingerprint(each) for each in mine]
+
+    with ThreadPoolExecutor(len(homes)) as people:
+        assert list(people.map(change, homes)) == [["seen again"] * len(mine) for mine in homes]
+
+
+def test_what_is_remembered_of_trust_is_durable_by_its_name_too(ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[int, bool]] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, ledger.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    Trusted(ledger, tmp_path / "shop").remember(tmp_path, "seen")
+    assert synced == [(ledger.stat().st_ino, False), (ledger.parent.stat().st_ino, True)]
 
 
 def test_a_person_looks_and_decides_at_the_terminal(crypt: Repo, ledger: Path) -> None:

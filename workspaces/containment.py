@@ -66,9 +66,15 @@ class Loss:
 
 def losses(core: Core, view: Backend, workspace: Workspace, parent: Snapshot) -> list[Loss]:
     """Return what the parent got of a workspace and took back, merge by merge, oldest first."""
-    merges = [(view.load(old), view.load(new), head) for old, new, head in core.brought(workspace)]
+    merges = [(_began(view, view.load(old), view.load(new)), view.load(new), head) for old, new, head in core.brought(workspace)]
     found = [Loss(tuple(_taken_back(view, old, new, parent)), old, new, head) for old, new, head in merges]
     return [loss for loss in found if loss.paths]
+
+
+def _began(view: Backend, old: Snapshot, new: Snapshot) -> Snapshot:
+    """Return what work was done on: what the workspace was before, or what its head has in common with that, where another commit was checked
+    out."""
+    return view.base(old, new, (), old)
 
 
 def undone_by(view: Backend, loss: Loss, parent: Snapshot) -> tuple[str, str]:

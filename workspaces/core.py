@@ -358,14 +358,23 @@ class Core:
 
     def lineage(self, workspace: Workspace) -> list[str]:
         """Return the earlier snapshots that a snapshot of this workspace descends from: its own, and those of its parent and its clones
-        that were merged into it. What came from elsewhere descends from states that this workspace never had, and is left out."""
+        that were merged into it. What came from elsewhere descends from states that this workspace never had, and is left out; and so is
+        what it was on another line of history, since a commit is checked out that does not descend from where it began: there, only its head
+        says what it has in common with others."""
         if workspace.is_main:
             return []
         rows = self._merges(workspace.uid)
         others = {row.source: self.store.workspace(row.source) for row in rows}
         near = {self.parent(workspace).uid, *(uid for uid, each in others.items() if each is not None and self.is_child(each, workspace))}
-        own = [row.snapshot for row in rows if row.source == workspace.uid or (row.source in near and self._stands(row, workspace))]
-        return list(dict.fromkeys([workspace.origin, *own]))
+        stayed = self._descends(workspace, workspace.origin)
+        brought = [row for row in rows if row.source == workspace.uid and (stayed or self._descends(workspace, row.snapshot))]
+        own = [row.snapshot for row in rows if row in brought or (row.source in near and self._stands(row, workspace))]
+        return list(dict.fromkeys([*([workspace.origin] if stayed else []), *own]))
+
+    def _descends(self, workspace: Workspace, snapshot: str) -> bool:
+        """Return whether the head of a workspace is that of a snapshot, or descends from it."""
+        head = self.backend.load(snapshot).head
+        return not head or self.backend.contains(workspace, head)
 
     def contained(self, holder: Workspace, other: Workspace) -> list[str]:
         """Return snapshots that `holder` contains and `other` may descend from, though the holder's own history does not say so.

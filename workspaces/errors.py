@@ -22,7 +22,8 @@
     ├── BackendMissing          no installed backend has that name
     ├── Unsupported             this backend cannot do that
     ├── BackendFailed           git (or another engine) said no
-    │   └── Vanished            it did not find what had just been there
+    │   ├── Vanished            it did not find what had just been there
+    │   └── NotFetched          it needs what a partial clone has left where it came from
     └── Interrupted             somebody stopped the call; what it had begun is taken back, or ended, by the next
 
 `message` says what happened and what state things are in, `hint` what to do next.
@@ -176,6 +177,10 @@ class BackendFailed(WorkspacesError):
 
 class Vanished(BackendFailed):
     """Something that was there a moment ago is not: it was collected meanwhile, or is damaged."""
+
+
+class NotFetched(BackendFailed):
+    """The repository is a partial clone, and lacks what is needed. It is fetched from nowhere here: that is for a person to do."""
 
 
 class Interrupted(WorkspacesError):

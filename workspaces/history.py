@@ -13,7 +13,7 @@ from workspaces.core import Core, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError, likely
 from workspaces.gone import is_gone
 from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Workspace
-from workspaces.wording import call, counted, flaws, listed, plain
+from workspaces.wording import call, counted, emptied, flaws, listed, plain
 
 MAX_LABEL = 200
 
@@ -170,7 +170,7 @@ def _refuse_obstacles(view: Backend, workspace: Workspace, old: Snapshot, new: S
         raise TargetDirty(
             f"{workspace.name} has uncommitted, untracked or ignored work in {listed(blocking)}, which would be overwritten. "
             "Nothing was changed.",
-            "Commit it or move it away, then call again.",
+            f"Commit it or move it away, then call again.{emptied(blocking, view.diff(old, new).changes)}",
             paths=list(blocking),
         )
 

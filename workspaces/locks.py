@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 from workspaces.errors import Busy
@@ -34,6 +35,9 @@ def nothing() -> None:
 Aside = Callable[[], AbstractContextManager[None]]
 stepping: ContextVar[Aside] = ContextVar("stepping", default=nullcontext)
 """What a call opens while it waits for its turn, so that others can have its place meanwhile."""
+
+looking: ContextVar[Look] = ContextVar("looking", default=nothing)
+"""What a call looks at while it waits for something that is nobody's workspace."""
 
 _COURTESY = 2.0
 """Seconds for which a process lets another one go first that came before it."""
@@ -96,6 +100,24 @@ class Locks:
             os.close(descriptor)
 
 
+@contextmanager
+def together(descriptor: int, place: Path, alone: bool = False) -> Generator[bool]:
+    """Hold what is open there together with all who do so, until the block ends. `alone` keeps everybody off: false, at once, while somebody is
+    there. Raises `Busy` when whoever is alone there does not end in time, and what `looking` does."""
+    kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+    if not _locked(descriptor, kind):
+        if alone:
+            yield False
+            return
+        with stepping.get()():
+            refused = partial(_kept, descriptor, place)
+            _await_lock(descriptor, kind, time.monotonic() + PATIENCE, refused, looking.get(), threading.Event())
+    try:
+        yield True
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 class _Turns:
     """First come, first served, among the threads of one process: only the first in a line asks the kernel, which knows no order. For it rings
     who in this process lets go of what it waits for; who lets go elsewhere, it has to ask for again and again."""
@@ -152,9 +174,32 @@ def _busy(name: str, holder: str = "another call") -> Busy:
     )
 
 
+def _kept(descriptor: int, place: Path) -> Busy:
+    number = _locker(descriptor)
+    return Busy(
+        f"{place} is kept by {_told(number)}, which did not end in time. Nothing was changed.",
+        f"Call again in a moment; if it never ends, end it: {f'kill -9 {number}' if number else f'fuser {place} says which process it is'}.",
+    )
+
+
+def _locker(descriptor: int) -> str:
+    """Return the number of the other process that is alone at a file, as far as the system tells (proc_locks(5))."""
+    found = os.fstat(descriptor)
+    file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    with suppress(OSError):
+        rows = [row.split() for row in Path("/proc/locks").read_text().splitlines()]
+        alone = {row[4] for row in rows if (row[1], row[3], row[5]) == ("FLOCK", "WRITE", file)}
+        return next(iter(alone - {"0", str(os.getpid())}), "")
+    return ""
+
+
 def _holder(descriptor: int) -> str:
-    """Return who changes what a lock is for, as far as it wrote itself down and the system tells (proc_pid_stat(5))."""
-    number = os.pread(descriptor, 20, 0).decode(errors="replace")
+    """Return who changes what a lock is for, as far as it wrote itself down."""
+    return _told(os.pread(descriptor, 20, 0).decode(errors="replace"))
+
+
+def _told(number: str) -> str:
+    """Return how a process is, as far as the system tells (proc_pid_stat(5))."""
     if not number.isdecimal():
         return "another call"
     try:
@@ -168,7 +213,7 @@ def _wait(descriptor: int, kind: int, deadline: float, name: str, look: Look, be
     bell.clear()
     if not _locked(descriptor, kind):
         with stepping.get()():
-            _await_lock(descriptor, kind, deadline, name, look, bell)
+            _await_lock(descriptor, kind, deadline, lambda: _busy(name, _holder(descriptor)), look, bell)
 
 
 def _locked(descriptor: int, kind: int) -> bool:
@@ -179,11 +224,11 @@ def _locked(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _await_lock(descriptor: int, kind: int, deadline: float, name: str, look: Look, bell: threading.Event) -> None:
+def _await_lock(descriptor: int, kind: int, deadline: float, refused: Callable[[], Busy], look: Look, bell: threading.Event) -> None:
     pause = 0.001
     while not _locked(descriptor, kind):
         if time.monotonic() >= deadline:
-            raise _busy(name, _holder(descriptor))
+            raise refused()
         look()
         bell.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads waiters out, keeps no secret
         bell.clear()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+
+from workspaces.errors import as_ours
+from workspaces.locks import Locks
 
 
 def read(file: Path) -> bytes | None:
@@ -32,3 +37,22 @@ def write(file: Path, text: str) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+    sync(file.parent)
+
+
+def sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def changing(file: Path) -> Generator[None]:
+    """Hold a file against others who change it: who reads it here, and writes what follows, undoes nothing of theirs."""
+    with as_ours():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Locks(file.with_name("locks")).change(file.stem), as_ours():
+        yield

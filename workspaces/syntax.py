@@ -201,7 +201,9 @@ def _answer(path: str, data: bytes) -> dict[str, object]:
 def main() -> None:
     """Answer requests until there are no more."""
     for limit, value in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(limit, (value, value))
+        _, hard = resource.getrlimit(limit)
+        most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (most, most))
     while line := sys.stdin.buffer.readline():
         asked = json.loads(line)
         answer = _answer(asked["path"], sys.stdin.buffer.read(asked["size"]))

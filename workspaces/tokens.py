@@ -9,8 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,8 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workspaces import private
 from workspaces.access import Access
-from workspaces.errors import Exists, InvalidArgument, NotAllowed, NotFound, as_ours, likely
-from workspaces.locks import Locks
+from workspaces.errors import Exists, InvalidArgument, NotAllowed, NotFound, likely
 from workspaces.model import Role, TokenShown, Workspace, now
 from workspaces.trust import place as trust_place
 
@@ -142,7 +140,7 @@ class Tokens:
             bound=bound.uid if bound else "",
             bound_id=bound.id if bound else "",
         )
-        with self._changing():
+        with private.changing(self.file):
             book = self.book()
             if any(each.name == name for each in book.tokens):
                 raise Exists(
@@ -153,7 +151,7 @@ class Tokens:
 
     def revoke(self, name: str) -> Token:
         """Remove a token; whoever has it is refused from the next call on. What was granted to that name stays with it."""
-        with self._changing():
+        with private.changing(self.file):
             book = self.book()
             gone = self._named(book, name)
             self._write(book.model_copy(update={"tokens": tuple(each for each in book.tokens if each is not gone)}))
@@ -161,7 +159,7 @@ class Tokens:
 
     def grant(self, name: str, uid: str, take_back: bool = False) -> None:
         """Let somebody see a workspace (or with `*` all), and change it as far as the role goes; or no longer. Granting it again changes nothing."""
-        with self._changing():
+        with private.changing(self.file):
             book = self.book()
             kept = [each for each in book.granted.get(name, ()) if each != uid]
             granted = {**book.granted, name: (*kept, *([] if take_back else [uid]))}
@@ -180,14 +178,6 @@ class Tokens:
                 "workspaces token list shows them.",
             )
         return found
-
-    @contextmanager
-    def _changing(self) -> Generator[None]:
-        """Hold the file against others who change it."""
-        with as_ours():
-            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with Locks(self.file.with_name("locks")).change("tokens"), as_ours():
-            yield
 
     def _write(self, book: Book) -> None:
         private.write(self.file, book.model_dump_json(indent=1) + "\n")

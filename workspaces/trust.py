@@ -51,9 +51,10 @@ class Trusted:
                 "Let XDG_CONFIG_HOME, or HOME, name a folder of your own.",
             )
         mine = _key(home, of)
-        kept = {key: value for key, value in self._entries().items() if key != mine}
-        entries = kept | ({mine: fingerprint} if fingerprint else {})
-        private.write(self.file, json.dumps(entries, indent=1) + "\n")
+        with private.changing(self.file):
+            kept = {key: value for key, value in self._entries().items() if key != mine}
+            entries = kept | ({mine: fingerprint} if fingerprint else {})
+            private.write(self.file, json.dumps(entries, indent=1) + "\n")
 
     def _lies_inside(self) -> bool:
         return self.file is not None and self.root.resolve() in self.file.resolve().parents

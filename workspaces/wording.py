@@ -56,6 +56,13 @@ def listed(paths: Iterable[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def emptied(paths: Iterable[str], changes: Iterable[Change]) -> str:
+    """Say how the folders of submodules are emptied that other things take the place of; nothing where none of the paths in the way is in one."""
+    gone = {change.old_path or change.path for change in changes if change.status in ("deleted", "type_changed", "renamed")}
+    submodules = sorted(gone.intersection(path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"))
+    return f" When nothing in there is needed any more: git submodule deinit {' '.join(map(path_shown, submodules))}." if submodules else ""
+
+
 def unsure(name: str, merge: Merge) -> list[str]:
     """Return what to know of a merge in which no path conflicts, and of which git says nonetheless that it does."""
     why = f"{name}: a folder was moved to several places, or to one that is taken, so what is new in it stays where it was put"

@@ -6,7 +6,6 @@ nobody keeps, alone.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed
+from workspaces.locks import together
 
 from .. import subvolume, tree, views
 from .manifest import UNKNOWN, Manifest, delta, texts
@@ -99,8 +99,8 @@ class Archive:
         """Read a record. Raises `BackendFailed` when it is not there, or damaged. The last few are remembered: a name says what it holds."""
         found = self._records.pop(name, None) or self._read(name)
         self._records[name] = found
-        while len(self._records) > _REMEMBERED:
-            self._records.pop(next(iter(self._records)), None)
+        for earlier in [*self._records][:-_REMEMBERED]:  # of a list: other threads load too
+            self._records.pop(earlier, None)
         return found
 
     def __call__(self, root: str) -> Manifest:
@@ -165,23 +165,20 @@ class Archive:
         return None
 
     def _places(self, root: str) -> dict[str, str]:
-        if self._placed[0] != root:
-            self._placed = (root, {found.content: path for path, found in self.load(root).manifest.files})
-        return self._placed[1]
+        of, places = self._placed
+        if of != root:
+            places = {found.content: path for path, found in self.load(root).manifest.files}
+            self._placed = (root, places)
+        return places
 
     # -- keeping
 
     @contextmanager
     def held(self, alone: bool = False) -> Generator[bool]:
-        """Hold the archive until the block ends: shared, or alone when nobody else does (else False)."""
+        """Keep what is in the archive from being collected until the block ends. `alone` keeps everybody off. See `locks.together`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with (self.folder / "lock").open("a") as lock, together(lock.fileno(), self.folder / "lock", alone) as held:
+            yield held
 
     def standing(self, record: Record) -> Record:
         """Return the record as one that stands on a near one which is written whole, or on none: then it is to be written whole itself."""

@@ -10,7 +10,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -175,7 +175,7 @@ class DirectoryBackend:
     def _frozen(self, workspace: Workspace, again: bool) -> freezing.Frozen:
         """Freeze a workspace, in a view just once: a call sees it as it was at one time."""
         known = self._view.frozen if self._view else {}
-        with self._view.locks[workspace.uid] if self._view else Lock(), as_ours():
+        with self._view.locks[workspace.uid] if self._view else nullcontext(), as_ours():
             if again or workspace.uid not in known:
                 archive, index = self._archive, self._index(workspace)
                 clock, room = self._bounds(workspace)
@@ -233,8 +233,7 @@ class DirectoryBackend:
     def _sides(self, records: Sequence[Record], parents: Sequence[Sequence[int]], paths: set[str]) -> list[str]:
         """Write commits of the records, with these paths, and return their ids."""
         sides = [(record.manifest, self._records.source(record), before) for record, before in zip(records, parents, strict=True)]
-        lock = self._view.lock if self._view else Lock()
-        with lock:
+        with self._view.lock if self._view else nullcontext():
             return self._sparse.commits(sides, paths)
 
     def prepare(self, count: int) -> int:
@@ -271,7 +270,7 @@ class DirectoryBackend:
     def patch(self, old: Snapshot, new: Snapshot, paths: Sequence[str], limit: int) -> str:
         before, after = self._records.find(old), self._records.find(new)
         changed = set(differing(before.manifest, after.manifest))
-        with self._view.lock if self._view else Lock():
+        with self._view.lock if self._view else nullcontext():
             one, other = self._trees([before, after], needed([before.manifest, after.manifest], changed))
         return results.patch(self._sparse, one, other, paths, limit)
 
@@ -328,7 +327,7 @@ class DirectoryBackend:
         return merge
 
     def clashes(self, meetings: Sequence[Meeting]) -> Sequence[tuple[Conflict, ...]]:
-        with self._view.lock if self._view else Lock():
+        with self._view.lock if self._view else nullcontext():
             found = threes(self._records, meetings, self._trees)
         conflicts = matrix.clashes(self._sparse.git, list(found.values()), self._sparse.door.git_dir.parent)
         return matrix.settled(self, meetings, {at: named(self._sparse, each) for at, each in zip(found, conflicts, strict=True)})

@@ -22,6 +22,7 @@ from workspaces.errors import BackendFailed, Limit, NotAllowed, translated
 
 from .. import tree, views
 from ..bounds import Clock, too_many
+from ..copying import COARSE, FINE
 from .manifest import UNKNOWN, Entry, How, Manifest, delta, packed_attributes, texts
 from .pool import HELD, SMALL, Pool, unread
 from .scan import UNSURE, Row, in_memory, key_of, read, row_of, scan, written
@@ -30,8 +31,6 @@ _TRIES = 4
 _PORTION = 100
 """Files between two looks at the clock."""
 _WAITS = 12
-_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
-"""Nanoseconds in which two changes can have the same time: of clocks that tick, and of file systems that store whole seconds."""
 
 
 _Read = Callable[[int, Row], str]
@@ -185,7 +184,7 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
     for _ in range(_WAITS):
         if not any(manifest.how_at(path).size > SMALL for path in young):
             break
-        time.sleep(_TICK / 4e9)
+        time.sleep(FINE / 4e9)
         now = time_at(file.parent)
         young = {path for path in young if _is_racy(row_of(keys[path]), now)}
     if in_memory(file.parent):
@@ -194,7 +193,7 @@ def remember(file: Path, keys: Mapping[str, str], manifest: Manifest, roots: Roo
 
 
 def _is_racy(row: Row, now: int) -> bool:
-    tick = _COARSE_TICK if row.changed % 10**9 == 0 else _TICK
+    tick = FINE if row.changed % 10**9 else COARSE
     return row.changed > now - tick
 
 

@@ -50,8 +50,10 @@ from . import (
     commits,
     descent,
     filling,
+    gitlinks,
     keepsake,
     obstacles,
+    own,
     packs,
     pending,
     preparing,
@@ -60,6 +62,7 @@ from . import (
     replaying,
     repository,
     spares,
+    submodules,
     trash,
 )
 from . import refs as names
@@ -248,7 +251,10 @@ class WorktreeBackend:
         # What the index of a clone says was found, whoever works there may have made up.
         kept = self._view if workspace.is_main else None
         with self._told_apart(workspace):
-            made, found = freeze(self._at(workspace), lineage, committed, self._scratch, kept)
+            git = self._at(workspace)
+            made, found, paths = freeze(git, lineage, committed, self._scratch, kept)
+            if worked := submodules.worked_in(git, paths, workspace.origin or made.head, self._scratch) if paths else ():
+                made = made.model_copy(update={"left_out": tuple(sorted({*made.left_out, *map(path_text, worked)}))})
         if found:
             self._found[made.contents] = found
         return made
@@ -258,10 +264,12 @@ class WorktreeBackend:
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
         with as_ours():
-            found, door = self._found.get(snapshot.contents), self._lasting(self._git)
+            at, main = self._at(source), self._git
+            found = self._found.get(snapshot.contents) if at.own == main.own else None
+            door = self._lasting(replace(main, settings=at.settings, filters=at.filters, checkout=at.checkout, own=at.own))
             fill = partial(filling.fill, contents=snapshot.contents, found=found, crew=self._crew)
-            files = registration.Files(spares.fitting(door, self.trusted), fill, found is not None)
-            return registration.fork(self._repository, snapshot, clone, self._at(source), door, files)
+            fits = "" if own.has_own(at) else spares.fitting(door, self.trusted)
+            return registration.fork(self._repository, snapshot, clone, at, door, registration.Files(fits, fill, found is not None))
 
     def prepare(self, count: int) -> int:
         with as_ours():
@@ -334,7 +342,7 @@ class WorktreeBackend:
                 f"Not changed there: {', '.join(path_shown(path) for path in idle[:5])}. Nothing was merged.",
                 "compare with detail='files' lists what it changed.",
             )
-        put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in kept]
+        put = [step.put for step in kept]
         contents = self._git.tree(base.contents, put, self._scratch)
         return self.graft(Snapshot(id="", contents=contents), onto=base.id)
 
@@ -446,7 +454,7 @@ class WorktreeBackend:
         committed = commits.tree_of(self._git, ours.head)
         uncommitted = {step.path for step in steps(git, committed, ours.contents)} if ours.contents != committed else set[bytes]()
         moved = [step for step in self._seen.steps(git, ours.contents, merge.contents) if step.path not in uncommitted]
-        put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
+        put = [step.put for step in moved]
         contents = git.tree(committed, put, self._scratch) if uncommitted else merge.contents
         if contents == committed and history == "squash":
             return Snapshot(id="", contents=merge.contents, head=ours.head)
@@ -598,6 +606,7 @@ class WorktreeBackend:
         with as_ours():
             pending.forget(self._repository.pending, workspace.uid)
             self._place(workspace).unlink(missing_ok=True)
+            gitlinks.forget_left(self._repository.admin_dir(workspace), self._repository.common_dir)
             trash.purge(self._repository, workspace)
 
     def is_placed(self, workspace: Workspace) -> bool:

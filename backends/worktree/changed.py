@@ -20,8 +20,8 @@ from ..git import Git
 from ..mergetree import Entry
 from ..place import WORKSPACES
 from ..trees import edited
-from .conversions import ATTRIBUTES, Doubt, Doubts, attribute_files
-from .index import is_plain, mode_of
+from .conversions import ATTRIBUTES, NO, Doubt, Doubts, attribute_files
+from .index import is_plain, mode_of, submodules
 
 _HOW = ("--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
 """Of submodules, git looks at the heads alone: it starts no git inside of one, with whatever is configured there."""
@@ -31,7 +31,6 @@ _MOST, _LARGEST, _DEEPEST = 500, 16 << 20, 100
 _NAMES = (b".git", b".gitmodules")
 _STRANGE = (b"git~", b":", b"\\", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb")
 """In names of which git may say that no file can have them, since some system takes them for `.git` (core.protectHFS, core.protectNTFS)."""
-_NO = ("false", "no", "off", "0", "")
 _NO_MODULE = b"N..."
 _COMPRESSED = b"\0\0\0\4"
 """The version of an index in which names are not told whole."""
@@ -45,12 +44,13 @@ class Odd(Exception):
 @dataclass(frozen=True)
 class Changed:
     """What differs from the head's tree, by path: what is `staged`, and what is `there`. Of that, `loose` is not as the index says; how it was found
-    is `seen` (`copying.packed`)."""
+    is `seen` (`copying.packed`). Which `submodules` there are is told on the way."""
 
     staged: dict[bytes, Entry | None] = field(default_factory=dict[bytes, Entry | None])
     there: dict[bytes, Entry | None] = field(default_factory=dict[bytes, Entry | None])
     loose: dict[bytes, Entry | None] = field(default_factory=dict[bytes, Entry | None])
     seen: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+    submodules: Sequence[bytes] = ()
 
     def trees(self, git: Git, head: str) -> tuple[str, str]:
         """Write the tree of what is staged, and that of what is there, and return their ids."""
@@ -66,8 +66,9 @@ def changed(view: Git, width: int) -> Changed:
     as other bytes than they have, and for too many or too large ones.
     """
     raw = view.index.read_bytes() if view.index else b""
-    if not is_plain(raw, width // 2, submodules=True) or any(
-        view.checkout.get(f"core.{name}", "true").lower() in _NO for name in ("filemode", "symlinks")
+    has_submodules = not is_plain(raw, width // 2)
+    if (has_submodules and not is_plain(raw, width // 2, submodules=True)) or any(
+        view.checkout.get(f"core.{name}", "true").lower() in NO for name in ("filemode", "symlinks")
     ):
         raise Odd
     look = replace(view, settings={**view.settings, "core.preloadIndex": "false"}) if is_crowded() else view
@@ -82,7 +83,7 @@ def changed(view: Git, width: int) -> Changed:
             found.loose[path] = entry
         found.there[path], found.seen[path] = entry, read.found
     _refuse_lost(view, found)
-    return found
+    return replace(found, submodules=submodules(raw, width // 2)) if has_submodules else found
 
 
 def _told(words: Sequence[bytes]) -> tuple[Changed, list[bytes]]:

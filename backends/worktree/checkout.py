@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -26,11 +26,12 @@ from ..diff import Step, above, steps
 from ..git import LONGEST, Git, Reply, refusal
 from ..gitlocks import Ground, in_the_way, kept, remove
 from ..mergetree import entries
-from . import obstacles
+from ..trees import OddTree, edited
+from . import obstacles, own
 from .commits import head_of, is_ancestor, is_committed, tree_of
+from .gitlinks import SUBMODULE, note_left
 from .snapshot import copied, everything, put, written
 
-SUBMODULE = "160000"
 _OURS = "workspaces: the index is being moved\n"
 """What stands in a lock that we made, and not git."""
 _IS_THERE = "already exists, no checkout"
@@ -77,10 +78,12 @@ def carry_out(move: Move, moved: Sequence[Step]) -> None:
             "Look at it again with compare, then repeat the call.",
         )
     _wait_for_locks(git)
+    note_left(git, moved)
     try:
         if move.is_plain:
             with own_index(git, move.scratch) as view:
-                _switch(view, old.contents, new.contents, moved)
+                _switch_files(move, view, moved)
+                _mark(view, new.contents)
         else:
             _move_files(move, moved)
             _move_index(move)
@@ -170,23 +173,57 @@ def own_index(git: Git, scratch: Path) -> Generator[Git]:
 def _locked(lock: Path, ground: Ground) -> Generator[None]:
     """Hold one of git's locks. A person's git at work in there is waited for a little."""
     for _ in range(_PATIENCE):
-        with suppress(FileExistsError), lock.open("x") as file:
-            file.write(_OURS)
+        with suppress(FileExistsError):
+            file = lock.open("x")
             break
         time.sleep(0.1)
     else:
         raise in_the_way(lock, ground)
     try:
+        with file:
+            file.write(_OURS)
         yield
     finally:
         lock.unlink(missing_ok=True)
+
+
+def _switch_files(move: Move, view: Git, moved: Sequence[Step]) -> None:
+    """Switch from `old` to `new` under the index of a view. What a sparse checkout has no file of afterwards, the index has beforehand where none is there, so
+    that git leaves it alone; else git removes the file, and the index gets it then."""
+    old, new = move.old.contents, move.new.contents
+    if absent := _absent(move, moved):
+        root = os.fsencode(view.work_tree or "")
+        ends = {step.path: step.new for step in moved if step.path in absent}
+        going = {path: end for path, end in ends.items() if _found(root, path)}
+        put(view, {path: end for path, end in ends.items() if path not in going}, len(new))
+        with suppress(OddTree):  # only git knows how that is without them; then they stay
+            _switch(view, old, edited(view, new, dict.fromkeys(going)), moved)
+            put(view, going, len(new))
+            return
+    _switch(view, old, new, moved)
+
+
+def _absent(move: Move, moved: Sequence[Step]) -> set[bytes]:
+    """Return the paths that move, and of which a sparse checkout has no file afterwards."""
+    if not own.is_sparse(move.git):
+        return set()
+    noted = (move.new.staged if move.whole else "") or tree_of(move.git, move.new.head)
+    return own.left_out(move.git, move.new, noted) & {step.path for step in moved if step.new}
+
+
+def _mark(git: Git, contents: str) -> None:
+    """Let the index of a sparse checkout say which files are left out of it."""
+    if own.is_sparse(git):
+        own.mark(git, contents)
 
 
 def _switch(git: Git, old: str, new: str, moved: Sequence[Step]) -> None:
     """Run git's two-tree switch under the index of `git`. A person's git at work in there is waited for a little."""
     if next(obstacles.in_the_way(git, moved), None):  # since that was looked at; git would write over what is ignored
         raise _changed_meanwhile(git)
-    args = ("read-tree", "-m", "-u", old, new)
+    # By patterns, git would also take away what somebody made outside of a sparse checkout.
+    how = ("--no-sparse-checkout",) if own.is_sparse(git) else ()
+    args = ("read-tree", "-m", "-u", *how, old, new)
     reply = git.ask(*args)
     for _ in range(_PATIENCE):
         if ".lock': File exists" not in reply.err:
@@ -219,14 +256,14 @@ def _is_full(git: Git, old: str, new: str) -> bool:
 
 
 def _move_files(move: Move, moved: Sequence[Step]) -> None:
-    git, old, new = move.git, move.old, move.new
+    git, old = move.git, move.old
     if is_committed(git, old):
         with copied(git, move.scratch) as view:
-            return _switch(view, old.contents, new.contents, moved)
+            return _switch_files(move, view, moved)
     with everything(git, move.scratch) as seen:
         if written(seen.git) != old.contents:
             raise _changed_meanwhile(git)
-        return _switch(seen.git, old.contents, new.contents, moved)
+        return _switch_files(move, seen.git, moved)
 
 
 def _move_index(move: Move) -> None:
@@ -236,19 +273,23 @@ def _move_index(move: Move) -> None:
         with own_index(git, move.scratch) as view:
             view.run("read-tree", "--reset", new.staged or tree_of(git, new.head))
             view.ask("update-index", "-q", "--refresh")
+            _mark(view, new.contents)
         return
-    # A submodule's folder is not ours to fill, so its commit is noted where git looks for it.
-    modules = [step for step in steps(git, old.contents, new.contents) if step.new and step.new.mode == SUBMODULE]
+    # A submodule's folder is neither ours to fill nor to empty, so which commit it is, or that it went, is noted where git looks for it.
+    modules = [
+        step for step in steps(git, old.contents, new.contents) if any(side and side.mode == SUBMODULE for side in (step.old, step.new))
+    ]
     followed = steps(git, old.head, new.head) if old.head != new.head else []
-    if moved := [*followed, *modules]:
-        _follow(move, moved)
+    if (moved := [*followed, *modules]) or own.is_sparse(git):
+        _follow(move, moved, new.contents)
 
 
-def _follow(move: Move, moved: Iterable[Step]) -> None:
-    """Bring the own index along, by steps; of what they leave, it knows afterwards what was only touched."""
+def _follow(move: Move, moved: Iterable[Step], contents: str) -> None:
+    """Bring the own index along, by steps, to a checkout with these contents; of what they leave, it knows afterwards what was only touched."""
     with own_index(move.git, move.scratch) as view:
         put(view, {step.path: step.new for step in moved}, len(move.new.head))
         view.ask("update-index", "-q", "--refresh")
+        _mark(view, contents)
 
 
 def _move_head(move: Move) -> None:
@@ -308,7 +349,7 @@ def settle(move: Move, since: datetime) -> bool:
         _sync(move)
         return True
     if move.is_plain:
-        _follow(move, steps(git, old.contents, new.contents))
+        _follow(move, steps(git, old.contents, new.contents), new.contents)
     else:
         _move_index(move)
     _sync(move)
@@ -413,21 +454,22 @@ def _settle_back(move: Move, arrived: list[Step], found: Mapping[bytes, bytes], 
     arrived = [step for step in arrived if step.old is None or _has_room(root, step.path)]
     with copied(git, move.scratch) as view:
         view.run("read-tree", old.contents)
-        there = [step.path + b"\0" for step in arrived if step.old is not None]
+        absent = _absent(replace(move, new=old), [Step(step.path, step.new, step.old) for step in arrived])
+        there = [step.path + b"\0" for step in arrived if step.old is not None and step.path not in absent]
         args = ("checkout-index", "-z", "--stdin")
         reply = view.ask(*args, stdin=b"".join(there))
         if not _is_done(reply):
             raise refusal(args, reply)
     if move.is_plain:
-        _follow(move, [Step(step.path, step.new, step.old) for step in arrived])
+        _follow(move, [Step(step.path, step.new, step.old) for step in arrived], old.contents)
     elif move.whole:
         with suppress(Busy):
-            _follow(move, _staged_back(move, committed))
+            _follow(move, _staged_back(move, committed), old.contents)
     elif new.head != old.head:
-        _follow(move, [step for step in steps(git, new.head, old.head) if step.path not in committed])
+        _follow(move, [step for step in steps(git, new.head, old.head) if step.path not in committed], old.contents)
     else:
         with suppress(Busy):
-            _follow(move, [])
+            _follow(move, [], old.contents)
     _sync(move)
 
 

@@ -27,9 +27,12 @@ NOBODY_KNOWN = {"user.name": "mcp-workspaces", "user.email": "mcp-workspaces@loc
 _MESSAGE = re.compile(r"snapshot\n\nhead (?P<head>[0-9a-f]+)(?:\nstaged (?P<staged>[0-9a-f]+))?\n")
 _COMMITTER = re.compile(rb"^committer .*<(.*)> (\d+) [+-]\d+$", re.MULTILINE)
 _TREE = re.compile(rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n")
+_PARENT = re.compile(rb"^parent ([0-9a-f]+)$", re.MULTILINE)
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LONGEST = 1 << 16
 """Bytes of the longest commit that is read here."""
+_NEAR = 50
+"""Commits that are looked at before git is asked what one descends from."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Commit:
 
 _commits: dict[str, Commit] = {}
 _parents: dict[str, frozenset[str]] = {}
-"""Of commits that were written here."""
+"""Of commits that were written or read here."""
 _snapshots: dict[str, Snapshot] = {}
 _descents: set[tuple[str, str]] = set()
 _REMEMBERED = 10_000
@@ -59,12 +62,17 @@ def commit_of(git: Git, name: str) -> Commit:
 
 def _loose(git: Git, name: str) -> Commit | None:
     """Return what a commit says that is in a file of its own, as it is when somebody just made it. None where git has to be asked."""
-    text = git.read_loose("commit", name, _LONGEST) if _ID.fullmatch(name) else b""
-    header = text.partition(b"\n\n")[0]
+    header = _file_of(git, name).partition(b"\n\n")[0]
     tree, who = _TREE.match(header), _COMMITTER.search(header)
-    if tree is None or who is None or sheaf.named("commit", text, len(name)) != name:
+    if tree is None or who is None:
         return None
     return _remembered(Commit(name, tree[1].decode(), who[2].decode(), os.fsdecode(who[1])))
+
+
+def _file_of(git: Git, name: str) -> bytes:
+    """Return a commit as git stores it, if it is in a file of its own, as it is when somebody just made it; nothing where git has to be asked."""
+    text = git.read_loose("commit", name, _LONGEST) if _ID.fullmatch(name) else b""
+    return text if text and sheaf.named("commit", text, len(name)) == name else b""
 
 
 def _read(said: str) -> Commit:
@@ -112,11 +120,23 @@ def contains(git: Git, commit: str) -> bool:
     head = _named_by_head(git)
     if head == commit or (head, commit) in _descents:
         return True
-    if not is_ancestor(git, commit, "HEAD"):
+    if not _is_near(git, head, commit) and not is_ancestor(git, commit, "HEAD"):
         return False
     if head and head == _named_by_head(git):
         _descents.update([(head, commit)] if len(_descents) < _REMEMBERED else [])
     return True
+
+
+def _is_near(git: Git, name: str, of: str) -> bool:
+    """Return whether a commit is found below another in files of their own, as those are that somebody made lately."""
+    waiting, met = [name], set[str]()
+    while waiting and len(met) < _NEAR:
+        parents = _above(git, here := waiting.pop(0))
+        if of in parents:
+            return True
+        met.add(here)
+        waiting += parents - met
+    return False
 
 
 def is_committed(git: Git, snapshot: Snapshot) -> bool:
@@ -133,9 +153,18 @@ def parents_of(name: str) -> frozenset[str] | None:
     return _parents.get(name)
 
 
-def nearest(one: str, other: str) -> str:
-    """Return which of two commits the other was made from, as far as that is remembered: it is all that the two have in common. Else nothing."""
-    return next((old for old, new in ((one, other), (other, one)) if old == new or old in _parents.get(new, ())), "")
+def nearest(git: Git, one: str, other: str) -> str:
+    """Return which of two commits the other was made from, as far as that is told without git: it is all that the two have in common. Else
+    nothing."""
+    return next((old for old, new in ((one, other), (other, one)) if old == new or old in _above(git, new)), "")
+
+
+def _above(git: Git, name: str) -> frozenset[str]:
+    """Return the parents of a commit that was written here, or is in a file of its own; none where git has to be asked."""
+    known = _parents.get(name)
+    if known is None and (text := _file_of(git, name)):
+        known = _parents[name] = frozenset(each.decode() for each in _PARENT.findall(text.partition(b"\n\n")[0]))
+    return known or frozenset()
 
 
 def _named_by_head(git: Git) -> str:
@@ -223,7 +252,7 @@ def load(git: Git, name: str) -> Snapshot:
 
 
 def _loaded(git: Git, name: str) -> Snapshot:
-    header, _, message = git.run("cat-file", "commit", name).decode(errors="replace").partition("\n\n")
+    header, _, message = (_file_of(git, name) or git.run("cat-file", "commit", name)).decode(errors="replace").partition("\n\n")
     lines = header.split("\n")
     noted = _MESSAGE.fullmatch(message) if any(line.startswith(f"committer {_IDENTITY} ") for line in lines) else None
     tree = lines[0].removeprefix("tree ")

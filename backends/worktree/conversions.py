@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from ..configuration import personal
 from ..git import Git
 from .index import Entry, Index
 
 ATTRIBUTES = b".gitattributes"
-_NO = ("false", "no", "off", "0", "")
+NO = ("false", "no", "off", "0", "")
 _OFF = ("unset", "unspecified")
 _REWRITING = ("ident", "working-tree-encoding")
 _ENDINGS = ("text", "crlf", "eol")
@@ -22,18 +24,19 @@ Doubt = Literal["none", "size", "all"]
 
 def attribute_files(git: Git) -> tuple[Path, ...]:
     """Return where attributes are, if there are any, that no tree has (gitattributes(5)): of the repository, the user and the system."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    named = git.checkout.get("core.attributesfile", "")
-    own = Path(named).expanduser() if named else home / "git/attributes"
+    own = Path(git.checkout.get("core.attributesfile") or personal("attributes"))
+    with suppress(RuntimeError):  # of nobody's home, git cannot be told either
+        own = own.expanduser()
     return git.common_dir / "info/attributes", own, Path("/etc/gitattributes")
 
 
-def converted(git: Git, index: Index) -> set[bytes]:
-    """Return the paths in an index that are not sure to be as a checkout makes them. `git` is at that index."""
+def converted(git: Git, index: Index, left_out: Container[bytes] = ()) -> set[bytes]:
+    """Return the paths in an index that are not sure to be as a checkout makes them, but for what is left out. `git` is at that index."""
+    entries = [entry for entry in index.entries if entry.path not in left_out]
     ruled = index.names(ATTRIBUTES) or any(map(os.path.lexists, attribute_files(git)))
-    doubts = Doubts(git, [entry.path for entry in index.entries] if ruled else (), "--cached")
+    doubts = Doubts(git, [entry.path for entry in entries] if ruled else (), "--cached")
     found, measured = set[bytes](), list[Entry]()
-    for entry in index.entries if doubts.any else ():
+    for entry in entries if doubts.any else ():
         doubt = doubts.of(entry.path)
         if doubt == "all":
             found.add(entry.path)
@@ -84,7 +87,7 @@ def _doubt(attributes: Mapping[str, str], settings: Mapping[str, str], filters: 
     automatic = settings.get("core.autocrlf", "false").lower()
     if "crlf" in (attributes.get("eol"), settings.get("core.eol", "").lower()) and (text or "eol" in attributes):
         return "all"
-    if automatic not in (*_NO, "input"):
+    if automatic not in (*NO, "input"):
         return "all"
     return "size" if text or attributes.keys() & {"eol", "filter"} or automatic == "input" else "none"
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from .. import copying, tree
 from ..crew import Crew
 from ..git import Git
+from . import own
 from .conversions import converted
 from .index import Entry, Index, Strange
 from .snapshot import Found
@@ -24,16 +25,21 @@ _FOLDERS = (0o040000, 0o160000)
 """Modes of what is no file: folders that stand for all in them, and submodules."""
 
 
-def fill(git: Git, contents: str, found: Found | None, crew: Crew | None) -> None:
-    """Fill an empty tree, and the index of it, with the contents of a snapshot. `git` is at both."""
+def fill(git: Git, left_out: Set[bytes], contents: str, found: Found | None, crew: Crew | None) -> None:
+    """Fill an empty tree, and the index of it, with the contents of a snapshot, but for the files that are left out. `git` is at both."""
+    _fill(own.whole(git), contents, found, crew, left_out)
+    own.leave_out(git, left_out)
+
+
+def _fill(git: Git, contents: str, found: Found | None, crew: Crew | None, left_out: Set[bytes]) -> None:
     dated, width = time.time_ns() - int(_AGE * 10**9), len(contents) // 2
     known = _known(git, found, crew, width) if found and crew and tree.KERNEL_COPIES else None
     if found and crew and known:
-        _check_out(git, known, _copy(git, known, found, crew, dated), dated)
+        _check_out(git, known, _copy(git, known, found, crew, dated, left_out), dated)
         return
     git.run("read-tree", contents)
     index = Index((git.git_dir / "index").read_bytes(), width)
-    _check_out(git, index, index.entries, dated)
+    _check_out(git, index, [entry for entry in index.entries if entry.path not in left_out], dated)
 
 
 def _known(git: Git, found: Found, crew: Crew, width: int) -> Index | None:
@@ -46,9 +52,9 @@ def _known(git: Git, found: Found, crew: Crew, width: int) -> Index | None:
         return None
 
 
-def _copy(git: Git, index: Index, found: Found, crew: Crew, dated: int) -> list[Entry]:
+def _copy(git: Git, index: Index, found: Found, crew: Crew, dated: int, left_out: Set[bytes]) -> list[Entry]:
     """Copy the files that may be, and note how the copies are found. Returns the others."""
-    left = converted(git.at(index=found.index), index)
+    left = converted(git.at(index=found.index), index, left_out) | left_out
     wanted = [entry for entry in index.entries if entry.path not in left and entry.mode not in _FOLDERS]
     ends = os.fsencode(found.root), os.fsencode(git.work_tree or "")
     copies = crew.copy(
@@ -58,7 +64,7 @@ def _copy(git: Git, index: Index, found: Found, crew: Crew, dated: int) -> list[
     for entry in index.entries:
         index.note(entry, made.get(entry.at, b""))
     (git.git_dir / "index").write_bytes(index.written())
-    return [entry for entry in index.entries if not made.get(entry.at)]
+    return [entry for entry in index.entries if not made.get(entry.at) and entry.path not in left_out]
 
 
 def _check_out(git: Git, index: Index, entries: Sequence[Entry], dated: int) -> None:

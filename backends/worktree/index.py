@@ -190,6 +190,14 @@ def is_plain(raw: bytes, width: int, submodules: bool = False) -> bool:
     return plain
 
 
+def submodules(raw: bytes, width: int) -> list[bytes]:
+    """Return the paths of submodules in a plain index, and perhaps others that are in none."""
+    if raw[4:8] not in _TOLD_WHOLE:
+        return [entry.path for entry in Index(raw, width).entries if entry.mode >> 8 == _MODULE]
+    fields = f"\\x00\\x00\\xe0\\x00[\\s\\S]{{{_FOUND - _MODE.stop + width + 2}}}([^\\0]+)\\0"
+    return [found[1] for found in re.finditer(f"(?={fields})".encode(), raw)]
+
+
 def _learn(*names: tuple[bytes, bool]) -> None:
     if len(_plain) > _REMEMBERED:
         _plain.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from workspaces.model import Snapshot
@@ -14,8 +14,10 @@ from ..copying import packed
 from ..diff import Step, refuse_hollow
 from ..git import Git
 from .commits import is_committed
+from .gitlinks import SUBMODULE, is_repository
 from .index import has, mode_of, names_none
 from .snapshot import copied, unhide
+from .submodules import in_the_way as in_the_way_of
 
 _HOW = ("--porcelain=v2", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty")
 _ARGUMENTS = 16_384
@@ -34,17 +36,23 @@ def obstacles(git: Git, moved: Sequence[Step], old: Snapshot, scratch: Path) -> 
 
 
 def in_the_way(git: Git, moved: Sequence[Step]) -> Iterator[bytes]:
-    """Yield what exists where something is to be added, whatever git thinks that it is worth: it writes over what is ignored."""
-    leaving = {step.path for step in moved if step.new is None}
+    """Yield what exists where something is to be added, whatever git thinks that it is worth: it writes over what is ignored, and over a submodule.
+    Where one comes to be, goes or is another commit, git leaves the repository in its folder as that is."""
+    leaving = {step.path: step.old.mode == SUBMODULE for step in moved if step.old and step.new is None}
     root = os.fsencode(git.work_tree or "")
     for step in moved:
         if step.old is None:
-            yield from _in_the_way(root, step.path, leaving)
+            if not (step.new and step.new.mode == SUBMODULE and is_repository(git, step.path)):
+                yield from _in_the_way(root, step.path, leaving)
+        elif step.old.mode == SUBMODULE and step.new and step.new.mode != SUBMODULE:
+            yield from in_the_way_of(git, step.path, step.old.blob, git.scratch or git.git_dir)
 
 
 def _dirty(git: Git, moved: Sequence[Step], scratch: Path) -> set[bytes]:
-    """Return the paths that would move and are modified, staged or unmerged: git looks only at these, where they are few."""
+    """Return the paths that would move and are modified, staged or unmerged: git looks only at these, where they are few. That a submodule is at
+    another commit than the index says is nothing that a move changes."""
     wanted = {step.path for step in moved}
+    modules = {step.path for step in moved if step.old and step.old.mode == SUBMODULE}
     with copied(git, scratch) as view:
         unhide(view)
         only = sorted(wanted) if sum(map(len, wanted)) < _ARGUMENTS else ()
@@ -53,7 +61,8 @@ def _dirty(git: Git, moved: Sequence[Step], scratch: Path) -> set[bytes]:
         for word in words:
             kind, fields = word[:1], {b"1": 8, b"u": 10}
             if kind in fields:
-                found.add(word.split(b" ", fields[kind])[-1])
+                path = word.split(b" ", fields[kind])[-1]
+                found |= {path} if path not in modules or word[2:4] != b".M" else set()
     return found & wanted
 
 
@@ -83,8 +92,9 @@ def _is_as_noted(raw: bytes, step: Step, folders: tree.Folders, written: int) ->
     return has(raw, step.path, step.old.blob, packed(found, int(step.old.mode, 8)))
 
 
-def _in_the_way(root: bytes, path: bytes, leaving: set[bytes]) -> Iterator[bytes]:
-    """Yield what exists where `path` is to be added: itself, a file on the way to it, or files in a folder of its name."""
+def _in_the_way(root: bytes, path: bytes, leaving: Mapping[bytes, bool]) -> Iterator[bytes]:
+    """Yield what exists where `path` is to be added: itself, a file on the way to it, or files in a folder of its name. What is `leaving` makes room,
+    but for a submodule, which is true: git leaves what is in its folder."""
     parts = path.split(b"/")
     for depth in range(1, len(parts) + 1):
         part = b"/".join(parts[:depth])
@@ -92,7 +102,7 @@ def _in_the_way(root: bytes, path: bytes, leaving: set[bytes]) -> Iterator[bytes
             found = os.lstat(os.path.join(root, part))
         except (FileNotFoundError, NotADirectoryError):
             return
-        if part in leaving:
+        if part in leaving and not (leaving[part] and stat.S_ISDIR(found.st_mode)):
             return
         if not stat.S_ISDIR(found.st_mode):
             yield part

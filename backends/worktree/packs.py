@@ -3,7 +3,6 @@ of many that came so, for each makes every git that looks for an object slower."
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workspaces.errors import Busy
+from workspaces.locks import together
 
 from .. import sheaf, tree, views
 from ..git import Git, refusal
@@ -77,14 +77,12 @@ class Shelf:
 
     @contextmanager
     def held(self, alone: bool = False) -> Generator[bool]:
-        """Keep packs of ours from being made one until the block ends. `alone` keeps everybody off: false, at once, while somebody is there."""
+        """Keep packs of ours from being made one until the block ends. `alone` keeps everybody off. See `locks.together`."""
         self.marks.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.marks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
-            yield True
-        except BlockingIOError:
-            yield False
+            with together(descriptor, self.marks, alone) as held:
+                yield held
         finally:
             os.close(descriptor)
 

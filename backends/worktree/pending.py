@@ -20,12 +20,12 @@ from threading import Lock
 from workspaces.starts import this_start
 
 from .. import tree, views
-from ..git import Git
+from ..git import LONGEST, Git
+from . import own
 
 FOLDER = "pending"
 _BLOCK = 512
 """Bytes of which a power cut takes all or none."""
-_LONGEST = 4096
 _turn = Lock()
 
 
@@ -66,7 +66,7 @@ def notes(folder: Path) -> Iterator[Note]:
     """Yield the notes in a folder."""
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():  # noqa: PTH208 - names alone, in every call
         with suppress(OSError, ValueError, TypeError):
-            contents, made, start = json.loads(tree.start_of(folder / name, _LONGEST))
+            contents, made, start = json.loads(tree.start_of(folder / name, LONGEST))
             found = Note(folder / name, str(contents), int(made), str(start), (folder / name).stat().st_mtime)
             if not name.startswith("."):
                 yield found
@@ -97,6 +97,9 @@ def make_good(git: Git, known: Note, scratch: Path) -> Sequence[bytes]:
         view = git.at(index=folder / "index")
         view.run("read-tree", known.contents)
         words = view.fields("diff-files", "-z", "--no-renames", "--name-only", "--diff-filter=DMT", "--ignore-submodules=all")
+        if own.is_sparse(git):
+            left_out = own.skipped(git)
+            words = [path for path in words if path not in left_out]
         view.at(work_tree=whole).run("checkout-index", "-f", "-q", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in words))
         root = git.work_tree or Path()
         made = [path for path in words if _made_again(whole, root, path, known.made)]

@@ -9,7 +9,7 @@ from .. import tree
 from ..crew import Crew
 from ..git import Git
 from ..place import WORKSPACES
-from . import registration, spares
+from . import own, registration, spares
 from .commits import Commit, head_of
 from .filling import fill
 from .index import Index, Strange
@@ -24,7 +24,8 @@ _LOCATION = ".spare"
 def prepare(repository: Repository, git: Git, trusted: str, count: int) -> int:
     """Have `count` spares of the head, as far as there is room, or a template, which does for all, and return how many there are. `git` is at the
     project's own checkout, whose head is looked at anew for each of them. The caller is the only one who prepares."""
-    is_near = repository.home.stat().st_dev == repository.root.stat().st_dev  # else nothing can be moved from here to there
+    # Else nothing can be moved from here to there; or what is prepared fits no clone that is made here.
+    is_near = repository.home.stat().st_dev == repository.root.stat().st_dev and not own.has_own(git)
     while True:
         head, fits = head_of(git), spares.fitting(git, trusted)
         kept = spares.tidy(repository.spares, fits, count if is_near else 0)
@@ -63,7 +64,7 @@ def _made(repository: Repository, git: Git, head: Commit, fits: str, number: int
         made = spares.begin(repository.spares)
         try:
             found = Found(index, repository.root, looked.st_dev, looked.st_mtime_ns)
-            fill(_at(repository, git, made, head), head.tree, found, crew)
+            fill(_at(repository, git, made, head), frozenset(), head.tree, found, crew)
             _finish(made, head, fits)
         except BaseException:
             with suppress(OSError):

@@ -7,7 +7,7 @@ The tree and its git directory are prepared aside and each appears by one rename
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,26 +19,25 @@ from workspaces.threads import look
 
 from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
-from ..git import Git
+from ..git import LONGEST, Git
 from ..place import prepare_folder, put_in_place, refuse_taken
-from . import pending, spares
-from .checkout import SUBMODULE
+from . import own, pending, spares
 from .commits import commit_of, head_of
+from .gitlinks import SUBMODULE
 from .repository import Repository, text_of
 from .snapshot import put
 
 INCLUDE = ".worktreeinclude"
-_LONGEST = 4096
 REASON = "in use as a workspace; remove it with: workspaces delete"
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the files of a clone come from: a spare that `fits` if there is one, else `fill` gives an empty tree and its index the snapshot's. What
-    `has_been_there`, in a checkout, can be checked out; else what cannot is looked for."""
+    """Where the files of a clone come from: a spare that `fits` if there is one, else `fill` gives an empty tree and its index the snapshot's, but for the
+    files that are left out. What `has_been_there`, in a checkout, can be checked out; else what cannot is looked for."""
 
     fits: str
-    fill: Callable[[Git], None]
+    fill: Callable[[Git, Set[bytes]], None]
     has_been_there: bool
 
 
@@ -57,7 +56,7 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     git = at(door, staged_admin).at(work_tree=staged_tree)
     moved = _prepared(repository, git, files, snapshot, location)
     if moved is None:
-        _make(git, door, files, snapshot, location)
+        _make(git, door, source, files, snapshot, location)
     look()
     (staged_tree / ".git").write_text(_pointer(admin))
     _leave_uncommitted(git, snapshot)
@@ -121,20 +120,33 @@ def _prepared(repository: Repository, git: Git, how: Files, snapshot: Snapshot, 
     return moved
 
 
-def _make(git: Git, door: Git, how: Files, snapshot: Snapshot, location: Path) -> None:
+def _make(git: Git, door: Git, source: Git, how: Files, snapshot: Snapshot, location: Path) -> None:
     if not how.has_been_there:
         _refuse_bombs(door, snapshot)
     prepare_admin(git.git_dir, location, snapshot.head)
     (git.work_tree or Path()).mkdir()
-    how.fill(git)
+    own.take_over(source, git.git_dir)
+    how.fill(git, _left_out(git, snapshot))
+
+
+def _left_out(git: Git, snapshot: Snapshot) -> Set[bytes]:
+    """Return the files that a sparse clone does not have."""
+    if not own.is_sparse(git):
+        return frozenset()
+    return own.left_out(git, snapshot, _noted(git, snapshot))
+
+
+def _noted(git: Git, snapshot: Snapshot) -> str:
+    """Return the tree that the index of a clone makes: what was staged, or else committed."""
+    return snapshot.staged or commit_of(git, snapshot.head).tree
 
 
 def _leave_uncommitted(git: Git, snapshot: Snapshot) -> None:
-    """Let the index be what was staged, or committed, where the tree has more."""
-    own = snapshot.staged or commit_of(git, snapshot.head).tree
-    if own != snapshot.contents:
-        git.run("read-tree", "-m", own)
-        _note_submodules(git, own, snapshot.contents)
+    """Let the index be what was staged, or committed, where the tree has more. In a sparse one, git makes one entry of a folder by this, where it may."""
+    noted = _noted(git, snapshot)
+    if noted != snapshot.contents or own.is_sparse(git):
+        git.run("read-tree", "-m", noted)
+        _note_submodules(git, noted, snapshot.contents)
 
 
 def _refuse_bombs(door: Git, snapshot: Snapshot) -> None:
@@ -144,11 +156,11 @@ def _refuse_bombs(door: Git, snapshot: Snapshot) -> None:
         refuse_hollow(door, steps(door, known, snapshot.contents))
 
 
-def _note_submodules(git: Git, own: str, contents: str) -> None:
+def _note_submodules(git: Git, noted: str, contents: str) -> None:
     """Put the submodules' commits into the index as the snapshot has them: their folders are empty, so nothing else could tell."""
-    moved = [step for step in steps(git, own, contents) if step.new and step.new.mode == SUBMODULE]
+    moved = [step for step in steps(git, noted, contents) if step.new and step.new.mode == SUBMODULE]
     if moved:
-        put(git, {step.path: step.new for step in moved}, len(own))
+        put(git, {step.path: step.new for step in moved}, len(noted))
 
 
 def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
@@ -184,12 +196,16 @@ def notes(location: Path) -> dict[str, str]:
 
 
 def register_again(repository: Repository, workspace: Workspace, origin: Snapshot, door: Git) -> None:
-    """Make the git directory of a worktree that has none any more: its head and index are those that it was cloned with."""
+    """Make the git directory of a worktree that has none any more: its head and index are those that it was cloned with, and what it has of its own is as the
+    project's checkout has it."""
     _, staged = staging(repository, workspace)
     tree.remove(staged)
     prepare_admin(staged, Path(workspace.location), origin.head)
     git = at(door, staged)
-    git.run("read-tree", origin.staged or commit_of(git, origin.head).tree)
+    own.take_over(door, staged)
+    git.run("read-tree", _noted(git, origin))
+    if own.is_sparse(git):
+        own.mark(git.at(work_tree=Path(workspace.location)), _noted(git, origin))
     admin = repository.admin_dir(workspace)
     tree.remove(admin)
     _sync_admin(staged)
@@ -258,7 +274,7 @@ def repoint(location: Path, admin: Path) -> None:
     """Let a worktree and its git directory name each other again, after both were moved. What is not there, or right, is left as it is."""
     if location.is_dir() and not location.is_symlink() and admin.is_dir():
         pointer, back = location / ".git", admin / "gitdir"
-        if back.exists() and tree.start_of(back, _LONGEST) != os.fsencode(f"{location}/.git\n"):
+        if back.exists() and tree.start_of(back, LONGEST) != os.fsencode(f"{location}/.git\n"):
             back.write_text(f"{location}/.git\n")
         if pointer.is_file() and not pointer.is_symlink() and not points(location, admin):
             pointer.write_text(_pointer(admin))

@@ -46,7 +46,7 @@ def pick(git: Git, commit: str, subject: str, before: str, after: str, paths: Se
     before = before or git.line("mktree", stdin=b"")
     if paths:
         moved = [step for step in steps(git, before, after) if any(_is_within(step.path, path) for path in paths)]
-        put = [(step.new.mode, step.new.blob, step.path) if step.new else ("0", "", step.path) for step in moved]
+        put = [step.put for step in moved]
         after = git.tree(before, put, scratch) if put else before
     start = write_commit(git, before, [], "before", identity())
     made = write_commit(git, after, [start], "after", identity())

@@ -69,7 +69,7 @@ def find(path: Path) -> Repository | None:
     for folder in (path, *path.parents):
         if _is_workspace(folder):
             continue
-        if (git_dir := _git_dir(folder)) is not None:
+        if (git_dir := git_dir_in(folder)) is not None:
             common = git_dir / "commondir"
             shared = (git_dir / _line_of(common)).resolve() if common.exists() else git_dir
             return _fit(Repository(folder, git_dir, shared))
@@ -102,7 +102,8 @@ def _is_workspace(folder: Path) -> bool:
     return above.name == WORKSPACES and (above / ".gitignore").exists() and (above.parent / ".git").exists()
 
 
-def _git_dir(folder: Path) -> Path | None:
+def git_dir_in(folder: Path) -> Path | None:
+    """Return the git directory of the checkout in a folder, wherever it lies. None where none is."""
     entry = folder / ".git"
     if entry.is_dir():
         return entry.resolve() if (entry / "HEAD").exists() else None

@@ -85,7 +85,7 @@ class Seen:
         """Return all best common ancestors of two commits."""
         found = self._bases.get((ours, theirs))
         if found is None:
-            near = commits.nearest(ours, theirs)
+            near = commits.nearest(git, ours, theirs)
             found = (near,) if near else tuple(git.told("merge-base", "--all", ours, theirs).out.decode().split())
         if self.remembers:
             self._bases[ours, theirs] = found

@@ -23,7 +23,7 @@ from ..mergetree import Entry
 from ..place import WORKSPACES
 from ..sheaf import Sheaf
 from ..trees import OddTree
-from . import racy
+from . import gitlinks, own, racy
 from .changed import Changed, Odd, changed
 from .commits import Commit, head_of, linked
 from .index import is_plain
@@ -32,6 +32,8 @@ _NO_COMMIT = re.compile(r"^error: '.+' does not have a commit checked out$", re.
 _VANISHED = re.compile(r"unable to (?:stat|index file)|No such file or directory|file changed|unexpected end|short read|failed to insert")
 _TRIES = 5
 _OURS = f":(top,exclude,literal){WORKSPACES}"
+_LOOK_AGAIN = ("update-index", "--remove", "--ignore-skip-worktree-entries", "-z", "--stdin")
+"""How the index comes to tell of paths as they are, but for what a sparse checkout leaves out."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,15 @@ class View:
     """A checkout under a copy of its index that holds all files that are there but the ignored ones.
 
     `staged` is the tree that was staged, empty while the index is unmerged, which no tree can express; `unmerged` are then the paths.
-    `left_out` are repositories of their own in there, of which a tree could hold no more than a commit's name. `begun` is how the index was
-    found before anything was looked at.
+    `left_out` are repositories of their own in there, of which a tree could hold no more than a commit's name, and `submodules` the paths of those of
+    which it does. `begun` is how the index was found before anything was looked at.
     """
 
     git: Git
     staged: str
     unmerged: tuple[str, ...]
     left_out: tuple[str, ...]
+    submodules: Sequence[bytes]
     begun: os.stat_result
 
 
@@ -78,24 +81,28 @@ def put(git: Git, entries: Mapping[bytes, Entry | None], width: int) -> None:
     git.run("update-index", "--replace", "-z", "--index-info", stdin=b"".join(sorted(lines)))
 
 
-def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kept: Path | None = None) -> tuple[Snapshot, Found | None]:
+Frozen = tuple[Snapshot, Found | None, Sequence[bytes]]
+"""A snapshot, how its files were found, if that was kept, and the paths of submodules, if it was looked."""
+
+
+def freeze(git: Git, lineage: Sequence[str], committed: bool, scratch: Path, kept: Path | None = None) -> Frozen:
     """Freeze the checkout that `git` is at. See `Backend.snapshot`. How it was found is kept in a folder, if one is named and it was looked at."""
     head = head_of(git)
     if committed:
-        return Snapshot(id=head.id, contents=head.tree, head=head.id), None
+        return Snapshot(id=head.id, contents=head.tree, head=head.id), None, ()
     if not git.objects:
-        made, found = _gone_through(git, head, scratch, kept)
-        return linked(git, made, head.tree, lineage, head.date), found
+        made, found, submodules = _gone_through(git, head, scratch, kept)
+        return linked(git, made, head.tree, lineage, head.date), found, submodules
     sheaf = Sheaf()
     gathering = replace(git, sheaf=sheaf)
-    made, found = _looked_at(gathering, head, scratch, kept) or _gone_through(gathering, head, scratch, kept)
+    made, found, submodules = _looked_at(gathering, head, scratch, kept) or _gone_through(gathering, head, scratch, kept)
     snapshot = linked(gathering, made, head.tree, lineage, head.date)
     with as_ours():
         sheaf.write(git.objects)
-    return snapshot, found
+    return snapshot, found, submodules
 
 
-def _looked_at(git: Git, head: Commit, scratch: Path, kept: Path | None) -> tuple[Snapshot, Found | None] | None:
+def _looked_at(git: Git, head: Commit, scratch: Path, kept: Path | None) -> Frozen | None:
     """Freeze by looking at what changed. None where that does not tell all."""
     with copied(git, scratch) as view:
         begun = (view.index or scratch).stat()
@@ -107,16 +114,17 @@ def _looked_at(git: Git, head: Commit, scratch: Path, kept: Path | None) -> tupl
         except (Odd, OddTree):
             return None
         found = _kept(view, begun, kept, seen) if kept else None
-    return Snapshot(id="", contents=contents, head=head.id, staged="" if staged == head.tree else staged), found
+    return Snapshot(id="", contents=contents, head=head.id, staged="" if staged == head.tree else staged), found, seen.submodules
 
 
-def _gone_through(git: Git, head: Commit, scratch: Path, kept: Path | None) -> tuple[Snapshot, Found | None]:
+def _gone_through(git: Git, head: Commit, scratch: Path, kept: Path | None) -> Frozen:
     """Freeze by adding all that is there to a copy of the index."""
     with everything(git, scratch) as view:
         contents = written(view.git)
         found = _kept(view.git, view.begun, kept, Changed()) if kept else None
     staged = "" if view.staged == head.tree else view.staged
-    return Snapshot(id="", contents=contents, head=head.id, staged=staged, unmerged=view.unmerged, left_out=view.left_out), found
+    made = Snapshot(id="", contents=contents, head=head.id, staged=staged, unmerged=view.unmerged, left_out=view.left_out)
+    return made, found, view.submodules
 
 
 def _kept(view: Git, begun: os.stat_result, folder: Path, seen: Changed) -> Found | None:
@@ -165,17 +173,18 @@ def _copy_index(own: Path, index: Path) -> None:
 @contextmanager
 def everything(git: Git, scratch: Path) -> Generator[View]:
     """Open a view on all that is there: modified, deleted and untracked files, hidden ones too, but not what is ignored."""
-    with copied(git, scratch) as view:
+    with copied(own.whole(git), scratch) as view:
         begun = (view.index or scratch).stat()
         staged, unmerged = _staged(view)
         if git.git_dir == git.common_dir:  # the index of a clone is made with files that are older
             racy.settle(view)
         modules = unhide(view)
         left_out = _add(view, modules)
-        if modules:
+        still = gitlinks.left(view, modules) if modules else set[bytes]()
+        if there := [path for path in modules if path not in still]:
             # Adding a submodule by name reads its head; `add -A` would start git inside of it, with whatever is configured there.
-            view.run("update-index", "--remove", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in modules))
-        yield View(view, staged, unmerged, left_out, begun)
+            view.run(*_LOOK_AGAIN, stdin=b"".join(path + b"\0" for path in there))
+        yield View(view, staged, unmerged, left_out, modules, begun)
 
 
 def _staged(view: Git) -> tuple[str, tuple[str, ...]]:
@@ -236,9 +245,9 @@ def _add(view: Git, modules: Sequence[bytes]) -> tuple[str, ...]:
     left_out: list[bytes] = []
     excluded = [*map(_excluding, modules)]
     for attempt in range(_TRIES):
-        reply = view.ask("add", "-A", "--", ":/", _OURS, *excluded, *map(_excluding, left_out), literal=False)
+        reply = view.ask("add", "-A", "--sparse", "--", ":/", _OURS, *excluded, *map(_excluding, left_out), literal=False)
         if reply.status == 0:
-            return tuple(sorted({*map(path_text, left_out), *_unadopted(view, reply.err)}))
+            return tuple(sorted({*map(path_text, left_out), *_unadopted(view, reply.err, modules)}))
         # A nested repository without a commit has nothing that a snapshot could name; git refuses it, and all else with it.
         if _NO_COMMIT.search(reply.err):
             left_out = _repositories(view)
@@ -258,11 +267,10 @@ def _repositories(view: Git) -> list[bytes]:
     return [path[:-1] for path in view.fields("ls-files", "-z", "--others", "--exclude-standard") if path.endswith(b"/")]
 
 
-def _unadopted(view: Git, said: str) -> list[str]:
-    """Take those repositories out again that git just added as bare names of commits, and return them."""
+def _unadopted(view: Git, said: str, before: Sequence[bytes]) -> list[str]:
+    """Take those repositories out again that git just added as bare names of commits, which no submodules were before, and return them."""
     if "adding embedded git repository" not in said:
         return []
-    before = set(view.fields("ls-tree", "-r", "-z", "--name-only", "HEAD"))
     links = [row.split(b"\t", 1)[1] for row in view.fields("ls-files", "-z", "--stage") if row.startswith(b"160000")]
     fresh = [path for path in links if path not in before]
     view.run("update-index", "--force-remove", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in fresh))

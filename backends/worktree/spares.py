@@ -22,14 +22,13 @@ from workspaces.errors import BackendFailed
 
 from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
-from ..git import Git
+from ..git import LONGEST, Git
 from . import templates
 from .conversions import attribute_files
 
 TREE = "tree"
 _NOTE, _NEW = "spare", ".new-"
 _FORMAT = 2
-_LONGEST = 4096
 _ROOM = 10
 """Of the space that is free, spares take at most one part in so many."""
 SYNCED = 50
@@ -72,7 +71,7 @@ def ready(folder: Path) -> Iterator[Spare]:
     """Yield the spares that lie ready in a folder, in order of their names."""
     for place in sorted(folder.iterdir()) if folder.is_dir() else ():
         with suppress(OSError, ValueError):
-            contents, fits = tree.start_of(place / _NOTE, _LONGEST).decode().split()
+            contents, fits = tree.start_of(place / _NOTE, LONGEST).decode().split()
             if not place.name.startswith(_NEW):
                 yield Spare(place, contents, fits)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workspaces import Project
+from workspaces.checks import guard
 from workspaces.model import Workspace
 
 PATIENCE = 60.0
@@ -117,6 +118,22 @@ def found_wrong(project: Project) -> list[str]:
         *(f"{name} is there but unknown, or known but not there" for name in {*live} ^ {*there}),
         *(f"half made: {entry.name}" for entry in folder.glob(".new*")),
     ]
+
+
+def timed(file: Path, over: str, there: Path) -> Path:
+    """Write what guards a command, but for its clock, and return it: that stands still until `over` is so, and then the time is over, however slow
+    the machine is. `over` is Python, which may ask how many files there were `before` in a folder, when the command was started."""
+    clock = (
+        f"import os, time; clock, before = time.monotonic, len(os.listdir({str(there)!r}))\n"
+        f"time.monotonic = lambda: clock() + 1e6 if {over} else 0.0\n"
+    )
+    file.write_text(clock + Path(guard.__file__).read_text().replace("from __future__", "# from __future__"))
+    return file
+
+
+def written(*files: Path) -> str:
+    """Return in Python that something stands in all these files."""
+    return f"all(os.path.exists(each) and os.path.getsize(each) for each in {[*map(str, files)]})"
 
 
 def eventually(holds: Callable[[], bool]) -> None:

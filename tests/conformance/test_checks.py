@@ -18,7 +18,7 @@ from workspaces.errors import Busy, InvalidArgument, UntrustedConfig
 from workspaces.model import Checked
 from workspaces.trust import place
 
-from .folders import PATIENCE, Main, at, clone, eventually, found_wrong
+from .folders import PATIENCE, Main, at, clone, eventually, found_wrong, timed, written
 from .forking import python
 
 GOOD = "grep -q good cart.py"
@@ -146,7 +146,10 @@ def test_no_more_run_at_once_than_the_settings_say(judged: Callable[[str], Proje
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="setsid(1) is on Linux")
-def test_a_check_that_hangs_is_ended_with_all_that_it_started(judged: Callable[[str], Project], tally: Path) -> None:
+def test_a_check_that_hangs_is_ended_with_all_that_it_started(
+    judged: Callable[[str], Project], tally: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workspaces.checks.running._GUARD", timed(tmp_path / "guard.py", written(tally / "pid"), tally))
     escape = f"setsid sh -c '\"'\"'echo $$ > {tally}/pid; sleep 1000'\"'\"' & while ! test -s {tally}/pid; do :; done"
     project = judged(
         f"[checks.hangs]\nrun = '''sh -c '{escape}; sleep 1000' '''\ntimeout_seconds = 2\n"
@@ -159,7 +162,11 @@ def test_a_check_that_hangs_is_ended_with_all_that_it_started(judged: Callable[[
     assert not is_alive(int((tally / "left").read_text()))
 
 
-def test_a_timeout_is_tried_once_more_and_then_remembered(judged: Callable[[str], Project], tally: Path) -> None:
+def test_a_timeout_is_tried_once_more_and_then_remembered(
+    judged: Callable[[str], Project], tally: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = f"len(os.listdir({str(tally)!r})) > before"
+    monkeypatch.setattr("workspaces.checks.running._GUARD", timed(tmp_path / "guard.py", over, tally))
     project = judged(f"[checks.hangs]\nrun = 'mktemp {tally}/XXXXXXXX; sleep 1000'\ntimeout_seconds = 1\n")
     seen = [project.check(["main"]).results[0] for _ in range(3)]
     assert [(each.verdict, each.cached, each.flaky) for each in seen] == [("timeout", False, False)] * 2 + [("timeout", True, False)]
@@ -168,7 +175,11 @@ def test_a_timeout_is_tried_once_more_and_then_remembered(judged: Callable[[str]
     assert "--again" in seen[2].why
 
 
-def test_what_hung_once_and_then_ended_is_as_it_ended(judged: Callable[[str], Project], main: Main, tally: Path) -> None:
+def test_what_hung_once_and_then_ended_is_as_it_ended(
+    judged: Callable[[str], Project], main: Main, tally: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = f"before == 0 and os.listdir({str(tally)!r})"
+    monkeypatch.setattr("workspaces.checks.running._GUARD", timed(tmp_path / "guard.py", over, tally))
     project = judged(
         f"[checks.slow]\nrun = 'mktemp {tally}/XXXXXXXX; test $(ls {tally} | wc -l) != 1 || sleep 1000'\ntimeout_seconds = 1\n"
     )
@@ -196,6 +207,19 @@ def test_a_check_that_prints_without_end_fills_nothing(judged: Callable[[str], P
     assert found.tail.endswith("x\nthe end\n") and len(found.tail) <= 4000
     assert Path(found.log).stat().st_size < 1_100_000
     assert Path(found.log).read_text().endswith("x\nthe end\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file that is always full")
+def test_a_check_whose_log_cannot_be_written_is_not_waited_for(judged: Callable[[str], Project], tally: Path) -> None:
+    project = judged(f"[checks.loud]\nrun = 'echo $$ > {tally}/pid; head -c 100000 /dev/zero; test -e {tally}/go || exec sleep 1000'\n")
+    (tally / "go").touch()
+    log = Path(project.check(["main"]).results[0].log)
+    (tally / "go").unlink()
+    log.unlink()
+    log.symlink_to("/dev/full")
+    (found,) = project.check(["main"], again=True, timeout_seconds=PATIENCE / 2).results
+    assert (found.verdict, "No space left" in found.why) == ("error", True)
+    eventually(lambda: not is_alive(int((tally / "pid").read_text())))
 
 
 def test_who_passes_only_sometimes_is_flaky_and_has_not_passed(judged: Callable[[str], Project], tally: Path) -> None:

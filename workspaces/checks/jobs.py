@@ -69,22 +69,32 @@ stopping = Event()
 
 
 def begin(core: Core, view: Backend, asked: Sequence[Question], again: bool) -> dict[tuple[str, str], Job]:
-    """Start what nobody here is at yet, and return all of it by key; at most as much at once as the settings say."""
-    found: dict[tuple[str, str], Job] = {}
-    fresh: list[Job] = []
-    with _guard, view.keep_all():
+    """Start what nobody here is at yet, and return all of it by key; at most as much at once as the settings say.
+
+    Copies are held before anything is under way, and not under the guard: that can fail, and take its time, and all projects share the guard.
+    Those of what somebody else began meanwhile go again.
+    """
+    with _guard:
         _refuse_too_many(core, asked)
-        for each in asked:
-            known = found.get(each.key) or _under_way.get(_name(core, each))
-            if known is None:
-                known = Job(each, copies.hold(core, view, each.snapshot), core.access.name)
-                _under_way[_name(core, each)] = known
-                fresh.append(known)
-            found[each.key] = known
+        found = {each.key: job for each in asked if (job := _under_way.get(_name(core, each)))}
+    fresh: list[Job] = []
+    try:
+        with view.keep_all():
+            for each in {each.key: each for each in asked if each.key not in found}.values():
+                copy = copies.hold(core, view, each.snapshot)
+                fresh.append(Job(each, copy, core.access.name))
+        with _guard:
+            _refuse_too_many(core, [job.asked for job in fresh])
+            found |= {job.asked.key: _under_way.setdefault(_name(core, job.asked), job) for job in fresh}
+    finally:
+        for job in fresh:
+            if found.get(job.asked.key) is not job:
+                copies.drop(core, job.copy)
     waiting: SimpleQueue[Job] = SimpleQueue()
-    for job in fresh:
+    own = [job for job in fresh if found[job.asked.key] is job]
+    for job in own:
         waiting.put(job)
-    for _ in range(min(at_once(core), len(fresh))):
+    for _ in range(min(at_once(core), len(own))):
         start(_work, core, waiting, again)
     return found
 

@@ -53,6 +53,7 @@ def run(order: Order, stop: Event, heard: Callable[[str], None]) -> Outcome:
     """Run a command to its end, or until `stop`. `heard` is told the last line of its output every now and then."""
     began = time.monotonic()
     with ExitStack() as open_ones:
+        log = open_ones.enter_context(order.log.open("wb"))
         alive, report = os.pipe(), os.pipe()
         ours = open_ones.enter_context(os.fdopen(alive[1], "wb")), open_ones.enter_context(os.fdopen(report[0], "rb"))
         try:
@@ -60,10 +61,11 @@ def run(order: Order, stop: Event, heard: Callable[[str], None]) -> Outcome:
         finally:
             os.close(alive[0])
             os.close(report[1])
-        with guard, order.log.open("wb") as log:
-            output = _Output(log, order)
-            said = _heard(guard, ours, output, stop, heard)
-        output.finish()
+        open_ones.enter_context(guard)
+        open_ones.callback(ours[0].close)  # an error on the way ends what is guarded: the guard is waited for
+        output = _Output(log, order)
+        said = _heard(guard, ours, output, stop, heard)
+    output.finish()
     return _outcome(said, time.monotonic() - began, output.shown)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from workspaces import private
 from workspaces.clients.spliced import Broken
 from workspaces.errors import BackendFailed, Limit, NotAllowed, TargetMoved
 
@@ -63,7 +64,8 @@ class File:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        _synced(self.target.parent)
+        with suppress(OSError):
+            private.sync(self.target.parent)
         return None
 
     def _draft(self, draft: Path, data: bytes) -> None:
@@ -92,15 +94,6 @@ def _contents(target: Path) -> bytes | None:
         return target.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _synced(folder: Path) -> None:
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def digest(data: bytes | None) -> str:
@@ -134,14 +127,7 @@ class Records:
             return None
 
     def keep(self, record: Record, file: File) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._place(file)
-        draft = place.with_name(f"{place.name}-{os.urandom(6).hex()}")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:  # noqa: PTH123 - a descriptor
-            written.write(json.dumps(record.model_dump(), indent=1) + "\n")
-            written.flush()
-            os.fsync(written.fileno())
-        draft.replace(place)
+        private.write(self._place(file), json.dumps(record.model_dump(), indent=1) + "\n")
 
     def forget(self, file: File) -> None:
         self._place(file).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, Ta
 from workspaces.model import Decided, Merge, Snapshot, Workspace
 from workspaces.replaying import replay
 from workspaces.resolving import Sides, settled
-from workspaces.wording import call, listed
+from workspaces.wording import call, emptied, listed
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,6 @@ def _refuse_obstacles(receiver: Workspace, merged: Merge, obstacles: Sequence[st
     if blocking:
         raise TargetDirty(
             f"{receiver.name} has uncommitted, untracked or ignored work in {listed(blocking)}, which this merge changes. Nothing was changed.",
-            f"Commit it or move it away, or merge into a clone of {receiver.name}.",
+            f"Commit it or move it away, or merge into a clone of {receiver.name}.{emptied(blocking, merged.changes)}",
             paths=list(blocking),
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from workspaces.access import Access
 from workspaces.backend import choose
@@ -32,6 +34,8 @@ class Desk:
         self.allowed = [path.resolve() for path in allowed]
         self._open: dict[Path, Project] = {}
         self._homes: dict[Path | str, Path] = {}
+        self._coming: dict[Path, str] = {}
+        self._naming = Lock()
 
     def initialize(self, access: Access, path: str, backend: str, name: str, progress: Progress = silent) -> Initialized:
         """Make a folder a project, or open it. A relative path starts at the default project.
@@ -44,18 +48,33 @@ class Desk:
         access.authorise("initialize")
         progress(0, 1, f"looking at {path}")
         folder = self.permitted((self.default or Path()) / path, access)
-        self.permitted(choose(folder, backend).root, access)
-        taken = {project.name.lower() for project in self._open.values()}
+        root = self.permitted(choose(folder, backend).root, access)
         wanted = name or project_name(folder.name)
-        free = next(
-            each for number in range(1, len(taken) + 2) if (each := wanted if number == 1 else f"{wanted}-{number}").lower() not in taken
-        )
-        project = Project.initialize(folder, backend, name if free == wanted else free, self.actor, self.trust, self.environment)
-        self._open[project.root] = project
+        with self._reserved(root, wanted) as free:
+            project = Project.initialize(folder, backend, name if free == wanted else free, self.actor, self.trust, self.environment)
+            self._open[project.root] = project
         described = meant(project.seen_by(access)).described()
         if project.root == self.default or len(self._open) == 1:
             return described
         return described.model_copy(update={"next": (begin(str(project.root)),)})
+
+    @contextmanager
+    def _reserved(self, root: Path, wanted: str) -> Generator[str]:
+        """Keep a name that no other project has, or is about to get, for one that is open when the block ends."""
+        with self._naming:
+            taken = {project.name.lower() for project in [*self._open.values()]}
+            taken |= {name for other, name in self._coming.items() if other != root}
+            free = next(
+                each
+                for number in range(1, len(taken) + 2)
+                if (each := wanted if number == 1 else f"{wanted}-{number}").lower() not in taken
+            )
+            self._coming[root] = free.lower()
+        try:
+            yield free
+        finally:
+            with self._naming:
+                self._coming.pop(root, None)
 
     def _open_already(self, access: Access, path: str) -> Project | None:
         """Return the project of a caller's own that a path names; of who may make others, none: that takes the path apart."""
@@ -105,7 +124,7 @@ class Desk:
         """Return where is what is remembered of the project that a call which names none means, if there is one. Opens nothing."""
         named = access.projects[0] if access and access.projects else self.default
         if named is None:
-            return next((each.home for each in self._open.values()), None)
+            return next((each.home for each in [*self._open.values()]), None)
         if named not in self._homes and (home := _home_of(Path(named), self._open)):
             self._homes[named] = home
         return self._homes.get(named)
@@ -127,7 +146,7 @@ class Desk:
             projects = [self._opened(Path(root), access) for root in access.projects]
         else:
             default = self._default()
-            others = [project for root, project in self._open.items() if root != default.root and self._is_allowed(root)]
+            others = [project for root, project in [*self._open.items()] if root != default.root and self._is_allowed(root)]
             projects = [default, *others]
         return [project.seen_by(access) for project in projects]
 
@@ -136,7 +155,7 @@ class Desk:
 
     def _default(self) -> Project:
         if self.default is None:
-            if found := next((project for root, project in self._open.items() if self._is_allowed(root)), None):
+            if found := next((project for root, project in [*self._open.items()] if self._is_allowed(root)), None):
                 return found
             raise NoProject("No project is open.", "Call initialize first, with the absolute path of a repository or another folder.")
         return self._opened(self.default)
@@ -147,7 +166,7 @@ class Desk:
             # Opening is idempotent and touches nothing of the user's, so the first call need not be initialize.
             place = self.permitted(folder, access)
             known = Project.initialize(place, actor=self.actor, trust=self.trust, environment=self.environment)
-            self._open[folder] = known
+            known = self._open.setdefault(folder, known)
         return known
 
 

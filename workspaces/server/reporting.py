@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from threading import get_ident
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ import anyio.from_thread
 from mcp.server.mcpserver import Context
 
 from workspaces.errors import Interrupted, WorkspacesError, readable
+from workspaces.locks import looking
 
 logger = logging.getLogger(__name__)
 Ctx = Context[object, object]
@@ -69,9 +71,11 @@ class Reporter:
     def run(self, call: Callable[[Reporter], T]) -> T:
         """Make a call, in the thread in which it runs."""
         self._thread = get_ident()
+        before = looking.set(partial(self, 0, 0, "waiting for its turn"))
         try:
             return call(self)
         finally:
+            looking.reset(before)
             self._heed()
 
     def __call__(self, done: int, total: int, message: str) -> None:

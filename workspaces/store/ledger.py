@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from workspaces import private
 from workspaces.errors import BackendFailed, as_ours
 
 Row = dict[str, str | int]
@@ -129,11 +130,7 @@ class Ledger:
     def _sync_folder(self) -> None:
         """Make the name of the file durable."""
         if self.durable:
-            descriptor = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            private.sync(self.file.parent)
 
 
 def _line_break(descriptor: int, before: int) -> int:

@@ -31,8 +31,3 @@ class Start:
         """Note, durably, that it is this one: what is written without a note counts as waited for."""
         with as_ours():
             private.write(self.file, this_start())
-            descriptor = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)

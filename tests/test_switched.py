@@ -1,0 +1,100 @@
+"""An agent that checks out another commit in its clone: what its work is then, and what it has in common with main, is what git knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import Repo, clone
+
+from workspaces import Project
+from workspaces.model import History
+
+
+@pytest.fixture
+def hot(project: Project, repo: Repo) -> Repo:
+    """A clone in which somebody mends an old release, on a branch of its own; main has a feature since."""
+    repo.git("branch", "release")
+    repo.write("feature.py", "feature\n")
+    repo.write("cart.py", "cart, with a feature\n")
+    repo.commit("feature")
+    clone(project, "other")
+    fix = clone(project, "fix")
+    fix.git("switch", "-q", "-c", "hot", "release")
+    fix.write("notes.md", "mended\n")
+    fix.commit("mended")
+    return fix
+
+
+@pytest.mark.parametrize("history", ["squash", "merge", "rebase", "none"])
+@pytest.mark.usefixtures("hot")
+def test_mending_an_old_release_takes_nothing_from_main(project: Project, repo: Repo, history: History) -> None:
+    (seen,) = project.compare(["fix"]).workspaces
+    assert (seen.files_changed, seen.merge) == (1, "clean")
+    assert project.merge("fix", history=history).status == "merged"
+    assert (repo.read("feature.py"), repo.read("cart.py"), repo.read("notes.md")) == ("feature\n", "cart, with a feature\n", "mended\n")
+    if history == "none":
+        repo.commit("mended")
+    assert project.merge("fix", history=history).status == "up_to_date"
+    assert project.delete(["fix"]).deleted == ("shop/fix",)
+
+
+def test_main_is_brought_into_it_as_git_would(project: Project, repo: Repo, hot: Repo) -> None:
+    assert project.merge("main", "fix").status == "merged"
+    assert (hot.read("feature.py"), hot.read("cart.py"), hot.read("notes.md")) == ("feature\n", "cart, with a feature\n", "mended\n")
+    assert project.merge("main", "fix").status == "up_to_date"
+    hot.write("cart.py", "cart, with a feature, mended\n")
+    assert project.merge("fix").status == "merged"
+    assert (repo.read("cart.py"), repo.read("feature.py")) == ("cart, with a feature, mended\n", "feature\n")
+
+
+@pytest.mark.usefixtures("hot")
+def test_it_is_compared_with_others_by_what_they_have_in_common(project: Project) -> None:
+    Repo(Path(project.find("other").location)).write("feature.py", "feature, better\n")
+    compared = project.compare(["fix", "other"])
+    assert not compared.pairs
+    assert sorted(compared.compatible) == ["shop/fix", "shop/other"]
+    assert project.merge(["fix", "other"]).status == "merged"
+
+
+def test_a_conflict_that_was_resolved_there_is_resolved(project: Project, repo: Repo, hot: Repo) -> None:
+    hot.write("cart.py", "cart, mended\n")
+    hot.commit("mended")
+    assert project.merge("fix").status == "conflicts"
+    project.merge("main", "fix", on_conflict="markers")
+    hot.write("cart.py", "both\n")
+    assert project.merge("fix").status == "merged"
+    assert (repo.read("cart.py"), repo.read("feature.py")) == ("both\n", "feature\n")
+
+
+@pytest.mark.parametrize("done", ["reset", "amended", "rebased"])
+def test_commits_of_main_that_a_clone_lost_stay_in_main(project: Project, repo: Repo, done: str) -> None:
+    repo.write("feature.py", "feature\n")
+    repo.commit("feature")
+    fix = clone(project, "fix")
+    fix.write("notes.md", "mended\n")
+    if done == "reset":
+        fix.git("reset", "-q", "--hard", "HEAD~1")
+        fix.write("notes.md", "mended\n")
+    elif done == "amended":
+        fix.write("feature.py", "feature\nmore\n")
+        fix.git("commit", "-q", "-a", "--amend", "-m", "feature, amended")
+    else:
+        fix.commit("mended")
+        fix.git("rebase", "-q", "--onto", "HEAD~2", "HEAD~1")
+    merged = project.merge("fix", on_conflict="source" if done == "amended" else "abort")
+    assert merged.status == "merged"
+    assert repo.read("feature.py") == ("feature\nmore\n" if done == "amended" else "feature\n")
+    assert repo.read("notes.md") == "mended\n"
+
+
+def test_what_was_merged_before_stays_known(project: Project, repo: Repo, hot: Repo) -> None:
+    assert project.merge("fix").status == "merged"
+    hot.write("notes.md", "mended twice\n")
+    hot.write("cart.py", hot.read("cart.py") + "more\n")
+    assert project.merge("fix", on_conflict="source").status == "merged"
+    assert repo.read("notes.md") == "mended twice\n"
+    hot.git("switch", "-q", "--detach", "-f", "trunk")
+    hot.write("notes.md", "mended thrice\n")
+    assert project.merge("fix").status == "merged"
+    assert (repo.read("notes.md"), repo.read("feature.py")) == ("mended thrice\n", "feature\n")
