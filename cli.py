@@ -213,7 +213,7 @@ def clone(
 
     began = time.monotonic()
     with screen.progress() as progress:
-        project = Project.initialize(_folder(), actor=start.actor(), trust=_trust(), environment=os.environ)
+        project = Project.initialize(_folder(), actor=start.actor(), trust=_trust(), environment=os.environ, adopts=False)
         made = project.clone(source, count, name, task, label or [], not committed, progress, lease, request_key)
     if not _answer(made, json):
         width = max((len(each.name) for each in made.workspaces), default=0)
@@ -425,7 +425,7 @@ def delete(
         for kept, why in result.kept.items():
             screen.say(f"  {kept}: {screen.spoken(why)}")
         screen.warn(result.warnings)
-        if result.deleted:
+        if result.restorable_until:
             screen.say("  ↳ workspaces undo")
     if result.kept:
         raise typer.Exit(5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,14 @@ from pathlib import Path
 from threading import Lock
 
 from workspaces.errors import BackendFailed
+from workspaces.threads import look
 
 from . import copying
 
 _HANDS = min(2, os.cpu_count() or 1)
 """More processes than there are processors gain nothing, and beyond two they wait for each other in the file system."""
+_LOOK = 100
+"""Milliseconds between two looks whether a copy is still wanted."""
 _WORTH = 1000
 """Files from which on it is worth to start processes."""
 
@@ -46,6 +50,7 @@ class Crew:
         if not self.prepare(len(job.wanted)):
             return copying.copy(job)
         with self._lock:
+            look()
             self._gather()
             share = -(-len(job.wanted) // self._most)
             parts = [job.wanted[at : at + share] for at in range(0, len(job.wanted), share)]
@@ -102,6 +107,11 @@ def _tell(hand: subprocess.Popen[bytes], job: copying.Told) -> None:
 
 
 def _heard(hand: subprocess.Popen[bytes]) -> copying.Answer:
+    ready = select.poll()
+    if hand.stdout:
+        ready.register(hand.stdout)
+        while not ready.poll(_LOOK):
+            look()
     try:
         answer: copying.Answer = marshal.load(hand.stdout) if hand.stdout else (0, [])  # noqa: S302 - from our own program
     except (EOFError, ValueError, TypeError):

@@ -27,7 +27,7 @@ def located(workspace: Workspace) -> Path:
     if not location.is_dir() or location.is_symlink() or (not workspace.is_main and location.parent.is_symlink()):
         raise WorkspaceGone(
             f"The folder of {workspace.id} is gone: {location}.",
-            "Put the folder back, or delete the workspace; its restore points are kept.",
+            "Put the folder back, or let restore make it again as it was last seen, or delete the workspace.",
         )
     return location
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,10 @@ def test_a_folder_by_hand(tmp_path: Path) -> None:
     folder = Repo(tmp_path / "survey")
     folder.write("table.csv", "1,2\n")
     assert "no project" in run(folder, "list", status=3).stderr
+    refused = run(folder, "clone", "--json", status=3)
+    assert json.loads(refused.stdout)["error"]["code"] == "no_project"
+    assert "workspaces init" in run(folder, "clone", status=3).stderr
+    assert not (folder.path / ".workspaces").exists()
     assert "directory backend" in run(folder, "init").stderr
     run(folder, "clone", "--name", "fix")
     (folder.path / ".workspaces/fix/table.csv").write_text("3,4\n")
@@ -344,14 +349,17 @@ def _on_a_terminal(repo: Repo, *args: str) -> bytes:
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
     with subprocess.Popen([*program(), *args], cwd=repo.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        shown = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                shown += chunk
-        except OSError:  # Linux ends a terminal whose program is gone with EIO
-            pass
-        os.close(ours)
+        shown = _until_its_end(ours)
         assert process.wait() == 0
+    return shown
+
+
+def _until_its_end(terminal: int) -> bytes:
+    shown = b""
+    with suppress(OSError):  # Linux ends a terminal whose program is gone with EIO
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    os.close(terminal)
     return shown
 
 
@@ -520,6 +528,20 @@ def test_a_merge_that_only_deletes_says_so(shop: Repo) -> None:
     assert "= main has all of fix already. Nothing was merged. Deleted fix (restorable until" in said
     run(shop, "clone", "--name", "fix")
     assert "Nothing was changed." in run(shop, "merge", "fix").stderr
+
+
+def test_on_a_terminal_it_is_said_at_once_that_a_call_is_stopped(shop: Repo) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*program(), "clone", "-n", "40", "--name", "many"], cwd=shop.path, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        while not list((shop.path / ".workspaces").glob("many-*")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        shown = _until_its_end(ours)
+        assert process.wait() == 130
+    assert shown.index(b"stopping ...") < shown.index(b"Stopped. What was begun")
 
 
 def test_a_call_that_is_stopped_says_what_becomes_of_it(shop: Repo) -> None:

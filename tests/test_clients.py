@@ -126,6 +126,18 @@ def test_what_is_wrong_with_a_server_is_said(here: Here, tmp_path: Path) -> None
     assert {title: part for title, part in said.items() if part not in found[title].message} == {}
 
 
+def test_what_the_doctor_proposes_is_not_refused(here: Here, home: Path) -> None:
+    configure(here, "claude-desktop", Start("/gone/other"))
+    configure(here, "cursor", Start("/gone/workspaces"))
+    (home / ".gemini").mkdir()
+    (home / ".gemini" / "settings.json").write_text('{"mcpServers": []}')
+    found = {each.check: each for each in look(Installer(here))}
+    assert "by hand" in found["Claude Desktop"].repair and "writes it anew" not in found["Claude Desktop"].repair
+    assert "writes it anew" in found["Cursor"].repair
+    broken = found["Gemini CLI"]
+    assert (broken.message.count("settings.json"), "by hand" in broken.repair) == (1, True)
+
+
 def test_a_server_that_says_nothing_is_not_waited_for(here: Here, tmp_path: Path) -> None:
     folder = tmp_path / "servers"
     folder.mkdir()

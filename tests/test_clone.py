@@ -197,3 +197,17 @@ def test_a_source_that_is_deleted_meanwhile_is_named_and_nothing_is_made(project
     assert [each.name for each in project.status().workspaces] == ["main"]
     project.restore("first")
     assert at(project.clone("first", name="second").workspaces[0]).read("cart.py") == "mine\n"
+
+
+def test_one_that_is_stopped_while_it_is_taken_back_is_left_to_the_next_call(
+    project: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("workspaces.cloning.take_back", stopped)
+        project.clone(name="fix", count=4, progress=stopped)
+    again = Project.open(repo.path)
+    assert [each.name for each in (repo.path / ".workspaces").iterdir() if not each.name.startswith(".")] == []
+    assert len(again.clone(name="fix", count=4).workspaces) == 4

@@ -414,3 +414,25 @@ def test_what_the_index_of_a_clone_claims_is_not_believed(project: Project) -> N
     subprocess.run([sys.executable, "-c", FORGED, str(index), str(file)], check=True)
     assert one.status() == []
     assert clone(project, "two", source="one").read("cart.py") == CART
+
+
+STOPPED_WHILE_IT_COPIES = """
+import sys
+from workspaces.backends import copying, crew
+from workspaces.threads import several
+crew._PROGRAM = "import time; time.sleep(600)"
+job = copying.Job(b"/", b"/", 0, 0, 0, [(b"%d" % number, b"") for number in range(2000)])
+with crew.Crew(hands=2) as copies:
+    try:
+        with several() as pool:
+            begun = [pool.submit(copies.copy, job) for _ in range(2)]
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        print(*{type(each.exception()).__name__ for each in begun if not each.cancelled()})
+"""
+
+
+def test_copies_under_way_end_when_their_call_is_stopped() -> None:
+    """Others wait for their turn meanwhile, and do not begin."""
+    done = subprocess.run([sys.executable, "-c", STOPPED_WHILE_IT_COPIES], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "Interrupted"

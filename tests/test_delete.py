@@ -13,7 +13,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from support import Instead, Repo, at, clone, fingerprint
+from support import Instead, Repo, at, clone, deleted_at, fingerprint
 
 from workspaces import Project
 from workspaces.core import Core
@@ -274,6 +274,67 @@ def test_what_was_removed_by_other_means_can_be_deleted(project: Project, repo: 
     assert fingerprint(repo) == before
     assert [workspace.name for workspace in project.status().workspaces] == ["main"]
     assert repo.git("worktree", "list").count("\n") == 0
+    assert all(finding.ok for finding in project.doctor().findings)
+
+
+@pytest.mark.parametrize("how", ["committed", "staged"])
+def test_what_git_knows_of_a_folder_that_is_gone_comes_back(project: Project, repo: Repo, how: str) -> None:
+    fix = clone(project, "fix")
+    fix.write("seen.txt", "seen\n")
+    project.checkpoint("fix")
+    fix.write("cart.py", "mine\n")
+    fix.git("add", "-A")
+    if how == "committed":
+        fix.git("commit", "-q", "-m", "mine")
+    status, log = fix.status(), fix.git("log", "--format=%H %s")
+    shutil.rmtree(fix.path)
+    with pytest.raises(UnmergedChanges):
+        project.delete(["fix"])
+    project.delete(["fix"], discard_unmerged=True)
+    repo.git("-c", "gc.reflogExpireUnreachable=now", "gc", "-q", "--prune=now")
+    project.restore("fix")
+    assert (fix.read("cart.py"), fix.status(), fix.git("log", "--format=%H %s")) == ("mine\n", status, log)
+    project.restore("fix", "fix@1")
+    assert fix.read("seen.txt") == "seen\n"
+    assert "mine" in fix.git("reflog", "--format=%gs") or how == "staged"
+    assert all(finding.ok for finding in project.doctor().findings)
+
+
+def test_a_folder_that_was_moved_can_be_put_back(project: Project, tmp_path: Path) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "staged\n")
+    fix.git("add", "-A")
+    fix.write("cart.py", "changed\n")
+    status = fix.status()
+    fix.path.rename(tmp_path / "moved")
+    gone = project.delete(["fix"], discard_unmerged=True)
+    assert "put it back" in gone.warnings[0]
+    (tmp_path / "moved").rename(fix.path)
+    project.restore("fix")
+    assert (fix.status(), fix.read("cart.py"), fix.git("show", ":cart.py")) == (status, "changed\n", "staged")
+
+
+def test_a_worktree_that_git_moved_is_left_to_git(project: Project, repo: Repo, tmp_path: Path) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    fix.git("add", "-A")
+    repo.git("worktree", "unlock", str(fix.path))
+    repo.git("worktree", "move", str(fix.path), str(tmp_path / "moved"))
+    moved = Repo(tmp_path / "moved")
+    status = moved.status()
+    with pytest.raises(NotFound, match=f"moved to {moved.path}"):
+        project.compare(["fix"])
+    with pytest.raises(Exists, match=f"at {moved.path} now"):
+        project.restore("fix")
+    with pytest.raises(UnmergedChanges):
+        project.delete(["fix"])
+    assert f"moved to {moved.path}" in project.delete(["fix"], discard_unmerged=True).warnings[0]
+    with pytest.raises(Exists, match=f"at {moved.path} now"):
+        project.restore("fix")
+    again = clone(project, "fix")
+    deleted_at(repo, "fix", days=30)
+    project.gc()
+    assert (moved.status(), moved.read("cart.py"), again.status()) == (status, "mine\n", [])
     assert all(finding.ok for finding in project.doctor().findings)
 
 

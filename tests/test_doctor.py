@@ -382,6 +382,19 @@ def test_texts_are_kept_as_they_can_be_shown_anywhere(project: Project, repo: Re
     assert repo.git("log", "-1", "--format=%s") == "Say?]0;it?"
 
 
+def test_a_clone_that_was_copied_with_its_project_is_named(project: Project, repo: Repo, tmp_path: Path) -> None:
+    """Whoever commits in there moves the clone of the first project."""
+    clone(project, "fix")
+    shutil.copytree(repo.path, tmp_path / "copy", symlinks=True)
+    copied = Project.initialize(tmp_path / "copy")
+    assert wrong(copied) == ["strays"]
+    told = {finding.check: finding for finding in copied.doctor().findings}["strays"].message
+    assert (
+        f"{tmp_path / 'copy' / '.workspaces' / 'fix'} (git run in there acts on another repository: its .git leads to {repo.path}" in told
+    )
+    assert wrong(project) == []
+
+
 def test_the_trash_is_looked_into(project: Project, repo: Repo) -> None:
     clone(project, "gone")
     clone(project, "lost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -274,3 +275,36 @@ def test_undo_on_another_branch_is_refused_and_not_spent(project: Project, repo:
     repo.git("checkout", "-q", "trunk")
     project.undo()
     assert repo.read("cart.py").startswith("line 1\n")
+
+
+def test_a_branch_that_is_checked_out_elsewhere_by_now_is_not_in_two_worktrees(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.git("switch", "-q", "-c", "topic")
+    fix.write("new.txt", "new\n")
+    made = fix.commit("new")
+    fix.write("more.txt", "more\n")
+    project.delete(["fix"], discard_unmerged=True)
+    repo.git("switch", "-q", "topic")
+    repo.write("later.txt", "later\n")
+    repo.commit("later")
+    warned = project.restore("fix").warnings
+    assert f"on the branch topic, which {repo.path} has by now" in warned[0]
+    assert (fix.head, fix.status(), fix.git("branch", "--show-current")) == (made, ["?? more.txt"], "")
+    fix.commit("more")
+    assert repo.status() == []
+    project.delete(["fix"], discard_unmerged=True)
+    assert project.restore("fix").warnings == ()
+
+
+def test_undo_says_how_to_go_past_what_cannot_be_taken_back(project: Project, repo: Repo) -> None:
+    clone(project, "fix").write("new.txt", "new\n")
+    project.merge("fix", history="none")
+    repo.write("new.txt", "mine\n")
+    with pytest.raises(TargetMoved) as moved:
+        project.undo()
+    assert moved.value.hint.endswith("workspaces undo 1 goes past it, to the clone before.")
+    shutil.rmtree(clone(project, "gone").path)
+    project.delete(["gone"])
+    with pytest.raises(NotFound, match="Nothing is left of shop/gone") as lost:
+        project.undo()
+    assert lost.value.hint.endswith("workspaces undo 3 goes past it, to the clone before.")

@@ -37,12 +37,14 @@ _BELOW = (
 )
 """What backends may import."""
 FLOORS = [
-    {"model", "errors", "starting", "starts", "telemetry", "threads"},
+    {"model", "errors", "starting", "starts", "telemetry"},
+    {"threads"},
     {"access", "backend", "config", "locks", "naming", "parsing", "places", "wording"},
     {"private"},
     {"trust"},
     {"audit", "store", "tokens"},
     {"core", "syntax"},
+    {"gone"},
     {"asked", "containment", "outline", "programs"},
     {"aside", "checks", "preparing"},
     {"resolving"},

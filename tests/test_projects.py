@@ -71,6 +71,18 @@ def test_another_backend_is_chosen_when_nothing_of_the_first_is_left(project: Pr
     assert Project.initialize(repo.path, backend="directory").described().backend == "directory"
 
 
+@pytest.mark.parametrize("backend", ["auto", "directory"])
+def test_a_project_of_a_backend_that_is_not_installed_is_left_alone(tmp_path: Path, backend: str) -> None:
+    folder = tmp_path / "survey"
+    home = folder / ".workspaces" / ".plain"
+    home.mkdir(parents=True)
+    Store(home / "store.sqlite").add_project("survey", str(folder), "plain")
+    for adopts in (True, False):
+        with pytest.raises(BackendMissing, match="of the plain backend, which is not installed"):
+            Project.initialize(folder, backend=backend, adopts=adopts)
+    assert [each.name for each in home.parent.iterdir()] == [".plain"]
+
+
 def test_open_needs_an_initialized_project(repo: Repo) -> None:
     with pytest.raises(NoProject, match="not a project yet"):
         Project.open(repo.path)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from workspaces import gone
 from workspaces.backend import Backend
 from workspaces.core import Core
 from workspaces.errors import HasChildren, NotFound, WorkspacesError
-from workspaces.model import Operation, Restored, Snapshot, Workspace, now, path_shown, path_text
+from workspaces.model import Operation, Restored, RestorePoint, Snapshot, Workspace, now, path_shown, path_text
 from workspaces.wording import call, counted
 
 _FRESH = timedelta(minutes=1)
@@ -116,28 +117,46 @@ def _is_untouched(folder: Path, since: int) -> bool:
     return True
 
 
-def revive(core: Core, workspace: Workspace) -> Restored:
-    """Bring a deleted workspace back, byte for byte."""
+def revive(core: Core, workspace: Workspace, point: RestorePoint | None = None) -> Restored:
+    """Bring a deleted workspace back, byte for byte; one whose folder was removed by other means, as it was last seen, or from a restore point."""
     with core.changing(workspace):
         if core.store.workspace(workspace.uid) is None:
             raise NotFound(f"{workspace.name} was removed for good meanwhile. Nothing was changed.", "status lists what there is.")
-        operation = core.begin("revive", workspace)
-        undo = partial(core.store.finish, operation.model_copy(update={"state": "failed"}), (workspace, "deleted"))
+        operation = core.begin("revive", workspace, outcome=gone.wanted(core, workspace, point) if point else None)
+        phase = "deleted" if workspace.state == "deleted" else "live"
+        undo = partial(core.store.finish, operation.model_copy(update={"state": "failed"}), (workspace, phase))
         back = workspace.model_copy(update={"state": "ready", "deleted": None, "restorable_until": None})
         try:
             core.store.save(back, "restoring")
-            core.backend.revive(back)
+            is_made, warnings = gone.brought_back(core, back, operation)
             core.backend.repoint(back)  # the project may have been moved meanwhile
         except WorkspacesError:
             undo()
             raise
         back = record_return(core, operation, back)
         core.use([back.id])
+    if is_made:
+        return _made_again(back, operation, warnings, point)
     link = link_of(back)
     return Restored(
         summary=f"Restored {workspace.name}, as it was when it was deleted{': a link, not a folder' if link else ''}.",
         workspace=back,
-        warnings=(f"{link}, as when it was deleted. Put the folder itself in its place to work with {workspace.name}.",) if link else (),
+        warnings=(
+            *warnings,
+            *([f"{link}, as when it was deleted. Put the folder itself in its place to work with {workspace.name}."] if link else []),
+        ),
+        next=(call("compare", workspaces=[workspace.id]),),
+    )
+
+
+def _made_again(workspace: Workspace, operation: Operation, warnings: Sequence[str], point: RestorePoint | None) -> Restored:
+    kept = operation.outcome.get("point")
+    moved = f"If its folder was only moved, work in {workspace.location} from now on: git in the moved one would act on this one."
+    return Restored(
+        summary=f"Restored {workspace.name}: its folder was gone, and is made again {f'from {point.name}' if point else 'as it was last seen'}.",
+        workspace=workspace,
+        restore_point=RestorePoint.model_validate(kept).name if kept else "",
+        warnings=(*warnings, moved),
         next=(call("compare", workspaces=[workspace.id]),),
     )
 
@@ -153,6 +172,7 @@ def link_of(workspace: Workspace) -> str:
 
 def record_return(core: Core, operation: Operation, workspace: Workspace) -> Workspace:
     """Write down that a workspace is back whose files are; recovery does the same after a crash."""
-    back = core.at_rest(workspace)
-    core.store.finish(operation.model_copy(update={"state": "done"}), (back, "live"))
+    back, kept = core.at_rest(workspace), operation.outcome.get("point")
+    point = (workspace.uid, RestorePoint.model_validate(kept)) if kept else None
+    core.store.finish(operation.model_copy(update={"state": "done"}), (back, "live"), point=point)
     return back

@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
-from workspaces.errors import BackendMissing, InNoProject, NotAProject, likely
+from workspaces.errors import BackendMissing, InNoProject, NoProject, NotAProject, likely
 from workspaces.model import (
     NONE,
     Capabilities,
@@ -96,7 +96,8 @@ class Backend(Protocol):
         ...
 
     def fork(self, snapshot: Snapshot, clone: Workspace, source: Workspace) -> tuple[str, ...]:
-        """Fill the clone's location from the snapshot, and with the ignored files of `source` that the project names. Returns warnings."""
+        """Fill the clone's location from the snapshot, and with the ignored files of `source` that the project names. Returns warnings. What a call
+        that was killed had begun of the same clone goes."""
         ...
 
     def prepare(self, count: int) -> int:
@@ -247,8 +248,14 @@ class Backend(Protocol):
         """Move the workspace into the trash, whole, and hold on to a snapshot of it, made in this view, as its `last`. Twice changes nothing."""
         ...
 
-    def revive(self, workspace: Workspace) -> None:
-        """Move it back out of the trash, whole. Twice changes nothing. Raises `Exists` when something is in its place."""
+    def revive(self, workspace: Workspace) -> tuple[str, ...]:
+        """Move it back out of the trash, whole, and return warnings. Twice changes nothing. Raises `Exists` when something is in its place, and
+        `NotFound` when its folder is neither there nor in the trash: then it can be retired and forked once more."""
+        ...
+
+    def remnant(self, workspace: Workspace, since: Snapshot) -> Snapshot | None:
+        """Return, in a view, what is known of a workspace without its folder that was committed or staged since a snapshot of it, or nothing. Where the
+        backend has no commits, this is never called."""
         ...
 
     def purge(self, workspace: Workspace) -> None:
@@ -353,10 +360,15 @@ def find(path: Path) -> Backend:
     return found
 
 
-def choose(path: Path, wanted: str = "auto") -> Backend:
-    """Return the backend by which `path` is, or can become, a project: the one that is named, else one that finds a project there, else one
-    that makes a folder a project. Raises `BackendMissing` for an unknown name."""
-    names = [*_points()]
+def known() -> list[str]:
+    """Return the names of the installed backends, which are not loaded for that."""
+    return [*_points()]
+
+
+def choose(path: Path, wanted: str = "auto", adopts: bool = True) -> Backend:
+    """Return the backend by which `path` is, or can become, a project: the one that is named, else one that finds a project there, else, if it
+    `adopts`, one that makes a folder a project. Raises `BackendMissing` for an unknown name."""
+    names = known()
     if wanted != "auto" and wanted not in names:
         raise BackendMissing(
             f"No backend '{wanted}' is installed. Installed: {', '.join(names) or 'none'}.{likely(wanted, names)}",
@@ -364,7 +376,13 @@ def choose(path: Path, wanted: str = "auto") -> Backend:
         )
     meant = names if wanted == "auto" else [wanted]
     kinds = around(path) if wanted == "auto" else [_kind(wanted)]
-    found = _found(path, kinds) or next((made for name in meant if (made := _kind(name).adopt(path)) is not None), None)
+    found = _found(path, kinds)
+    if found is None and not adopts:
+        raise NoProject(
+            f"{path} is in no git repository, and no project. Nothing was made.",
+            "workspaces init makes the folder one, with all that is in it.",
+        )
+    found = found or next((made for name in meant if (made := _kind(name).adopt(path)) is not None), None)
     if found is None:
         raise NotAProject(
             f"{path} cannot be a project of the {wanted} backend. Nothing was changed.", "Leave `backend` out, or name another path."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future, as_completed, wait
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -138,11 +139,12 @@ def _clone_all(
     """
     with ExitStack() as held:
         operation, claimed = _claimed(core, held, origin, snapshot, tried, is_invented)
+        making = _Making()
         try:
-            made, failed, warnings = _make_all(core, view, origin, snapshot, claimed, progress)
-        except BaseException as error:
-            if not isinstance(error, WorkspacesError) or error.settled:  # else whoever comes next takes back what is left
-                core.store.finish(operation.model_copy(update={"state": "failed"}))
+            made, failed, warnings = _make_all(core, view, origin, snapshot, claimed, progress, making)
+        except BaseException:
+            _take_back(core, claimed, making)  # cut short, it leaves the operation unended: whoever comes next takes back what is left
+            core.store.finish(operation.model_copy(update={"state": "failed"}))
             raise
         if left := [draft for draft in claimed if draft.name in failed and not failed[draft.name].settled]:
             core.begin("clone", *left, source=origin.id, count=len(left))  # never ended here: whoever comes next takes these back
@@ -234,22 +236,22 @@ def _draft(core: Core, origin: Workspace, snapshot: Snapshot, name: str, *, task
     )
 
 
+@dataclass
+class _Making:
+    """What is being made of each clone, and since when those stand that are in their places."""
+
+    work: dict[Future[tuple[str, ...]], Workspace] = field(default_factory=dict[Future[tuple[str, ...]], Workspace])
+    stood: dict[str, int] = field(default_factory=dict[str, int])
+
+
 def _make_all(
-    core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, drafts: list[Workspace], progress: Progress
+    core: Core, view: Backend, origin: Workspace, snapshot: Snapshot, drafts: list[Workspace], progress: Progress, making: _Making
 ) -> tuple[list[Workspace], dict[str, WorkspacesError], list[str]]:
-    """Make the clones, whose names are claimed, and return those that were made, why others were not, and warnings. Where all ends by an error,
-    nothing of any is left."""
-    with several(_AT_ONCE) as pool:
-        work: dict[Future[tuple[str, ...]], Workspace] = {}
-        stood: dict[str, int] = {}
-        try:
-            with view.keep_all():
-                view.keep(*((draft, "base", snapshot) for draft in drafts))
-                work |= {pool.submit(_make, core, view, origin, snapshot, draft, stood): draft for draft in drafts}
-                return _ended(work, progress)
-        except BaseException:
-            _take_back(core, drafts, work, stood)
-            raise
+    """Make the clones, whose names are claimed, and return those that were made, why others were not, and warnings."""
+    with several(_AT_ONCE) as pool, view.keep_all():
+        view.keep(*((draft, "base", snapshot) for draft in drafts))
+        making.work |= {pool.submit(_make, core, view, origin, snapshot, draft, making.stood): draft for draft in drafts}
+        return _ended(making.work, progress)
 
 
 def _ended(
@@ -267,14 +269,12 @@ def _ended(
     return [draft for draft in work.values() if draft.name not in failed], failed, warnings
 
 
-def _take_back(core: Core, drafts: list[Workspace], work: dict[Future[tuple[str, ...]], Workspace], stood: dict[str, int]) -> None:
-    """Leave nothing of a call that was stopped, but for what somebody did in a clone: nobody has been told of them. One that failed has left nothing
-    itself."""
-    failed = {draft.uid for future, draft in work.items() if not future.cancel() and future.exception() is not None}
+def _take_back(core: Core, drafts: list[Workspace], making: _Making) -> None:
+    """Leave nothing of a call that was stopped, but for what somebody did in a clone: nobody has been told of them."""
+    wait([future for future in making.work if not future.cancel()])
     try:
         for draft in drafts:
-            if draft.uid not in failed:
-                take_back(core, draft, stood.get(draft.uid, 0))
+            take_back(core, draft, making.stood.get(draft.uid, 0))
     except WorkspacesError as error:
         error.settled = False
         raise

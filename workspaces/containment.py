@@ -8,14 +8,21 @@ from dataclasses import dataclass
 
 from workspaces.backend import Backend
 from workspaces.core import Core
-from workspaces.errors import WorkspacesError
+from workspaces.errors import WorkspaceGone, WorkspacesError
+from workspaces.gone import last_seen
 from workspaces.model import Change, Snapshot, Workspace
 from workspaces.wording import listed
 
 
 def committed(core: Core, view: Backend, parent: Workspace) -> Snapshot:
-    """Freeze what a parent has for good: what main only has uncommitted may be thrown away without our knowing."""
-    return view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
+    """Freeze what a parent has for good: what main only has uncommitted may be thrown away without our knowing. One whose folder is gone has what was
+    last seen of it."""
+    try:
+        return view.snapshot(parent, core.lineage(parent), committed=parent.is_main)
+    except WorkspaceGone:
+        if parent.is_main:
+            raise
+        return last_seen(core, view, parent) or view.load(parent.origin)
 
 
 def contained(core: Core, view: Backend, workspace: Workspace, snapshot: Snapshot) -> str:

@@ -62,7 +62,9 @@ def _forgotten(core: Core) -> Finding:
     return Finding(
         check="remembered",
         ok=not lost,
-        message=f"whole on disk, and nobody remembers it: {lost}" if lost else "every workspace that is on disk is remembered",
+        message=f"whole on disk, and nobody remembers it: {lost}"
+        if lost
+        else "every workspace of this project that is on disk is remembered",
         repair="workspaces doctor --repair takes it back." if lost else "",
     )
 

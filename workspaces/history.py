@@ -11,6 +11,7 @@ from workspaces.aside import revive
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, silent
 from workspaces.errors import Busy, InvalidArgument, NotFound, TargetDirty, TargetMoved, WorkspacesError, likely
+from workspaces.gone import is_gone
 from workspaces.model import Checkpointed, Log, Operation, Restored, RestorePoint, Snapshot, Workspace
 from workspaces.wording import call, counted, emptied, flaws, listed, plain
 
@@ -41,16 +42,25 @@ def checkpoint(core: Core, name: str, label: str = "", progress: Progress = sile
 
 def restore(core: Core, name: str, to: str = "", revert: bool = False, progress: Progress = silent) -> Restored:
     """Bring a workspace back to a restore point: when none is named, undo the last merge into it that stands, or go back to its last
-    checkpoint, whichever came later. A deleted one comes back from the trash. With `revert`, what came after the point's operation stays."""
+    checkpoint, whichever came later. A deleted one comes back from the trash; where a folder is gone, it is made again as it was last seen. With
+    `revert`, what came after the point's operation stays."""
     if not to and not core.holds(name, ("live", "deleting", "restoring")) and (deleted := core.find_deleted(name)):
         progress(0, 1, f"bringing {deleted.name} back")
         return revive(core, deleted)
     try:
         workspace = core.find(name)
     except NotFound as error:
+        if to and (deleted := core.find_deleted(name)):
+            said = call("restore", workspace=deleted.id)
+            raise NotFound(
+                f"{deleted.name} was deleted. Nothing was changed.", f"{said} brings it back, and its restore points."
+            ) from error
         if to:
             raise
         raise _nowhere(core, name, error) from error
+    if is_gone(workspace) and not workspace.is_main:
+        progress(0, 1, f"making {workspace.name} again")
+        return revive(core, workspace, _point(core, workspace, to)[0] if to else None)
     freezing = partial(progress, 0, 2, f"freezing {workspace.name}")
     with core.changing(workspace, look=freezing):
         freezing()

@@ -23,7 +23,7 @@ from workspaces.asked import Asked
 from workspaces.audit import Audit
 from workspaces.backend import Backend
 from workspaces.core import Core, Progress, new_uid, silent
-from workspaces.errors import Exists, NoProject, NotAProject, Unsupported, WorkspacesError, as_ours, once_more
+from workspaces.errors import BackendMissing, Exists, NoProject, NotAProject, Unsupported, WorkspacesError, as_ours, once_more
 from workspaces.locks import PATIENCE, Locks
 from workspaces.model import (
     MAIN,
@@ -98,13 +98,16 @@ class Project:
         actor: str = "",
         trust: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        adopts: bool = True,
     ) -> Project:
-        """Make the folder that `path` is in a project, or open it if it is one. Changes no file of the user's.
+        """Make the folder that `path` is in a project, or open it if it is one. Changes no file of the user's. Where it `adopts` no folder, one that is
+        no git repository has to be a project already.
 
         `trust` is the file in which a person's trust is remembered (`trust.place`); without it, no program of the repository's is run.
         `environment` is where checks find their tools (PATH, HOME …); what could open anything in it is not passed on.
         """
-        found = backends.choose(path, backend)
+        _refuse_missing_kind(path)
+        found = backends.choose(path, backend, adopts)
         _refuse_second_kind(found, path)
         found.initialize()
         store = Store(found.home / "store.sqlite")
@@ -561,6 +564,21 @@ def _quietly(act: Callable[[], None]) -> None:
 def _named(actor: str) -> str:
     """Return who acts as one short line of text."""
     return " ".join(plain(actor).split())[:200]
+
+
+def _refuse_missing_kind(path: Path) -> None:
+    """Raise `BackendMissing` when the folder is a project of a backend that is not installed, as far as that keeps its home where the workspaces are."""
+    for folder in (path, *path.parents) if "\0" not in str(path) else ():
+        homes = [*folder.glob(".workspaces/.*/store.sqlite")]
+        for file in homes:
+            row = Store(file).project_at(str(folder.resolve()))
+            if row is not None and row.backend not in backends.known():
+                raise BackendMissing(
+                    f"{folder} is a project of the {row.backend} backend, which is not installed. Nothing was changed.",
+                    "Install that first.",
+                )
+        if homes or (folder / ".git").exists():
+            return
 
 
 def _refuse_second_kind(wanted: Backend, path: Path) -> None:

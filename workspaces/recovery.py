@@ -123,8 +123,9 @@ def _revive(core: Core, operation: Operation) -> None:
         _end(core, operation, state="failed")
     else:
         from workspaces.aside import record_return
+        from workspaces.gone import brought_back
 
-        core.backend.revive(workspace)
+        brought_back(core, workspace, operation)
         record_return(core, operation, workspace)
 
 

@@ -26,6 +26,7 @@ from workspaces.errors import (
     WorkspaceGone,
     WorkspacesError,
 )
+from workspaces.gone import is_gone, last_seen
 from workspaces.locks import Look
 from workspaces.model import Children, Deleted, Snapshot, Workspace, now
 from workspaces.threads import several
@@ -46,6 +47,8 @@ def delete(
     refused: dict[str, WorkspacesError] = {}
     wanted, gone = _resolved(core, names, deleted)
     until = now() + term(core) if deleted else None
+    lost: list[str] = []
+    told: list[str] = []
     links = {each.id: said for each in wanted if (said := link_of(each))}
     progress(0, len(wanted), "deleting")
     depths = {each.uid: core.depth(each) if len(wanted) > 1 else 0 for each in wanted}
@@ -59,18 +62,20 @@ def delete(
                 deleted += done.deleted
                 gone += done.gone
                 until = done.until or until
+                lost += done.lost
+                told += done.told
                 if done.error:
                     refused[workspace.id] = done.error
                 progress(len(deleted), max(len(wanted), len(deleted)), f"deleted {workspace.name}")
     if refused and not deleted and not gone and len(names) == 1:
         raise next(iter(refused.values()))
     return Deleted(
-        summary=_summary(deleted, refused, gone, until),
+        summary=_summary(deleted, lost, refused, gone, until),
         deleted=tuple(deleted),
         kept={name: of_one(error.message) for name, error in refused.items()},
         restorable_until=until,
-        warnings=tuple(f"{said}: that link went into the trash." for name, said in links.items() if name in deleted),
-        next=_next(deleted, _unmerged(refused)),
+        warnings=(*told, *(f"{said}: that link went into the trash." for name, said in links.items() if name in deleted)),
+        next=_next([name for name in deleted if name not in lost], _unmerged(refused)),
     )
 
 
@@ -135,6 +140,10 @@ class _Done:
     gone: list[str] = field(default_factory=list[str])
     """What somebody else deleted meanwhile."""
     until: datetime | None = None
+    told: list[str] = field(default_factory=list[str])
+    """What is to be said of those whose folders were gone already."""
+    lost: list[str] = field(default_factory=list[str])
+    """Those of which nothing can be brought back."""
     error: WorkspacesError | None = None
 
 
@@ -169,9 +178,10 @@ def _delete_below(core: Core, workspace: Workspace, look: Look, discard_unmerged
             _refuse_all_unmerged(core, going)
         for each in reversed(going):
             look()
-            until = _delete(core, each, discard_unmerged, children, look) if each.id not in before else None
-            done.until = until or done.until
-            (done.deleted if until or each.id in before else done.gone).append(each.id)
+            if each.id in before or _delete(core, each, discard_unmerged, children, look, done):
+                done.deleted.append(each.id)
+            else:
+                done.gone.append(each.id)
     except Interrupted:
         raise
     except WorkspacesError as error:
@@ -179,35 +189,57 @@ def _delete_below(core: Core, workspace: Workspace, look: Look, discard_unmerged
     return done
 
 
-def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, look: Look) -> datetime | None:
-    """Set one workspace aside, and return until when it is restorable; None where somebody else has just deleted it."""
+def _delete(core: Core, workspace: Workspace, discard_unmerged: bool, children: Children, look: Look, done: _Done) -> bool:
+    """Set one workspace aside, and note until when it is restorable. False where somebody else has just deleted it."""
     with core.changing(workspace, reading=[core.parent(workspace)], look=look):
         if (there := core.still(workspace)) is None:
-            return None
+            return False
         workspace = there
         with _handed(core, workspace, children) as handed:
-            if discard_unmerged:  # all that is there goes into the trash as it is: nothing of it has to be looked at
-                return set_aside(core, workspace, handed=handed)
+            if discard_unmerged and not is_gone(workspace):  # all of it goes into the trash as it is: nothing has to be looked at
+                done.until = set_aside(core, workspace, handed=handed)
+                return True
             with core.backend.aside() as view:
-                snapshot = last_look(core, view, workspace)
-                return set_aside(core, workspace, snapshot, view, handed=handed)
+                missing, snapshot = _missing(view, workspace), last_look(core, view, workspace, discard_unmerged)
+                until = set_aside(core, workspace, snapshot, view, handed=handed)
+        if snapshot or not missing:
+            done.until = until
+        if missing and snapshot:
+            done.told.append(f"{missing} restore makes it again as it was last seen; put it back first if it was moved.")
+        elif missing:
+            done.lost.append(workspace.id)
+            done.told.append(f"{missing} No call had seen any work in it, so it cannot be brought back; put it back first if it was moved.")
+        return True
+
+
+def _missing(view: Backend, workspace: Workspace) -> str:
+    """Say where the folder of a workspace is not; nothing when something is in its place."""
+    if not is_gone(workspace):
+        return ""
+    try:
+        view.snapshot(workspace)
+    except WorkspaceGone as error:
+        return error.message
+    return ""
 
 
 def _refuse_all_unmerged(core: Core, going: Sequence[Workspace]) -> None:
     """Look at all that go together before the first of them goes."""
     for each in going:
         with core.reading(each), core.backend.aside() as view, suppress(NotFound):
-            _refuse_unmerged(core, view, each, _frozen(core, view, each))
+            last_look(core, view, each)
 
 
-def last_look(core: Core, view: Backend, workspace: Workspace) -> Snapshot | None:
-    """Freeze a workspace that the caller holds, after making sure that nothing unmerged goes unasked. None when its files are gone already."""
+def last_look(core: Core, view: Backend, workspace: Workspace, discard_unmerged: bool = False) -> Snapshot | None:
+    """Freeze a workspace that the caller holds, after making sure that nothing unmerged goes unasked. When its files are gone already, that is what is
+    known of it, or None."""
     try:
-        snapshot = _frozen(core, view, workspace)
-        _refuse_unmerged(core, view, workspace, snapshot)
-        return snapshot
+        snapshot: Snapshot | None = _frozen(core, view, workspace)
     except WorkspaceGone:
-        return None
+        snapshot = last_seen(core, view, workspace)
+    if snapshot and not discard_unmerged:
+        _refuse_unmerged(core, view, workspace, snapshot)
+    return snapshot
 
 
 def _frozen(core: Core, view: Backend, workspace: Workspace) -> Snapshot:
@@ -226,9 +258,15 @@ def _refuse_unmerged(core: Core, view: Backend, workspace: Workspace, snapshot: 
         )
     changes = left(core, view, workspace, snapshot)
     own = f"repositories of its own: {listed([*snapshot.left_out, *snapshot.ahead])}"
+    seen, review = "", f"Review it with {call('compare', workspaces=[workspace.id])}, merge it"
+    if is_gone(workspace):
+        seen, review = (
+            ": its folder is gone, and as it was last seen it",
+            f"Make its folder again with {call('restore', workspace=workspace.id)}",
+        )
     raise UnmergedChanges(
-        f"{workspace.name} has unmerged work: {sized(changes) if changes else own}. Nothing was deleted.",
-        f"Review it with {call('compare', workspaces=[workspace.id])}, merge it, or delete it all the same: "
+        f"{workspace.name}{seen} has unmerged work: {sized(changes) if changes else own}. Nothing was deleted.",
+        f"{review}, or delete it all the same: "
         f"{call('delete', workspaces=[workspace.id], discard_unmerged=True)} (restorable for {term(core).days} days).",
         files=[change.path for change in changes[:50]],
     )
@@ -276,10 +314,14 @@ def _shared(core: Core, workspace: Workspace, child: Workspace) -> str:
     return workspace.origin
 
 
-def _summary(deleted: Sequence[str], refused: dict[str, WorkspacesError], gone: Sequence[str], until: datetime | None) -> str:
+def _summary(
+    deleted: Sequence[str], lost: Sequence[str], refused: dict[str, WorkspacesError], gone: Sequence[str], until: datetime | None
+) -> str:
     said: list[str] = []
-    if deleted and until:
-        said.append(f"Deleted {counted(len(deleted), 'workspace')} (restorable until {until:%d %b %Y}).")
+    if len(deleted) > len(lost) and until:
+        said.append(f"Deleted {counted(len(deleted) - len(lost), 'workspace')} (restorable until {until:%d %b %Y}).")
+    if lost:
+        said.append(f"Deleted {listed(name.rpartition('/')[2] for name in lost)}, which cannot be brought back: nothing of it was left.")
     if refused:
         names, is_work = listed(name.rpartition("/")[2] for name in refused), len(_unmerged(refused)) == len(refused)
         said.append(f"Kept {names}: {'unmerged work' if is_work else 'see why in kept'}.")

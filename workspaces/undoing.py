@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from workspaces.aside import revive
 from workspaces.core import Core
-from workspaces.errors import InvalidArgument, NotFound
+from workspaces.errors import InvalidArgument, NotFound, WorkspacesError
 from workspaces.history import restore, told
 from workspaces.model import Operation, RestorePoint, Undone, Workspace
 from workspaces.removal import delete, take_over
@@ -24,13 +25,28 @@ def undo(core: Core, number: int = 0) -> Undone:
         raise NotFound(
             "Nothing is left to take back. Nothing was changed.", "workspaces log shows what was done; workspaces redo goes forward."
         )
-    within = _within_reach(core, together)
-    said = [_undone(replace(core, undoing=last.call), last) for last in within]
+    with _told_further(core, together):
+        within = _within_reach(core, together)
+        said = [_undone(replace(core, undoing=last.call), last) for last in within]
     return Undone(
         summary=" ".join(said + [f"{why}." for each in together if each not in within for why in [_out_of_reach(core, each)]]),
         operations=tuple(told(each.model_copy(update={"state": "undone"})) for each in within),
         next=("workspaces redo",),
     )
+
+
+@contextmanager
+def _told_further(core: Core, together: list[Operation]) -> Generator[None]:
+    """Let an error say how to go past what cannot be taken back: nothing else would ever come before it."""
+    try:
+        yield
+    except WorkspacesError as error:
+        older = next((each for each in _standing(core) if each.id < together[0].id and each.call != together[0].call), None)
+        if older:
+            error.hint += f" workspaces undo {older.id} goes past it, to the {older.verb} before."
+        else:
+            error.hint += " Nothing else stands that could be taken back."
+        raise
 
 
 def _standing(core: Core) -> Iterator[Operation]:
@@ -112,7 +128,7 @@ def _within_reach(core: Core, together: list[Operation]) -> list[Operation]:
         first = together[0]
         raise NotFound(
             f"Operation {first.id} ({first.verb}) cannot be taken back: {why[first.id]}. Nothing was changed.",
-            "workspaces log numbers what was done; workspaces undo NUMBER takes another one back.",
+            "workspaces log numbers what was done.",
         )
     return [each for each in together if not why[each.id]]
 

@@ -444,6 +444,7 @@ class DirectoryBackend:
         refuse_taken(location)
         with as_ours():
             staged.parent.mkdir(parents=True, exist_ok=True)
+            subvolume.remove(staged)
             keys = self._fill(record, staged)
             staged.chmod(stat.S_IMODE(located(source).stat().st_mode))
             freezing.remember(self._index(clone), keys, self._standing(record), self._archive)
@@ -479,12 +480,16 @@ class DirectoryBackend:
             self._mine(workspace).unlink(missing_ok=True)
             tree.sync(*trash.put_away(workspace, *trash.places(self.home, workspace)))
 
-    def revive(self, workspace: Workspace) -> None:
+    def revive(self, workspace: Workspace) -> tuple[str, ...]:
         with as_ours():
             home, beside = trash.places(self.home, workspace)
             if (kept := trash.in_trash(workspace, home, beside)) is not None:
                 trash.bring_back(workspace, kept)
             trash.forget_places(home, beside)
+        return ()
+
+    def remnant(self, workspace: Workspace, since: Snapshot) -> Snapshot | None:
+        return None
 
     def purge(self, workspace: Workspace) -> None:
         with as_ours():
@@ -565,8 +570,9 @@ class DirectoryBackend:
         return [place for place in there if place.stem not in uids]
 
     def _unknown_folders(self, known: Sequence[Workspace]) -> list[Path]:
-        names = {Path(workspace.location).name for workspace in known} | {_STATE, ".gitignore", ".trash"}
         folder = self.root / WORKSPACES
+        locations = (Path(workspace.location) for workspace in known)
+        names = {location.name for location in locations if location.parent == folder} | {_STATE, ".gitignore", ".trash"}
         return [entry for entry in folder.iterdir() if entry.name not in names] if folder.is_dir() else []
 
     def mend(self, workspace: Workspace) -> Sequence[str]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from workspaces.errors import BackendFailed
+from workspaces.threads import look
 
 from .. import tree
 from .manifest import UNKNOWN, Entry, How, Manifest, attributes, entry, how
@@ -65,6 +66,7 @@ def fill(manifest: Manifest, target: Path, source: Source) -> dict[str, str]:
     what, paths = manifest.what, sorted(manifest.what)
     with tree.Folders(target, make=True) as folders:
         for path in paths:
+            look()
             at, _, name = path.rpartition("/")
             it, about = entry(what[path]), how(manifest.how[path])
             folder = folders.at(at)

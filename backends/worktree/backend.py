@@ -42,7 +42,7 @@ from ..git import OFF, Git
 from ..matrix import Three
 from ..mergetree import entries
 from ..place import WORKSPACES, ignore_workspaces, located
-from ..trash import weigh
+from ..trash import places, weigh
 from . import (
     apart,
     care,
@@ -143,9 +143,21 @@ class WorktreeBackend:
 
     def _at(self, workspace: Workspace) -> Git:
         """Return git pinned to a workspace. Raises `WorkspaceGone` when its folder or its registration is gone."""
-        location = located(workspace)
+        location = self._located(workspace)
         self._refuse_gone(workspace)
         return replace(self._door(self._repository.admin_dir(workspace)), work_tree=location)
+
+    def _located(self, workspace: Workspace) -> Path:
+        """Return the folder of a workspace. Raises `WorkspaceGone` when it is not there, and says where it is if git knows."""
+        try:
+            return located(workspace)
+        except WorkspaceGone:
+            if there := None if workspace.is_main else registration.elsewhere(self._repository, workspace):
+                raise WorkspaceGone(
+                    f"The worktree of {workspace.id} was moved to {there}, where git alone knows it.",
+                    "Move it back (git worktree move), or delete the workspace: the worktree stays where it is.",
+                ) from None
+            raise
 
     def _refuse_gone(self, workspace: Workspace) -> None:
         admin = self._repository.admin_dir(workspace)
@@ -567,21 +579,27 @@ class WorktreeBackend:
 
     def keepsake(self, workspace: Workspace, snapshot: Snapshot | None) -> str:
         """Return a commit that holds what git would forget of a workspace while it is in the trash."""
-        try:
-            git: Git | None = self._at(workspace)
-        except (WorkspaceGone, Limit):
-            git = None
+        admin = self._repository.admin_dir(workspace)
+        git: Git | None = None
+        with suppress(Limit):
+            git = self._door(admin) if (admin / "HEAD").exists() else None
         return keepsake.keepsake(self._git, self._repository, workspace, git, snapshot)
+
+    def remnant(self, workspace: Workspace, since: Snapshot) -> Snapshot | None:
+        with as_ours():
+            home, _ = places(self._repository.home, workspace)
+            there = [each for each in (self._repository.admin_dir(workspace), home / "admin") if (each / "HEAD").exists()]
+            return keepsake.remnant(self._door(there[0]), since, self._scratch) if there else None
 
     def _drop_dead_locks(self, workspace: Workspace) -> None:
         """Remove the locks of a workspace's own refs: whoever calls this holds the workspace, so no git that made them lives."""
         for lock in (self._repository.common_dir / trash.prefix(workspace)).glob("**/*.lock"):
             lock.unlink(missing_ok=True)
 
-    def revive(self, workspace: Workspace) -> None:
+    def revive(self, workspace: Workspace) -> tuple[str, ...]:
         self._drop_dead_locks(workspace)
         with as_ours():
-            trash.revive(self._repository, workspace)
+            return trash.revive(self._repository, workspace)
 
     def purge(self, workspace: Workspace) -> None:
         self._drop_dead_locks(workspace)

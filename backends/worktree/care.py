@@ -144,7 +144,7 @@ def _spares(repository: Repository) -> Finding:
 def _strays(repository: Repository, known: Sequence[Workspace]) -> Finding:
     left = [*_half_made(repository, known), *_registrations(repository, known)]
     folders = _unknown_folders(repository, known)
-    names = ", ".join(shown(os.fsencode(path)) for path in [*left, *folders][:5])
+    names = ", ".join([*map(_shown, left), *(f"{_shown(path)}{_leads(repository, path)}" for path in folders)][:5])
     repair = "workspaces doctor --repair clears it away." if left else "Move what you need out of it, then remove it."
     return Finding(
         check="strays",
@@ -152,6 +152,17 @@ def _strays(repository: Repository, known: Sequence[Workspace]) -> Finding:
         message=f"no workspace that is remembered, and no call, explains {names}" if names else "nothing lies about that nobody knows",
         repair=repair if names else "",
     )
+
+
+def _shown(path: Path) -> str:
+    return shown(os.fsencode(path))
+
+
+def _leads(repository: Repository, folder: Path) -> str:
+    """Say where the `.git` of a folder leads, if that is another repository, as in a copy of a project."""
+    admin = text_of(folder / ".git").removeprefix("gitdir: ")
+    elsewhere = admin and repository.common_dir not in Path(admin).parents
+    return f" (git run in there acts on another repository: its .git leads to {readable(admin)})" if elsewhere else ""
 
 
 def _half_made(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
@@ -183,8 +194,9 @@ def _is_ours(repository: Repository, admin: Path) -> bool:
 
 
 def _unknown_folders(repository: Repository, known: Sequence[Workspace]) -> list[Path]:
-    names = {Path(workspace.location).name for workspace in known} | _NO_WORKSPACE
     folder = repository.root / WORKSPACES
+    locations = (Path(workspace.location) for workspace in known)
+    names = {location.name for location in locations if location.parent == folder} | _NO_WORKSPACE
     there = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
     return [entry for entry in there if entry.name not in names and not _uid_of(entry)]
 

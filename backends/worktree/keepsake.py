@@ -12,8 +12,9 @@ from workspaces.model import Snapshot, Workspace
 
 from .. import tree
 from ..cachetree import tree_of
+from ..diff import steps
 from ..git import Git
-from .commits import held_by, identity, write_commit
+from .commits import head_of, held_by, identity, linked, write_commit
 from .repository import Repository, text_of
 from .snapshot import copied
 from .trash import prefix
@@ -62,6 +63,21 @@ def keepsake(door: Git, repository: Repository, workspace: Workspace, git: Git |
     known = [words[0].decode() for words in said if words[1] == b"commit"]
     parents = [*known, *([snapshot.id] if snapshot else [])]
     return write_commit(door, _staged(door, repository.scratch, git), parents, f"kept for {workspace.id} while it is deleted", identity())
+
+
+def remnant(git: Git, since: Snapshot, scratch: Path) -> Snapshot | None:
+    """Return a snapshot of what the git directory of a worktree names, without any files: its head, and what is staged. None where a snapshot has all
+    of that, or it names nothing that is there."""
+    try:
+        head = head_of(git)
+        with copied(git, scratch) as view:
+            reply = view.ask("write-tree")
+        staged = reply.out.decode().strip() if reply.status == 0 else head.tree
+        has_all = head.id == since.head and {*steps(git, head.tree, staged)} <= {*steps(git, head.tree, since.contents)}
+    except (BackendFailed, Limit):
+        return None
+    made = Snapshot(id="", contents=staged, head=head.id, staged="" if staged == head.tree else staged)
+    return None if has_all else linked(git, made, head.tree, [since.id], head.date)
 
 
 def _notes(admin: Path) -> Iterator[str]:

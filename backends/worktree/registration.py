@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from workspaces.errors import Exists
 from workspaces.model import Snapshot, Workspace, path_shown, path_text
 from workspaces.starts import this_start
+from workspaces.threads import look
 
 from .. import subvolume, tree
 from ..diff import Step, refuse_hollow, steps
@@ -48,15 +50,20 @@ def fork(repository: Repository, snapshot: Snapshot, clone: Workspace, source: G
     staged_tree, staged_admin = staging(repository, clone)
     prepare_folder(location.parent)
     refuse_taken(location)
+    _refuse_registered(repository, clone)
+    for place in (staged_tree, staged_admin):
+        subvolume.remove(place)
     git = at(door, staged_admin).at(work_tree=staged_tree)
     moved = _prepared(repository, git, files, snapshot, location)
     if moved is None:
         _make(git, door, source, files, snapshot, location)
+    look()
     (staged_tree / ".git").write_text(_pointer(admin))
     _leave_uncommitted(git, snapshot)
     carried = _carried(source)
     warnings = _copied(source.work_tree or Path(), staged_tree, carried)
     at_once = subvolume.is_one(staged_tree)
+    look()
     if not carried and _can_wait(staged_tree, moved):
         pending.note(repository.pending, clone.uid, snapshot.contents, (staged_tree / ".git").stat().st_mtime_ns)
     elif carried or moved or not at_once:
@@ -164,7 +171,23 @@ def staging(repository: Repository, clone: Workspace) -> tuple[Path, Path]:
 def is_placed(repository: Repository, clone: Workspace) -> bool:
     """Return whether a clone got to its place: it is registered, and nothing of it is staged any more. So what is there is no one else's."""
     staged, _ = staging(repository, clone)
-    return repository.admin_dir(clone).exists() and not staged.exists() and os.path.lexists(clone.location)
+    is_there = repository.admin_dir(clone).exists() and not staged.exists() and os.path.lexists(clone.location)
+    return is_there and not elsewhere(repository, clone)
+
+
+def elsewhere(repository: Repository, workspace: Workspace) -> Path | None:
+    """Return where the worktree of a workspace is, if git moved it (git-worktree(1), move); None where it is in its place, or nobody knows."""
+    admin = repository.admin_dir(workspace)
+    there = Path(text_of(admin / "gitdir")).parent
+    return there if there.name and there != Path(workspace.location) and points(there, admin) else None
+
+
+def _refuse_registered(repository: Repository, workspace: Workspace) -> None:
+    """Raise `Exists` where git has a worktree of this name: the same workspace, which was moved."""
+    admin = repository.admin_dir(workspace)
+    if admin.exists():
+        there = elsewhere(repository, workspace) or text_of(admin / "gitdir")
+        raise Exists(f"The worktree of {workspace.id} is at {there} now. Nothing was made.", "Move it back: git worktree move")
 
 
 def notes(location: Path) -> dict[str, str]:
@@ -272,6 +295,7 @@ def _carried(source: Git) -> Sequence[bytes]:
 def _copied(root: Path, target: Path, paths: Sequence[bytes]) -> tuple[str, ...]:
     warnings: list[str] = []
     for path in paths:
+        look()
         if path.endswith(b"/"):
             warnings.append(f"{path_shown(path_text(path))} was not carried: it is a repository of its own")
             continue

@@ -162,10 +162,13 @@ def under_way(repository: Repository, git_dir: Path) -> str:
     if not head.startswith("ref: "):
         return ""
     branch = head.removeprefix("ref: ")
-    for other in _checkouts(repository):
-        if other != git_dir and branch in _claimed(other):
-            return f"{branch.removeprefix('refs/heads/')} is also in use by {_where(other)}"
-    return ""
+    where = in_use(repository, git_dir, branch)
+    return f"{branch.removeprefix('refs/heads/')} is also in use by {where}" if where else ""
+
+
+def in_use(repository: Repository, git_dir: Path, branch: str) -> str:
+    """Return where another checkout than that of `git_dir` has a branch, or will come back to it; nothing if none has."""
+    return next((_where(other) for other in _checkouts(repository) if other != git_dir and branch in _claimed(other)), "")
 
 
 def _places(git: Git) -> set[bytes]:

@@ -149,18 +149,85 @@ def test_what_is_in_its_place_is_not_overwritten(project: Project) -> None:
 
 
 def test_what_was_removed_by_other_means(project: Project, main: Main) -> None:
+    """What a call saw of it comes back; what nobody saw is gone."""
     fix = clone(project, "fix")
     fix.edit(3, "mine")
     project.checkpoint("fix")
+    fix.edit(5, "never seen")
     shutil.rmtree(fix.path)
     with pytest.raises(NotFound):
         project.compare(["fix"])
     assert project.status().warnings
     assert not all(finding.ok for finding in project.doctor().findings)
-    project.delete(["fix"], discard_unmerged=True)
+    with pytest.raises(UnmergedChanges, match="its folder is gone, and as it was last seen it has unmerged work: 1 file"):
+        project.delete(["fix"])
+    gone = project.delete(["fix"], discard_unmerged=True)
+    assert gone.restorable_until and "restore makes it again as it was last seen" in gone.warnings[0]
+    project.restore("fix")
+    assert fix.read("cart.py").splitlines()[2:5:2] == ["mine", "line 5"]
+    project.restore("fix", "fix@1")
+    project.undo()
+    assert clone(project, "other").contents() == main.contents()
+
+
+def test_of_what_was_never_seen_nothing_is_promised(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    shutil.rmtree(fix.path)
+    gone = project.delete(["fix"])
+    assert (gone.deleted, gone.restorable_until, gone.next) == (("shop/fix",), None, ())
+    assert "cannot be brought back" in gone.summary
     with pytest.raises(NotFound):
         project.restore("fix")
     assert clone(project, "fix").contents() == main.contents()
+
+
+def test_a_folder_that_is_gone_is_made_again(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "first")
+    project.checkpoint("fix")
+    fix.edit(3, "second")
+    fix.write("new.txt", "new\n")
+    project.checkpoint("fix")
+    clone(project, "below", "fix")
+    shutil.rmtree(fix.path)
+    back = project.restore("fix")
+    assert "folder was gone" in back.summary
+    assert (fix.read("cart.py").splitlines()[2], fix.read("new.txt")) == ("second", "new\n")
+    assert {each.name for each in project.compare([]).workspaces} == {"fix", "below"}
+    shutil.rmtree(fix.path)
+    again = project.restore("fix", "fix@1")
+    assert (fix.read("cart.py").splitlines()[2], fix.has("new.txt")) == ("first", False)
+    assert again.restore_point
+    project.restore("fix", again.restore_point)
+    assert fix.read("new.txt") == "new\n"
+    project.merge("fix", delete_source=False)
+    assert project.delete(["fix"], children="reparent").deleted
+
+
+def test_a_merge_is_seen_too(project: Project, main: Main) -> None:
+    fix = clone(project, "fix")
+    fix.edit(3, "mine")
+    main.write("new.txt", "theirs\n")
+    main.record()
+    assert project.merge("main", "fix").status == "merged"
+    shutil.rmtree(fix.path)
+    project.restore("fix")
+    assert (fix.read("cart.py").splitlines()[2], fix.read("new.txt")) == ("mine", "theirs\n")
+
+
+def test_all_are_compared_but_those_that_are_gone(project: Project) -> None:
+    fix, other = clone(project, "fix"), clone(project, "other")
+    other.edit(3, "other")
+    clone(project, "below", "fix")
+    shutil.rmtree(fix.path)
+    result = project.compare([])
+    assert [each.name for each in result.workspaces] == ["other"]
+    assert {warning.partition(":")[0] for warning in result.warnings} == {"fix was left out", "below was left out"}
+    with pytest.raises(NotFound, match="gone"):
+        project.compare(["fix", "other"])
+    project.delete(["fix"], children="delete")
+    assert project.compare([]).warnings == ()
 
 
 def make_old(root: Path) -> None:

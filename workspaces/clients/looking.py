@@ -17,13 +17,16 @@ from workspaces.model import Diagnosis, Finding
 
 @dataclass(frozen=True)
 class _Seen:
-    """One place where a client has this server, or cannot be read. `start` is what may be started."""
+    """One place where a client has this server, or cannot be read. `start` is what may be started, `named` what is written there."""
 
     client: Client
     scope: Scope
     where: Path
     start: Start | None = None
+    named: Start | None = None
     problem: str = ""
+    repair: str = ""
+    """What is to be done, where installing it would be refused."""
 
     def folder(self, here: Here) -> Path:
         """Return where the client starts it: in the project, or nowhere in particular."""
@@ -32,8 +35,12 @@ class _Seen:
     def found(self, problem: str) -> Finding:
         scope = " --project" if self.scope == "project" else ""
         said = problem or "starts, and speaks MCP"
-        hint = f"workspaces install {self.client.key}{scope} writes it anew; --undo takes it out." if problem else ""
-        return Finding(check=self.client.title, ok=not problem, message=f"{self.where}: {said}", repair=hint)
+        install = f"workspaces install {self.client.key}{scope}"
+        hint = f"{install} writes it anew; --undo takes it out."
+        if self.named is not None and not self.named.is_ours:
+            hint = f"It is another program, which {install} leaves alone: rename it there or take it out by hand, and call that."
+        told = said if said.startswith(str(self.where)) else f"{self.where}: {said}"
+        return Finding(check=self.client.title, ok=not problem, message=told, repair=(self.repair or hint) if problem else "")
 
 
 def beside(project: Callable[[], Diagnosis], installer: Installer) -> Diagnosis:
@@ -72,20 +79,22 @@ def _seen(installer: Installer, client: Client, scope: Scope) -> Iterator[_Seen]
         file = installer.file(client, scope)
         entry = installer.entry(client, file)
     except (WorkspacesError, OSError) as error:
-        yield _Seen(
-            client, scope, place, problem=error.message if isinstance(error, WorkspacesError) else f"cannot be read: {error.strerror}"
-        )
+        if isinstance(error, WorkspacesError):
+            yield _Seen(client, scope, place, problem=error.message.removesuffix(" Nothing was changed."), repair=error.hint)
+        else:
+            yield _Seen(client, scope, place, problem=f"cannot be read: {error.strerror}", repair="Make it readable, or move it away.")
         return
     if entry is None:
         return
     start = started(entry)
     if start is None:
-        yield _Seen(client, scope, place, problem="its entry names no program")
+        by_hand = f"Take it out by hand, and call workspaces install {client.key}."
+        yield _Seen(client, scope, place, problem="its entry names no program", repair=by_hand)
     elif scope == "project" and not _harmless(start, installer.start):
         # Who wrote the project's files is not who runs the doctor: only this very program is started from them.
-        yield _Seen(client, scope, place, problem=f"it names {start.command}, which is not this program: not started")
+        yield _Seen(client, scope, place, named=start, problem=f"it names {start.command}, which is not this program: not started")
     else:
-        yield _Seen(client, scope, place, start)
+        yield _Seen(client, scope, place, start, start)
 
 
 def _harmless(start: Start, ours: Start) -> bool:

@@ -36,7 +36,8 @@ def compare(
     progress: Progress = silent,
 ) -> Comparison:
     """Say what each workspace (all but main, when none is named) changed and whether it merges, and of several, which conflict with each
-    other. Changes nothing."""
+    other. Changes nothing. Of all, those whose folders are gone are left out, and named."""
+    are_all = not names
     names = names or [each.id for each in core.seen() if not each.is_main]
     if len(names) > MAX_WORKSPACES:
         raise InvalidArgument(f"{len(names)} workspaces are too many.", f"Name at most {MAX_WORKSPACES}; status lists them.")
@@ -56,13 +57,14 @@ def compare(
     revision = core.store.revision()
     core = replace(core, glance=Glance())
     workspaces = list({found.id: found for found in map(core.find, names)}.values())
-    return once_more(partial(_looked, core, revision, workspaces, base, detail, paths, cursor, max_chars, progress))
+    return once_more(partial(_looked, core, revision, workspaces, are_all, base, detail, paths, cursor, max_chars, progress))
 
 
 def _looked(
     core: Core,
     revision: int,
     workspaces: list[Workspace],
+    are_all: bool,
     base: str,
     detail: Detail,
     paths: Sequence[str],
@@ -71,7 +73,7 @@ def _looked(
     progress: Progress,
 ) -> Comparison:
     with core.backend.aside() as view:
-        with frozen(core, view, workspaces, base, progress) as scene:
+        with frozen(core, view, workspaces, base, progress, are_all) as scene:
             asked = [base, detail, *paths]
             name = kept.key(core, scene, revision, *asked)
             begun = kept.begun(core, workspaces, asked, cursor) if cursor and detail != "ranking" else None
@@ -137,6 +139,7 @@ def _compared_all(
         alike=tuple(kind for kind, _ in groups),
         compatible=together.ids,
         warnings=(
+            *scene.left_out,
             *telling.warnings(attempts, detail),
             *telling.ruled(attempts, rules),
             *telling.together(together),

@@ -52,11 +52,16 @@ class Scene:
     snapshots: Sequence[Snapshot]
     against: Mapping[str, Snapshot]
     main: Snapshot | WorkspacesError | None = None
+    left_out: tuple[str, ...] = ()
+    """What is to be said of those that could not be frozen."""
 
 
 @contextmanager
-def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str, progress: Progress) -> Generator[Scene]:
-    """Freeze all as they are at one time, what they are compared with just once, and hold them until the block ends."""
+def frozen(
+    core: Core, view: Backend, workspaces: Sequence[Workspace], base: str, progress: Progress, are_all: bool = False
+) -> Generator[Scene]:
+    """Freeze all as they are at one time, what they are compared with just once, and hold them until the block ends. Where nobody named them, those
+    that are gone, or made from one that is, are left out, if there are others."""
     others = [core.find(base.partition("@")[0])] if base else [core.parent(each) for each in workspaces if not each.is_main]
     held = {each.id: each for each in (*workspaces, *others)}
     with core.looking(view, *held.values()) as freeze:
@@ -65,8 +70,28 @@ def frozen(core: Core, view: Backend, workspaces: Sequence[Workspace], base: str
             against = {other.id: pool.submit(_frozen, core, freeze, other, base) for other in {each.id: each for each in others}.values()}
             attempts = [pool.submit(_frozen_attempt, core, freeze, each, others[0] if base else None) for each in workspaces]
             main = next((pool.submit(_whole, freeze, other) for other in others if other.is_main and not base), None)
-            snapshots = [_reported(partial(progress, 0, len(attempts)), *each) for each in zip(workspaces, attempts, strict=True)]
-        yield Scene(workspaces, snapshots, {name: each.result() for name, each in against.items()}, main.result() if main else None)
+            wanted = [*zip(workspaces, attempts, strict=True)]
+            gone = _gone(core, wanted, against) if are_all else {}
+            there = [(each, attempt) for each, attempt in wanted if len(gone) == len(wanted) or each.id not in gone]
+            snapshots = [_reported(partial(progress, 0, len(attempts)), *each) for each in there]
+            found = {name: each.result() for name, each in against.items() if base or name in {core.parent(one).id for one, _ in there}}
+        left_out = tuple(f"{each.name} was left out: {gone[each.id]}" for each, _ in wanted if each.id in gone)
+        yield Scene([each for each, _ in there], snapshots, found, main.result() if main else None, left_out)
+
+
+def _gone(core: Core, wanted: Sequence[tuple[Workspace, Future[Snapshot]]], against: Mapping[str, Future[Snapshot]]) -> dict[str, str]:
+    """Return of which workspaces the folder is gone, or that of what they are compared with, and how that is told."""
+    found: dict[str, str] = {}
+    for workspace, attempt in wanted:
+        parent = core.parent(workspace)
+        try:
+            with core.told_apart(workspace, parent):
+                attempt.result()
+                if parent.id in against:
+                    against[parent.id].result()
+        except NotFound as error:
+            found[workspace.id] = error.message
+    return found
 
 
 def worked_out(core: Core, view: Backend, scene: Scene, base: str, progress: Progress) -> list[Attempt]:

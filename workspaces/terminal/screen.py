@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from workspaces.terminal import bare
@@ -108,13 +110,40 @@ def width() -> int:
 
 
 @contextmanager
+def _stoppable() -> Generator[None]:
+    """Say at once that a call is stopped: what it had begun may take a while to be taken back."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        with suppress(OSError):
+            os.write(2, b"\nstopping ...\n")  # whatever was just being written, this does not wait for it
+        signal.default_int_handler(number, frame)
+
+    if before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def progress() -> Generator[Progress]:
-    """Show a bar on a terminal for whatever takes longer than a second."""
+    """Show a bar on a terminal for whatever takes longer than a second, and that it is stopped."""
     from workspaces.core import silent
 
     if sys.stderr is None or not sys.stderr.isatty():
         yield silent
         return
+    with _stoppable(), _bar() as report:
+        yield report
+
+
+@contextmanager
+def _bar() -> Generator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 

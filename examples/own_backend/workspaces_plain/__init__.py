@@ -387,7 +387,7 @@ class PlainBackend:
         with as_ours(), suppress(FileNotFoundError):
             Path(workspace.location).rename(self._trash(workspace))
 
-    def revive(self, workspace: Workspace) -> None:
+    def revive(self, workspace: Workspace) -> tuple[str, ...]:
         location, kept = Path(workspace.location), self._trash(workspace)
         if os.path.lexists(kept) and os.path.lexists(location):
             raise Exists(f"{location} is in the way, so {workspace.id} stays in the trash.", "Move it away and call again.")
@@ -395,6 +395,10 @@ class PlainBackend:
             kept.rename(location)
         if not os.path.lexists(location):
             raise NotFound(f"Nothing is left of {workspace.id} in the trash.", "Its folder was removed by other means.")
+        return ()
+
+    def remnant(self, workspace: Workspace, since: Snapshot) -> Snapshot | None:
+        return None
 
     def is_placed(self, workspace: Workspace) -> bool:
         with suppress(FileNotFoundError):
