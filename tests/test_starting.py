@@ -25,17 +25,17 @@ DEAR = {"asyncio", "email.parser", "http", "multiprocessing", "rich.console", "r
 ALWAYS = """access asked audit backend backends config core errors locks model naming places private project recovery requests starting starts
     store telemetry terminal threads trust wording""".split()  # noqa: SIM905 - words that are read
 """What of ours is loaded by everything that opens a project."""
-BACK = {"aside", "history"}
-MERGE = {"aside", "checks", "containment", "landing", "merging", "preparing", "programs", "removal", "replaying", "resolving"}
+BACK = {"aside", "gone", "history"}
+MERGE = {"aside", "checks", "containment", "gone", "landing", "merging", "preparing", "programs", "removal", "replaying", "resolving"}
 LOADED = {
-    "list": {"containment", "overview"},
-    "status --json": {"containment", "overview"},
+    "list": {"containment", "gone", "overview"},
+    "status --json": {"containment", "gone", "overview"},
     "path fix": set[str](),
-    "clone --name more": {"aside", "cloning", "preparing"},
-    "compare fix": {"comparison", "containment", "programs", "resolving"},
-    "diff fix": {"comparison", "containment", "programs", "resolving"},
+    "clone --name more": {"aside", "cloning", "gone", "preparing"},
+    "compare fix": {"comparison", "containment", "gone", "programs", "resolving"},
+    "diff fix": {"comparison", "containment", "gone", "programs", "resolving"},
     "merge fix": MERGE,
-    "delete fix --discard-unmerged": {"aside", "containment", "removal"},
+    "delete fix --discard-unmerged": {"aside", "containment", "gone", "removal"},
     "checkpoint fix": BACK,
     "undo": BACK | {"containment", "removal", "undoing"},
     "log": BACK,

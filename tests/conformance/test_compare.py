@@ -7,7 +7,7 @@ import os
 import pytest
 
 from workspaces import Project
-from workspaces.errors import InvalidArgument, NotFound
+from workspaces.errors import NotFound
 from workspaces.model import Capabilities, Change
 
 from .folders import Main, clone
@@ -90,10 +90,16 @@ def test_pages_follow_each_other_and_never_mix_two_states(project: Project) -> N
         page = project.compare(["fix"], detail="files", max_chars=1000, cursor=page.next_cursor)
         paths += [change.path for change in page.files]
     assert paths == [f"many/file-{number:02}.txt" for number in range(40)]
-    cursor = project.compare(["fix"], detail="files", max_chars=1000).next_cursor
-    fix.write("many/file-00.txt", "changed meanwhile\n")
-    with pytest.raises(InvalidArgument):
-        project.compare(["fix"], detail="files", max_chars=1000, cursor=cursor)
+    page = project.compare(["fix"], detail="files", max_chars=1000)
+    fix.write("many/file-39.txt", "changed meanwhile\n")
+    fix.write("new.txt", "new\n")
+    found = [*page.files]
+    while page.next_cursor:
+        page = project.compare(["fix"], detail="files", max_chars=1000, cursor=page.next_cursor)
+        assert "fix changed" in page.warnings[0]
+        found += page.files
+    assert [change.path for change in found] == paths
+    assert found[-1].insertions == 5
 
 
 def test_looking_changes_nothing(project: Project, main: Main) -> None:
