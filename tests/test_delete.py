@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pkgutil
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -274,6 +276,37 @@ def test_what_was_removed_by_other_means_can_be_deleted(project: Project, repo: 
     assert fingerprint(repo) == before
     assert [workspace.name for workspace in project.status().workspaces] == ["main"]
     assert repo.git("worktree", "list").count("\n") == 0
+    assert all(finding.ok for finding in project.doctor().findings)
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from workspaces import Project
+import workspaces.aside as aside
+from workspaces.backends.worktree import WorktreeBackend, registration
+def die(*_): os._exit(9)
+{dies} = die
+Project.open(Path(sys.argv[1])).restore("fix")
+"""
+
+
+@pytest.mark.parametrize("dies", ["WorktreeBackend.retire", "WorktreeBackend.fork", "registration.put_in_place", "aside.record_return"])
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "there"])
+def test_a_folder_that_is_being_made_again_is_there_or_can_be_made(project: Project, repo: Repo, dies: str, is_deleted: bool) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    project.checkpoint("fix")
+    shutil.rmtree(fix.path)
+    if is_deleted:
+        project.delete(["fix"], discard_unmerged=True)
+    script = DIES.format(dies=dies)
+    assert subprocess.run([sys.executable, "-c", script, str(repo.path)], check=False).returncode == 9
+    project.status()
+    if not (fix.path / "cart.py").exists():
+        project.restore("fix")
+    assert (fix.read("cart.py"), fix.status()) == ("mine\n", [" M cart.py"])
+    assert project.find("fix").state == "ready"
     assert all(finding.ok for finding in project.doctor().findings)
 
 
