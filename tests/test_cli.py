@@ -397,6 +397,21 @@ def _plain(shown: bytes) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
 
 
+def test_a_conflict_is_resolved_by_what_is_said(shop: Repo) -> None:
+    """Into main, in the clone, from which it is merged then; of a clone that is brought up to date, right there."""
+    run(shop, "clone", "--name", "login-1")
+    Repo(shop.path / ".workspaces" / "login-1").write("cart.py", "theirs\n")
+    shop.write("cart.py", "ours\n")
+    shop.commit("ours")
+    for words, said, again in (
+        (("merge", "login-1"), "workspaces merge main login-1 --on-conflict markers", ", workspaces merge login-1"),
+        (("merge", "main", "login-1"), "workspaces merge main login-1 --on-conflict markers", ""),
+    ):
+        (line,) = [line for line in run(shop, *words, status=4).stderr.splitlines() if "resolve:" in line]
+        assert line == f"  resolve: {said}, edit the files{again}"
+    run(shop, *shlex.split(said)[1:])
+
+
 def test_who_conflicts_with_whom_as_a_matrix(shop: Repo) -> None:
     run(shop, "clone", "-n", "4", "--name", "try")
     for number in (1, 2, 3):

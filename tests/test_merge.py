@@ -7,13 +7,16 @@ import json
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from support import Repo, at, clone, fingerprint
 
 from workspaces import Project
 from workspaces.errors import Busy, InvalidArgument, NotAllowed, NotFound, TargetDirty, TargetMoved, UnmergedChanges
+from workspaces.locks import Locks
 from workspaces.store import Store
 
 
@@ -57,6 +60,34 @@ def test_dirty_files_elsewhere_stay_as_they_are(project: Project, repo: Repo) ->
     assert project.merge("fix").status == "merged"
     assert repo.status() == [" M notes.md", "A  staged.py", "?? untracked.py"]
     assert repo.git("show", "--stat", "--format=", "HEAD").startswith("cart.py")
+
+
+def test_who_has_waited_merges_no_later_workspace_of_that_name(project: Project, repo: Repo) -> None:
+    clone(project, "into")
+    clone(project, "work").write("cart.py", "first\n")
+    waits = Event()
+    with ThreadPoolExecutor() as pool:
+        with Locks(repo.path / ".git" / "workspaces" / "locks").change("shop.into"):
+            merging = pool.submit(project.merge, "work", "into", progress=lambda _done, _total, _said: waits.set())
+            assert waits.wait(60)
+            project.delete(["work"], discard_unmerged=True)
+            clone(project, "work").write("cart.py", "second\n")
+        with pytest.raises(NotFound, match="deleted meanwhile"):
+            merging.result()
+
+
+def test_what_is_in_the_way_beside_conflicts_is_named_too_where_they_are_written(project: Project, repo: Repo) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "theirs\n")
+    repo.write("cart.py", "ours\n")
+    repo.write("new.py", "ours\n")
+    repo.commit("ours")
+    fix.write(".gitignore", "new.py\n")
+    fix.write("new.py", "mine\n")
+    assert project.merge("main", "fix").status == "conflicts"
+    with pytest.raises(TargetDirty, match=r"new\.py"):
+        project.merge("main", "fix", on_conflict="markers")
+    assert (fix.read("cart.py"), fix.read("new.py")) == ("theirs\n", "mine\n")
 
 
 @pytest.mark.parametrize("how", ["modified", "staged", "deleted", "untracked", "ignored", "folder", "below"])

@@ -15,7 +15,7 @@ from workspaces.checks import Trial
 from workspaces.checks.making import Making
 from workspaces.containment import contained, undone_by
 from workspaces.core import Core, Progress, silent
-from workspaces.errors import Interrupted, TargetMoved, WorkspacesError
+from workspaces.errors import Interrupted, NotFound, TargetMoved, WorkspacesError
 from workspaces.merging import telling
 from workspaces.merging.carrying import carry_out
 from workspaces.merging.carrying import record as record
@@ -84,7 +84,7 @@ def _tried(
     removing = [bringer] if asked.delete_source and not asked.dry_run else []
     waits = f"waiting for {receiver.name}"
     with core.changing(receiver, *removing, reading=[bringer], look=lambda: progress(0, 3, waits)):
-        bringer, receiver = core.find(bringer.id), core.find(receiver.id)
+        bringer, receiver = _there(core, bringer), _there(core, receiver)
         progress(0, 3, f"freezing {bringer.name} and {receiver.name}")
         with core.backend.aside() as view:
             sides = frozen(core, view, bringer, receiver, asked.if_target)
@@ -111,12 +111,20 @@ def _tried(
         return _with_source_deleted(core, bringer, done) if removing else done
 
 
+def _there(core: Core, workspace: Workspace) -> Workspace:
+    """Return a workspace as it is now that the caller holds it. Raises `NotFound` where it was deleted meanwhile, whoever has its name since."""
+    there = core.still(workspace)
+    if there is None:
+        raise NotFound(f"{workspace.name} was deleted meanwhile. Nothing was changed.", "status lists what there is.")
+    return there
+
+
 def _again(core: Core, done: Operation, delete_source: bool) -> MergeResult:
     """Answer for a call that merged and died before it could say so; what it had not done yet is done."""
     answer = MergeResult.model_validate(done.outcome["answer"])
-    if not delete_source or any(each.workspaces == done.workspaces[:1] for each in core.done_before("delete")):
+    bringer = next(iter(core.known(done.uids[:1])), None)
+    if not delete_source or bringer is None or bringer.state == "deleted":
         return answer
-    bringer = core.find(done.workspaces[0])
     with core.changing(bringer, reading=[core.parent(bringer)]):
         return _with_source_deleted(core, bringer, answer)
 

@@ -139,7 +139,7 @@ def refuse(core: Core, view: Backend, sides: Sides, asked: Asked, plan: Plan) ->
     if asked.on_conflict != "source":
         _refuse_markers(core, sides, plan.merge)
     moved = Snapshot(id="", contents=plan.merge.contents, head=plan.ours.head)
-    _refuse_obstacles(sides.receiver, plan.merge, view.obstacles(sides.receiver, plan.ours, moved))
+    _refuse_obstacles(sides.receiver, plan.merge, view.obstacles(sides.receiver, plan.ours, moved), asked.on_conflict == "markers")
 
 
 def _refuse_untrusted(view: Backend, sides: Sides, merged: Merge) -> None:
@@ -170,10 +170,10 @@ def _unresolved(workspace: Workspace, left: Sequence[str], besides: str = "") ->
     )
 
 
-def _refuse_obstacles(receiver: Workspace, merged: Merge, obstacles: Sequence[str]) -> None:
-    """A file that is dirty in the target is refused by name; while other paths conflict, only when it is one of those."""
+def _refuse_obstacles(receiver: Workspace, merged: Merge, obstacles: Sequence[str], moves: bool) -> None:
+    """A file that is dirty in the target is refused by name; while other paths conflict, and so nothing `moves`, only when it is one of those."""
     conflicting = {conflict.path for conflict in merged.conflicts}
-    blocking = [path for path in obstacles if not conflicting or path in conflicting]
+    blocking = [path for path in obstacles if moves or not conflicting or path in conflicting]
     if blocking:
         raise TargetDirty(
             f"{receiver.name} has uncommitted, untracked or ignored work in {listed(blocking)}, which this merge changes. Nothing was changed.",

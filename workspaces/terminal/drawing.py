@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from workspaces.terminal import screen
+from workspaces.terminal.typed import typed
 
 if TYPE_CHECKING:
     from workspaces.model import Calls, Collected, Conflict, Landing, Log, MergeResult, Status, Trust, Workspace
@@ -103,9 +104,11 @@ def _landing(result: Landing | MergeResult) -> None:
         screen.say(f"  ↳ workspaces undo   (restore point {result.restore_point})")
     elif any(step.startswith("undo: ") for step in result.next):
         screen.say("  ↳ workspaces undo")
-    elif result.status == "conflicts":
-        child, parent = result.source.split("/")[-1], result.target.split("/")[-1]
-        screen.say(f"  resolve: workspaces merge {parent} {child} --on-conflict markers, edit the files, workspaces merge {child}")
+    elif result.status == "conflicts" and result.next:
+        where, _, resolving = result.next[0].partition(": ")
+        source = result.source.rpartition("/")[2]
+        again = f", workspaces merge {source}" if where.endswith(f" {source}") else ""
+        screen.say(f"  resolve: {typed(resolving)}, edit the files{again}")
 
 
 def _conflicts(conflicts: Sequence[Conflict]) -> None:
