@@ -276,6 +276,7 @@ def compare(
     ranking: Annotated[
         bool, typer.Option("--ranking", help="Show which to take: by what checks said, then size, then agreement; and why.")
     ] = False,
+    conflicts: Annotated[bool, typer.Option("--conflicts", help="List every path that conflicts, with the parent or another.")] = False,
     json: Json = False,
 ) -> None:
     """Show what workspaces (default: all) changed, whether they merge, and which conflict with each other."""
@@ -287,10 +288,10 @@ def compare(
         none = Comparison(summary="No workspaces yet.", next=(begin(there[0].id),))
         return None if _answer(none, json) else screen.say("No workspaces yet. next: workspaces clone -n 3 --task '…'")
     with screen.progress() as progress:
-        detail: Detail = "ranking" if ranking else "outline" if outline else "files" if files else "summary"
-        result = project.compare(names or [], base, detail, max_chars=100_000, progress=progress)
+        detail: Detail = "ranking" if ranking else "conflicts" if conflicts else "outline" if outline else "files" if files else "summary"
+        result = project.compare(names or [], base, detail, max_chars=sys.maxsize, progress=progress)
     if not _answer(result.model_copy(update={"left_out": (), "table": ""}), json):
-        (choosing.ranking if ranking else comparing.comparison)(result)
+        choosing.ranking(result) if ranking else comparing.comparison(result, detail)
     return None
 
 

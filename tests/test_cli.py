@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from conformance.forking import program
-from support import WORKSPACES, Repo, fingerprint
+from support import WORKSPACES, Repo, clone, fingerprint
 
 from workspaces import Project
 from workspaces.backend import find
@@ -445,6 +445,15 @@ def test_a_broken_pipe_is_quiet(shop: Repo) -> None:
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_bug(shop: Repo, closed: str) -> None:
+    clone(Project.open(shop.path), "fix").write("cart.py", "mine\n")
+    for words in (["diff", "fix"], ["list"], ["trust"], ["run", "fix", "--", "true"], ["merge", "fix", "-i"]):
+        command = f"{WORKSPACES} {shlex.join(words)} {closed}"
+        done = subprocess.run(["bash", "-c", command], cwd=shop.path, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, "bug" in done.stderr) == (0, False), (words, done.stderr)
 
 
 @pytest.mark.parametrize("away", ["2>&-", "2>/dev/full", "2>/dev/null"])

@@ -233,6 +233,11 @@ def test_a_folder_that_is_asked_for_has_all_files_in_it_whatever_their_names(pro
     assert [each.path for each in files] == ['"auth/new \\377"', "auth/new.py"]
 
 
+def test_a_quoted_number_that_is_no_byte_stands_for_itself(project: Project) -> None:
+    clone(project, "fix").write("caf\\777", "mine\n")
+    assert [each.path for each in project.compare(["fix"], detail="files", paths=['"caf\\777"']).files] == ["caf\\777"]
+
+
 @pytest.mark.parametrize("path", ["\ud800", "a\0b"])
 def test_a_path_that_no_file_can_have_is_refused(project: Project, path: str) -> None:
     clone(project, "fix").write("cart.py", "mine\n")

@@ -13,6 +13,7 @@ import pytest
 from support import Repo, at, clone, hidden
 
 from workspaces import Project
+from workspaces.access import Access
 from workspaces.comparison import kept
 from workspaces.errors import InvalidArgument
 from workspaces.model import Comparison, Detail
@@ -118,6 +119,20 @@ def test_a_list_is_paged_to_its_end_while_an_agent_goes_on(crowd: Project, detai
     at(crowd.find("w-2")).write("f000.txt", "else\n")
     crowd.merge("w-1")
     assert told(chain(first, goes_on)) == before
+
+
+def test_no_page_tells_what_only_another_caller_may_see(crowd: Project, repo: Repo) -> None:
+    """Who merged a path into main, and for which task, is told to who sees that workspace; on the pages after the first, too."""
+    hidden_one = crowd.clone(name="hidden", task="a secret plan").workspaces[0]
+    for number in range(MANY):
+        at(hidden_one).write(numbered(number), f"{number} hidden\n")
+    crowd.merge("hidden")
+    eve = crowd.seen_by(Access(role="work", name="eve", granted=frozenset({crowd.find("w-1").uid})))
+    asked: dict[str, Any] = {"detail": "conflicts", "max_chars": 2000}
+    first = eve.compare(["w-1"], **asked)
+    assert "secret" in crowd.compare(["w-1"], **asked).model_dump_json()
+    for page in (first, eve.compare(["w-1"], cursor=first.next_cursor, **asked)):
+        assert page.pairs and "secret" not in page.model_dump_json()
 
 
 def test_a_cursor_to_what_is_not_kept_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from workspaces import Project
+from workspaces.asked import Asked
+from workspaces.terminal import asking
 from workspaces.terminal.typed import typed
 from workspaces.wording import call
 
@@ -144,6 +146,38 @@ def test_what_is_told_of_each_file_is_folded(shop: Repo) -> None:
     assert any("added" in line and "+1 -0" in line for line in lines)
 
 
+MANY = 700
+"""Files whose names are longer than a page of a server's answer."""
+
+
+@pytest.fixture
+def many(shop: Repo) -> Repo:
+    """Two attempts that made the same many files, each its own way."""
+    project = Project.open(shop.path)
+    for name in ("a", "b"):
+        made = clone(project, name)
+        for number in range(MANY):
+            made.write(f"{'folder/' * 20}{number}.txt", f"{name}\n")
+    return shop
+
+
+def test_every_file_and_every_conflict_is_listed_where_a_person_reads(many: Repo) -> None:
+    assert plain(many, "compare", "a", "--files").stdout.count("folder/0.txt") == 1
+    assert sum("added" in line for line in plain(many, "compare", "a", "--files").stdout.splitlines()) == MANY
+    shown = plain(many, "compare")
+    assert "conflict in" in shown.stdout and shown.stdout.count("and more") == 1
+    assert f"{MANY - 20} conflicts of pairs more, not listed: workspaces compare --conflicts lists all." in shown.stderr
+    assert sum(line.endswith("add/add") for line in plain(many, "compare", "--conflicts").stdout.splitlines()) == MANY
+
+
+def test_all_other_files_are_merged_however_many_they_are(many: Repo) -> None:
+    many.write(f"{'folder/' * 20}0.txt", "mine\n")
+    project = Project.open(many.path)
+    done = asking.merge(project, Asked("a"), project.merge_as, lambda _question, letters: letters[0])
+    assert done is not None and done.status == "merged"
+    assert len(list((many.path / ("folder/" * 20)).iterdir())) == MANY
+
+
 # -- what to do next ----------------------------------------------------------------------------------------------------------------------
 
 TOOLS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "tools.json").read_text())
@@ -206,10 +240,41 @@ def test_whatever_a_hint_calls_can_be_typed(tool: dict[str, Any]) -> None:
         ("decided by on_conflict=source", "decided by --on-conflict source"),
         ("Leave include_uncommitted out.", "Leave --committed out."),
         ("No workspace 'dry_run', no file x/dry_run.py", "No workspace 'dry_run', no file x/dry_run.py"),
+        ("merge(source='shop/a', paths=['dry_run', 'a]b'])", "workspaces merge a --path dry_run --path 'a]b'"),
+        ("initialize(path='-x', name='y')", "workspaces init --name y -- -x"),
+        ("3 more: detail='conflicts' lists all.", "3 more: workspaces compare --conflicts lists all."),
+        ("compare with detail='files' lists them", "workspaces compare --files lists them"),
     ],
 )
 def test_a_call_is_told_as_what_a_person_types(hint: str, command: str) -> None:
     assert typed(hint) == command
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Look at 'merge(source=[x])'.",
+        "Look at 'delete(workspaces=[\"a\"], discard_unmerged=true)'.",
+        "merge(source=[x])",
+        "merge(source=[1])",
+        r"merge(source='\x')",
+        r"restore(workspace='\N{no}')",
+        "merge(source='a\nb')",
+        f"merge(source={'9' * 5000})",
+    ],
+)
+def test_names_that_look_like_calls_are_names(text: str) -> None:
+    assert typed(text) == text
+
+
+def test_a_file_that_is_called_like_a_call_hides_no_result(shop: Repo) -> None:
+    shop.write("merge(source=[x])", "1\n")
+    shop.commit("before")
+    project = Project.open(shop.path)
+    clone(project, "fix").write("merge(source=[x])", "2\n")
+    shop.write("merge(source=[x])", "3\n")
+    shop.commit("theirs")
+    assert "decided by --on-conflict union: 'merge(source=[x])'." in plain(shop, "merge", "fix", "--on-conflict", "union").stderr
 
 
 def test_what_the_command_line_says_to_do_can_be_done(shop: Repo) -> None:

@@ -314,7 +314,7 @@ def path_bytes(text: str) -> bytes:
     """Return the path that `path_text` gave as text."""
     if not (len(text) > 1 and text.startswith('"') and text.endswith('"')):
         return os.fsencode(text)
-    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), os.fsencode(text[1:-1]))
+    return re.sub(rb"\\([0-3][0-7]{2})", lambda octal: bytes([int(octal[1], 8)]), os.fsencode(text[1:-1]))
 
 
 _PLAIN = re.compile(r"[\w./@+=~-]{1,120}( \((a pipe|a socket|a device|a mount point)\))?")

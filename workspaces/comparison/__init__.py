@@ -21,7 +21,8 @@ from workspaces.errors import InvalidArgument, NotFound, once_more
 from workspaces.model import Compared, Comparison, Detail, Workspace
 from workspaces.wording import HUNK_BUDGET, MOST_CONFLICTS, bounded
 
-MAX_CHARS = 100_000
+LEAST_CHARS, MAX_CHARS = 500, 100_000
+"""Characters of a page: the fewest, and the most that a server answers with. Whoever prints to a person may ask for all at once."""
 MAX_WORKSPACES = 256
 
 
@@ -43,8 +44,8 @@ def compare(
         raise InvalidArgument(f"{len(names)} workspaces are too many.", f"Name at most {MAX_WORKSPACES}; status lists them.")
     if not names:
         raise NotFound("There is no workspace to compare yet.", "clone makes some.")
-    if not 500 <= max_chars <= MAX_CHARS:
-        raise InvalidArgument(f"max_chars is {max_chars}.", f"It goes from 500 to {MAX_CHARS}.")
+    if max_chars < LEAST_CHARS:
+        raise InvalidArgument(f"max_chars is {max_chars}.", f"It is {LEAST_CHARS} or more.")
     if detail == "ranking" and base:
         raise InvalidArgument("A ranking takes no base: each attempt is judged beside what it began with.", "Leave base out.")
     paths = chosen(paths)

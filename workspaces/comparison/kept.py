@@ -81,7 +81,13 @@ def key(core: Core, scene: Scene, revision: int, *asked: str) -> str:
         *(str(each) if each is None or isinstance(each, Exception) else each.model_dump_json() for each in frozen),
         *asked,
     ]
-    return f"{core.backend.home}\n{hashlib.sha256(json.dumps(said).encode()).hexdigest()}"
+    return f"{_place(core)}{hashlib.sha256(json.dumps(said).encode()).hexdigest()}"
+
+
+def _place(core: Core) -> str:
+    """Return what the names of all answers begin with that are about this project, and for this caller: who sees less is told less."""
+    access = core.access
+    return f"{core.backend.home}\n{json.dumps([access.caller, sorted(access.granted)]) if access.is_limited else ''}\n"
 
 
 def recalled(name: str) -> Told | None:
@@ -94,7 +100,7 @@ def begun(core: Core, workspaces: Sequence[Workspace], asked: Sequence[str], cur
     """Return the answer that a cursor came from, if it is one to this question about just these workspaces."""
     seal, uids = cursor.partition(".")[0], [each.uid for each in workspaces]
     with _lock:
-        found = [each for name, each in _kept.items() if each.seal == seal and name.startswith(f"{core.backend.home}\n")]
+        found = [each for name, each in _kept.items() if each.seal == seal and name.startswith(_place(core))]
     same = (each for each in found if [attempt.workspace.uid for attempt in each.attempts] == uids)
     return next((each for each in same if each.seal_of(asked) == seal), None)
 

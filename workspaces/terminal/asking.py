@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -50,7 +51,7 @@ def _put_aside(project: Project, asked: Asked, error: TargetDirty, ask: Ask) -> 
         return asked.paths
     dirty = error.details["paths"]
     blocked = [str(path) for path in dirty] if isinstance(dirty, list) else []
-    changed = [change.path for change in project.compare(asked.sources, detail="files", paths=asked.paths, max_chars=100_000).files]
+    changed = [change.path for change in project.compare(asked.sources, detail="files", paths=asked.paths, max_chars=sys.maxsize).files]
     left = [path for path in changed if path not in blocked]
     if not left:
         screen.say("  No other files are changed.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workspaces.terminal import screen
 
 if TYPE_CHECKING:
-    from workspaces.model import Change, Compared, Comparison, Pair
+    from workspaces.model import Change, Compared, Comparison, Detail, Pair
 
 Cell = tuple[str, str]
 _VERDICTS = {"clean": ("✓ merges", "green"), "conflicts": ("✗ conflicts", "red"), "up_to_date": ("= nothing new", "dim")}
@@ -18,7 +18,7 @@ _PAIRS = 20
 """Conflicting pairs that are told one by one."""
 
 
-def comparison(result: Comparison) -> None:
+def comparison(result: Comparison, detail: Detail) -> None:
     order = {name: number for number, name in enumerate(result.compatible, 1)}
     columns = {
         "Workspace": [(each.name, "") for each in result.workspaces],
@@ -35,7 +35,7 @@ def comparison(result: Comparison) -> None:
     screen.table(tuple(kept), list(zip(*kept.values(), strict=True)))
     _outlines(result.workspaces)
     _files(result.files)
-    _matrix(result)
+    (_conflicts if detail == "conflicts" else _matrix)(result)
     screen.tell(result.summary)
     screen.warn(result.warnings)
 
@@ -81,6 +81,13 @@ def _files(files: Sequence[Change]) -> None:
         screen.table(("File", "Change", "Lines", "By"), rows)
 
 
+def _conflicts(result: Comparison) -> None:
+    for pair in result.pairs:
+        screen.tell(f"✗ {pair.a.split('/')[-1]} and {pair.b.split('/')[-1]} conflict in", "red")
+        for each in pair.conflicts:
+            screen.tell(f"  {each.path}  {each.kind.replace('_', '/')}")
+
+
 def _matrix(result: Comparison) -> None:
     """Show who conflicts with whom: as a matrix where it fits, and by their paths as long as they are few."""
     clashing = [each for each in result.workspaces if each.clashes]
@@ -101,5 +108,5 @@ def _drawn(ids: Sequence[str], pairs: set[frozenset[str]], widest: int) -> None:
 
 
 def _told(pair: Pair) -> None:
-    paths = ", ".join(conflict.path for conflict in pair.conflicts[:5])
+    paths = ", ".join(conflict.path for conflict in pair.conflicts[:5]) + (" and more" if len(pair.conflicts) > 5 else "")
     screen.tell(f"✗ {pair.a.split('/')[-1]} and {pair.b.split('/')[-1]} conflict in {paths}", "red")

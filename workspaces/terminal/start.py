@@ -67,10 +67,22 @@ def version() -> None:
     print(version("mcp-workspaces"))  # noqa: T201 - the answer
 
 
+def _taken() -> None:
+    """Open what was closed of stdin, stdout and stderr on nothing: else what is opened next gets their numbers, and whatever is written to those."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, number)
+            if nothing != number:
+                os.close(nothing)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - a descriptor, for good
+
+
 def running(command: Callable[[], None]) -> None:
     """Run a command. Text that a stream cannot show is shown as escapes; an answer that could not be written is a failure."""
     from workspaces.terminal import screen
 
+    _taken()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

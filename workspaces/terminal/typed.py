@@ -8,13 +8,16 @@ import shlex
 from collections.abc import Iterator
 
 Value = str | int | list[str]
-_LITERAL = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\[[^][]*\]|\d+|true|false)"""
+_ESCAPE = r"\\(?:[\\'\"nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
+_TEXT = rf"""(?:'(?:[^'\\\n]|{_ESCAPE})*'|"(?:[^"\\\n]|{_ESCAPE})*")"""
+"""A text as a hint has it. Nothing else is read as one: hints have names of files in them, which may look like anything."""
+_LITERAL = rf"(?:{_TEXT}|\[{_TEXT}(?:, {_TEXT})*\]|[0-9]{{1,19}}|true|false)"
 _ARGUMENT = rf"(\w+)=({_LITERAL})"
 _VERBS = {
     "initialize": "init",
     **{verb: verb for verb in ("clone", "compare", "merge", "delete", "status", "check", "checkpoint", "restore")},
 }
-_CALL = re.compile(rf"\b({'|'.join(_VERBS)})\((\w+={_LITERAL}(?:, \w+={_LITERAL})*)\)")
+_CALL = rf"(?P<verb>{'|'.join(_VERBS)})\((?P<given>\w+={_LITERAL}(?:, \w+={_LITERAL})*)\)"
 _NAMED = ("workspaces", "workspace", "source", "target", "base")
 """Arguments that name workspaces, by their ids; here a bare name is enough."""
 _PLACED = ("workspaces", "workspace", "source", "target", "to", "path")
@@ -48,16 +51,23 @@ _OPTIONS = {
 _UNTOLD = {"compare": ("paths", "cursor", "max_chars"), "status": ("wait_seconds",), "check": ("wait", "timeout_seconds")}
 """Arguments for which a command needs nothing: it waits, and shows all."""
 # In quotes, in a path or in a longer word it is the name of something.
-_ALONE = re.compile(
-    rf"(?<![\w'\"/.-])(?:(children)(?==)|({'|'.join(name for name in _OPTIONS if '_' in name)}))(?:=({_LITERAL}|\w+))?(?![\w'\"/-])"
-)
+_BARE = "|".join(name for name in _OPTIONS if "_" in name)
+_ALONE = rf"(?<![\w'\"/.-])(?:(?P<children>children)(?==)|(?P<option>{_BARE}))(?:=(?P<value>{_LITERAL}|\w{{1,99}}))?(?![\w'\"/-])"
+_DETAIL = r"(?:compare with )?\bdetail='(?P<detail>outline|files|conflicts|ranking)'"
+_SAID = re.compile(rf"(?<!\w){_TEXT}|\b{_CALL}|{_DETAIL}|{_ALONE}")
 
 
 def typed(text: str) -> str:
-    """Return a sentence in which each call of a tool, and each argument of one, is what does the same at a terminal."""
-    text = _CALL.sub(lambda found: command(found[1], dict(_values(found[2]))), text)
-    text = text.replace("compare with detail='files'", "workspaces compare --files")
-    return _ALONE.sub(_option, text)
+    """Return a sentence in which each call of a tool, and each argument of one, is what does the same at a terminal. What is in quotes is a name."""
+    return _SAID.sub(_typed, text)
+
+
+def _typed(found: re.Match[str]) -> str:
+    if found["verb"]:
+        return command(found["verb"], dict(_values(found["given"])))
+    if found["detail"]:
+        return f"workspaces compare --{found['detail']}"
+    return _option(found) if found["children"] or found["option"] else found[0]
 
 
 def command(verb: str, given: dict[str, Value]) -> str:
@@ -76,7 +86,8 @@ def command(verb: str, given: dict[str, Value]) -> str:
     for argument, value in named.items():
         if argument in _OPTIONS and argument not in _UNTOLD.get(verb, ()):
             options += _said(_OPTIONS[argument], argument, value)
-    return shlex.join(["workspaces", name, *placed, *options])
+    is_odd = any(word.startswith("-") for word in placed)
+    return shlex.join(["workspaces", name, *([*options, "--", *placed] if is_odd else [*placed, *options])])
 
 
 def _details(verb: str, given: dict[str, Value]) -> Iterator[str]:
@@ -85,7 +96,7 @@ def _details(verb: str, given: dict[str, Value]) -> Iterator[str]:
         yield from ("--detail", detail)
     elif verb == "check" and detail == "diff":
         yield "--diff"
-    elif verb == "compare" and detail in ("outline", "files", "ranking", "diff"):
+    elif verb == "compare" and detail in ("outline", "files", "ranking", "conflicts", "diff"):
         yield "--outline" if detail == "diff" else f"--{detail}"
 
 
@@ -98,10 +109,10 @@ def _said(option: str, argument: str, value: Value) -> Iterator[str]:
 
 
 def _option(found: re.Match[str]) -> str:
-    name = found[1] or found[2]
-    if not found[3]:
+    name = found["children"] or found["option"]
+    if not found["value"]:
         return _OPTIONS[name]
-    return shlex.join(_said(_OPTIONS[name], name, _value(found[3]))) or found[0]
+    return shlex.join(_said(_OPTIONS[name], name, _value(found["value"]))) or found[0]
 
 
 def _values(text: str) -> Iterator[tuple[str, Value]]:
