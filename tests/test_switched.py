@@ -179,3 +179,22 @@ def test_who_left_what_a_clone_began_with_has_of_it_only_its_work(project: Proje
     repo.git("switch", "-q", "trunk")
     assert {change.path for change in project.merge("up" if above == "up" else "low", "main").files} == {"own.py"}
     assert (repo.read("feature.py"), repo.read("own.py")) == ("feature\n", "own\n")
+
+
+@pytest.mark.parametrize("done", ["reset", "switched"])
+def test_what_it_had_when_it_was_merged_and_has_no_more_stays_in_main(project: Project, repo: Repo, done: str) -> None:
+    fix = clone(project, "fix")
+    began = fix.head
+    repo.write("feature.py", "feature\n")
+    later = repo.commit("feature")
+    fix.git("checkout", "-q", "--detach", later)
+    fix.write("own.py", "own\n")
+    fix.commit("own")
+    assert project.merge("fix").status == "merged"
+    fix.git(*(("reset", "-q", "--hard") if done == "reset" else ("checkout", "-q", "--detach")), began)
+    assert project.merge("fix").status == "up_to_date"
+    fix.write("two.py", "two\n")
+    assert [change.path for change in project.merge("fix").files] == ["two.py"]
+    assert (repo.read("feature.py"), repo.read("own.py")) == ("feature\n", "own\n")
+    assert project.merge("main", "fix").status == "merged"
+    assert (fix.read("feature.py"), fix.read("own.py")) == ("feature\n", "own\n")

@@ -382,24 +382,26 @@ class Core:
         says what it has in common with others."""
         if workspace.is_main:
             return []
-        stayed, parent = self._descends(workspace, workspace.origin), self.parent(workspace)
-        own = [row.snapshot for row in self._merges(workspace.uid) if self._has_all(row, workspace, parent) and self._keeps(row, workspace)]
-        return list(dict.fromkeys([*([workspace.origin] if stayed else []), *own]))
+        rows, parent = self._merges(workspace.uid), self.parent(workspace)
+        began = [workspace.origin] if self._descends(workspace, workspace.origin) else []
+        # An earlier one of its own is in the history of the last, or of another line.
+        own = next((row for row in reversed(rows) if row.source == workspace.uid and self._keeps(row, workspace)), None)
+        kept = [row for row in rows if row == own or (self._has_all(row, workspace, parent) and self._keeps(row, workspace))]
+        return list(dict.fromkeys([*began, *(row.snapshot for row in kept)]))
 
     def _has_all(self, row: MergeRow, workspace: Workspace, parent: Workspace) -> bool:
-        """Return whether a merge of the workspace is of its own state, or brought it all that its parent had, or a clone. Of a clone that began with
-        what the workspace left since, it has only the clone's own work."""
-        if {workspace.uid, parent.uid} & {row.source}:
-            return True
+        """Return whether a merge brought a workspace all that its parent had, or a clone. Of a clone that began with what the workspace left since, it
+        has only the clone's own work."""
+        if row.source in (workspace.uid, parent.uid):
+            return row.source == parent.uid
         source = self.store.workspace(row.source)
         return source is not None and self.is_child(source, workspace) and self._descends(workspace, source.origin)
 
     def _keeps(self, row: MergeRow, holder: Workspace) -> bool:
-        """Return whether a workspace still has what it brought or got by a merge: what it was on a line of history that it left, it has no more.
-        On the one on which it began, what it took back of its own is a change like any other."""
+        """Return whether a workspace still has what it brought or got by a merge: what it was on a line of history that it left, it has no more."""
         if row.target == holder.uid:
             return self._stands(row, holder) and (bool(row.head) or self._is_after(row, holder))
-        return (not holder.is_main and self._descends(holder, holder.origin)) or self._descends(holder, row.snapshot)
+        return self._descends(holder, row.snapshot)
 
     def _is_after(self, row: MergeRow, holder: Workspace) -> bool:
         """Return whether the head of a workspace is the one at which it got a merge that made no commit, or descends from that."""
