@@ -8,6 +8,7 @@ import pytest
 from support import Repo, clone
 
 from workspaces import Project
+from workspaces.errors import Unsupported
 from workspaces.model import History
 
 
@@ -198,3 +199,37 @@ def test_what_it_had_when_it_was_merged_and_has_no_more_stays_in_main(project: P
     assert (repo.read("feature.py"), repo.read("own.py")) == ("feature\n", "own\n")
     assert project.merge("main", "fix").status == "merged"
     assert (fix.read("feature.py"), fix.read("own.py")) == ("feature\n", "own\n")
+
+
+@pytest.mark.parametrize("target", ["main", "older"])
+def test_a_merge_commit_claims_nothing_that_is_not_there(project: Project, repo: Repo, target: str) -> None:
+    repo.git("branch", "release")
+    older = clone(project, "older")
+    repo.write("feature.py", "feature\n")
+    repo.commit("feature")
+    fix = clone(project, "fix")
+    fix.write("own.py", "own\n")
+    fix.commit("own")
+    into = repo if target == "main" else older
+    if target == "main":
+        repo.git("switch", "-q", "release")
+    before = into.head
+    with pytest.raises(Unsupported, match="without what fix began with"):
+        project.merge("fix", target, history="merge")
+    assert into.head == before
+    assert project.merge("fix", target).status == "merged"
+    assert not (into.path / "feature.py").exists()
+
+
+def test_what_was_brought_without_a_commit_and_left_can_be_brought_again(project: Project) -> None:
+    up = clone(project, "up")
+    began = up.head
+    low = clone(project, "low", "up")
+    low.write("low.py", "low\n")
+    up.write("up.py", "up\n")
+    up.commit("up")
+    project.merge("low", "up", history="none")
+    up.commit("low")
+    assert project.merge("low", "up").status == "up_to_date"
+    up.git("reset", "-q", "--hard", began)
+    assert [change.path for change in project.merge("low", "up").files] == ["low.py"]

@@ -399,9 +399,7 @@ class Core:
 
     def _keeps(self, row: MergeRow, holder: Workspace) -> bool:
         """Return whether a workspace still has what it brought or got by a merge: what it was on a line of history that it left, it has no more."""
-        if row.target == holder.uid:
-            return self._stands(row, holder) and (bool(row.head) or self._is_after(row, holder))
-        return self._descends(holder, row.snapshot)
+        return self._stands(row, holder) if row.target == holder.uid else self._descends(holder, row.snapshot)
 
     def _is_after(self, row: MergeRow, holder: Workspace) -> bool:
         """Return whether the head of a workspace is the one at which it got a merge that made no commit, or descends from that."""
@@ -438,6 +436,10 @@ class Core:
         stands = self._stands if chain else self._keeps
         merged = (row.snapshot for row in self._between(receiver, [*chain, bringer]) if stands(row, receiver))
         return list(dict.fromkeys([*(each.origin for each in chain[-1:]), *merged]))
+
+    def has_begun(self, receiver: Workspace, bringer: Workspace) -> bool:
+        """Return whether the receiver's history has what the bringer began with, of which `granted` says that the receiver has it."""
+        return all(self._descends(receiver, each.origin) for each in self._chain(bringer, receiver)[-1:])
 
     def _between(self, holder: Workspace, others: Sequence[Workspace]) -> list[MergeRow]:
         """Return the merges between a workspace and others, in their order. Not all that main had part in are looked through: those are nearly all
@@ -503,9 +505,9 @@ class Core:
 
     def _stands(self, row: MergeRow, holder: Workspace) -> bool:
         """Return whether the holder still has the merge: one that it received may have been reset away, and can then be made again."""
-        if row.target != holder.uid or not row.head:
+        if row.target != holder.uid:
             return True
-        return self.backend.contains(holder, row.head)
+        return self.backend.contains(holder, row.head) if row.head else self._is_after(row, holder)
 
     def observed(self, workspace: Workspace, snapshot: Snapshot, base: Snapshot, diff: Diff) -> Workspace:
         """Return the workspace as it is seen now: the size of its change, and a state that its contents have outgrown corrected."""
