@@ -11,7 +11,7 @@ import pytest
 from support import Repo, clone, deleted_at, fingerprint
 
 from workspaces import Project
-from workspaces.errors import Busy, NotFound, TargetDirty, TargetMoved
+from workspaces.errors import Busy, Exists, NotFound, TargetDirty, TargetMoved
 
 
 def test_undoing_a_merge_puts_main_back(project: Project, repo: Repo) -> None:
@@ -308,3 +308,20 @@ def test_undo_says_how_to_go_past_what_cannot_be_taken_back(project: Project, re
     with pytest.raises(NotFound, match="Nothing is left of shop/gone") as lost:
         project.undo()
     assert lost.value.hint.endswith("workspaces undo 3 goes past it, to the clone before.")
+
+
+def test_what_several_deletes_of_a_call_left_free_comes_back(project: Project) -> None:
+    for name in ("a", "b", "c"):
+        clone(project, name).write(f"{name}.py", name)
+    project.delete(["a", "b", "c"], discard_unmerged=True)
+    newer = clone(project, "b")
+    deleted = next(each.id for each in project.log().operations if each.verb == "delete")
+    undone = project.undo(deleted)
+    assert undone.summary.endswith("a newer workspace is named b.")
+    assert {each.name for each in project.status().workspaces} == {"main", "a", "b", "c"}
+    assert not (newer.path / "b.py").exists()
+    with pytest.raises(Exists, match="newer"):
+        project.undo(deleted)
+    project.delete(["b"])
+    assert project.undo(deleted).summary.startswith("Restored b")
+    assert newer.read("b.py") == "b"

@@ -382,13 +382,30 @@ class Core:
         says what it has in common with others."""
         if workspace.is_main:
             return []
-        rows = self._merges(workspace.uid)
-        others = {row.source: self.store.workspace(row.source) for row in rows}
-        near = {self.parent(workspace).uid, *(uid for uid, each in others.items() if each is not None and self.is_child(each, workspace))}
-        stayed = self._descends(workspace, workspace.origin)
-        brought = [row for row in rows if row.source == workspace.uid and (stayed or self._descends(workspace, row.snapshot))]
-        own = [row.snapshot for row in rows if row in brought or (row.source in near and self._stands(row, workspace))]
-        return list(dict.fromkeys([*([workspace.origin] if stayed else []), *own]))
+        rows, parent = self._merges(workspace.uid), self.parent(workspace)
+        began = [workspace.origin] if self._descends(workspace, workspace.origin) else []
+        # An earlier one of its own is in the history of the last, or of another line.
+        own = next((row for row in reversed(rows) if row.source == workspace.uid and self._keeps(row, workspace)), None)
+        kept = [row for row in rows if row == own or (self._has_all(row, workspace, parent) and self._keeps(row, workspace))]
+        return list(dict.fromkeys([*began, *(row.snapshot for row in kept)]))
+
+    def _has_all(self, row: MergeRow, workspace: Workspace, parent: Workspace) -> bool:
+        """Return whether a merge brought a workspace all that its parent had, or a clone. Of a clone that began with what the workspace left since, it
+        has only the clone's own work."""
+        if row.source in (workspace.uid, parent.uid):
+            return row.source == parent.uid
+        source = self.store.workspace(row.source)
+        return source is not None and self.is_child(source, workspace) and self._descends(workspace, source.origin)
+
+    def _keeps(self, row: MergeRow, holder: Workspace) -> bool:
+        """Return whether a workspace still has what it brought or got by a merge: what it was on a line of history that it left, it has no more."""
+        return self._stands(row, holder) if row.target == holder.uid else self._descends(holder, row.snapshot)
+
+    def _is_after(self, row: MergeRow, holder: Workspace) -> bool:
+        """Return whether the head of a workspace is the one at which it got a merge that made no commit, or descends from that."""
+        made = self.store.numbered(self.row.name, [row.operation]) if self.backend.capabilities.commits else {}
+        new = made[row.operation].outcome.get("new") if made else None
+        return new is None or self.backend.contains(holder, Snapshot.model_validate(new).head)
 
     def _descends(self, workspace: Workspace, snapshot: str) -> bool:
         """Return whether the head of a workspace is that of a snapshot, or descends from it."""
@@ -399,29 +416,38 @@ class Core:
         """Return snapshots that `holder` contains and `other` may descend from, though the holder's own history does not say so.
 
         Of one that `other` was cloned from, directly or through others, they are what it was then, and what was merged between the two
-        since. Siblings may have left their parent at different times: what one has of the other does not make it contain what the other
-        began with, so for them there are none.
+        since; not what it was on a line of history that it left. Siblings may have left their parent at different times: what one has of the
+        other does not make it contain what the other began with, so for them there are none.
         """
         chain = self._chain(other, holder)
         if chain and not self.is_child(chain[-1], holder):
             return []
-        return list(dict.fromkeys([*(each.origin for each in chain[-1:]), *self._merged(holder, [*chain, other])]))
+        began = [each.origin for each in chain[-1:] if self._descends(holder, each.origin)]
+        merged = [row for row in self._between(holder, [*chain, other]) if self._keeps(row, holder)]
+        return list(dict.fromkeys([*began, *(row.snapshot for row in merged if began or not chain or row.source == holder.uid)]))
 
     def granted(self, receiver: Workspace, bringer: Workspace) -> list[str]:
         """Return what a merge takes the receiver to contain: where the bringer left their common ancestor, and what of it came before.
 
-        So only what the bringer did since then counts as its work, and not what it began with.
+        So only what the bringer did since then counts as its work, and not what it began with. From one that it descends from, the receiver gets
+        all that it has not: also what it had itself, on a line of history that it left.
         """
         chain = self._chain(bringer, receiver)
-        return list(dict.fromkeys([*(each.origin for each in chain[-1:]), *self._merged(receiver, [*chain, bringer])]))
+        stands = self._stands if chain else self._keeps
+        merged = (row.snapshot for row in self._between(receiver, [*chain, bringer]) if stands(row, receiver))
+        return list(dict.fromkeys([*(each.origin for each in chain[-1:]), *merged]))
 
-    def _merged(self, holder: Workspace, others: Sequence[Workspace]) -> list[str]:
-        """Return what was merged between a workspace and others. A merge counts as long as its commit is still in the holder's history, so
-        one that was reset away can be made again. Not all that main had part in are looked through: those are nearly all there ever were."""
+    def has_begun(self, receiver: Workspace, bringer: Workspace) -> bool:
+        """Return whether the receiver's history has what the bringer began with, of which `granted` says that the receiver has it."""
+        return all(self._descends(receiver, each.origin) for each in self._chain(bringer, receiver)[-1:])
+
+    def _between(self, holder: Workspace, others: Sequence[Workspace]) -> list[MergeRow]:
+        """Return the merges between a workspace and others, in their order. Not all that main had part in are looked through: those are nearly all
+        there ever were."""
         uids = {workspace.uid for workspace in others}
         rows = {row for each in (others if holder.is_main else [holder]) for row in self._merges(each.uid)}
         between = [row for row in rows if holder.uid in (row.source, row.target) and uids & {row.source, row.target}]
-        return [row.snapshot for row in sorted(between, key=lambda each: each.operation) if self._stands(row, holder)]
+        return sorted(between, key=lambda each: each.operation)
 
     def agreed(self, child: Workspace, states: Mapping[int, str] | None = None) -> Agreement:
         """Return where the workspace and its parent last agreed: when it was cloned, or when one was last merged into the other. `states` of
@@ -478,10 +504,10 @@ class Core:
         return list(takewhile(lambda each: each.uid not in above, self._upwards(workspace)))
 
     def _stands(self, row: MergeRow, holder: Workspace) -> bool:
-        """Return whether the holder still has the merge: one that it received may have been reset away."""
-        if row.target != holder.uid or not row.head:
+        """Return whether the holder still has the merge: one that it received may have been reset away, and can then be made again."""
+        if row.target != holder.uid:
             return True
-        return self.backend.contains(holder, row.head)
+        return self.backend.contains(holder, row.head) if row.head else self._is_after(row, holder)
 
     def observed(self, workspace: Workspace, snapshot: Snapshot, base: Snapshot, diff: Diff) -> Workspace:
         """Return the workspace as it is seen now: the size of its change, and a state that its contents have outgrown corrected."""

@@ -125,6 +125,8 @@ def _within_reach(core: Core, together: list[Operation]) -> list[Operation]:
     """Return those that can be taken back. Raises when none can, which says why not the first."""
     why = {each.id: _out_of_reach(core, each) for each in together}
     if all(why.values()):
+        if named := [each for each in together if _meant(core, each)]:
+            return named[:1]  # restoring it says what to do about the other of its name
         first = together[0]
         raise NotFound(
             f"Operation {first.id} ({first.verb}) cannot be taken back: {why[first.id]}. Nothing was changed.",
@@ -135,8 +137,9 @@ def _within_reach(core: Core, together: list[Operation]) -> list[Operation]:
 
 def _out_of_reach(core: Core, last: Operation) -> str:
     """Say why an operation cannot be taken back; nothing when it can."""
-    if _meant(core, last):
-        return ""
+    if meant := _meant(core, last):
+        taken = core.store.taken(core.row.name, [each.name for each in meant]) if last.verb == "delete" else ()
+        return f"a newer workspace is named {listed(sorted(taken))}" if taken else ""
     names = listed(name.rpartition("/")[2] for name in last.workspaces)
     known = _known(core, last)
     if not known:

@@ -12,7 +12,7 @@ from workspaces.backend import Backend
 from workspaces.checks.making import Making
 from workspaces.containment import Loss, losses
 from workspaces.core import Core
-from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, UntrustedConfig
+from workspaces.errors import Busy, InvalidArgument, NotAllowed, TargetDirty, TargetMoved, Unsupported, UntrustedConfig
 from workspaces.model import Decided, Merge, Snapshot, Workspace
 from workspaces.replaying import replay
 from workspaces.resolving import Sides, settled
@@ -80,6 +80,12 @@ def _refuse_half(bringer: Workspace, theirs: Snapshot) -> None:
 
 def worked_out(core: Core, view: Backend, sides: Sides, asked: Asked, making: Making) -> Plan:
     """Combine two frozen workspaces in memory, as the call wants it and the rules have it. What is `wanted` for that has to be made first."""
+    if asked.history == "merge" and not core.has_begun(sides.receiver, sides.bringer):
+        raise Unsupported(
+            f"{sides.receiver.name} is on a line of history without what {sides.bringer.name} began with: a merge commit would say that it has all of "
+            "that. Nothing was changed.",
+            f"history='squash' brings what {sides.bringer.name} did since.",
+        )
     follow = core.is_child(sides.receiver, sides.bringer) and not asked.paths
     if asked.history == "rebase" and not (follow and view.ahead(sides.theirs, sides.ours) == 0):
         return _replayed(core, view, sides, asked, making)
