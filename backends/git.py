@@ -7,6 +7,7 @@ git and what it starts write only what the command is for, and reach no network.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -165,6 +166,8 @@ class Git:
     """Whether the configuration says the same wherever in the repository it is asked."""
     patience: float = bounds.PATIENCE
     """Seconds of processor that a command may use which only reads."""
+    aside: bool = False
+    """Whether all that is written lies in a view, so that any command may be stopped."""
     clock: bounds.Clock | None = None
     """What is told how much each command used."""
 
@@ -211,7 +214,7 @@ class Git:
                 file.write(stdin)
                 file.seek(0)
             given = file if isinstance(stdin, bytes) else stdin
-            seconds = self.patience if bounds.may_be_killed(os.fsdecode(args[0])) else 0.0
+            seconds = self.patience if self.aside or bounds.may_be_killed(os.fsdecode(args[0])) else math.inf
             with span(f"git {os.fsdecode(args[0])}", calls_out=True, process__executable__name="git") as told:
                 heard = confinement.confined(
                     self._rules(args), lambda: self._attended(runner, command, given, environment, seconds, output)
