@@ -229,6 +229,20 @@ def test_a_submodule_that_came_comes_again(project: Project, repo: Repo, tmp_pat
     assert repo.read("mod/new.txt") == "mine\n"
 
 
+@pytest.mark.parametrize("history", ["squash", "none"])
+def test_a_folder_that_became_a_submodule_is_tracked_again(project: Project, repo: Repo, library: Repo, history: History) -> None:
+    fix = clone(project, "fix")
+    fix.git("rm", "-q", "-r", "auth")
+    fix.git("submodule", "add", "-q", str(library.path), "auth")
+    before = repo.status(), repo.git("ls-files", "--stage")
+    project.merge("fix", history=history)
+    after = repo.status(), repo.git("ls-files", "--stage")
+    project.undo()
+    assert (repo.status(), repo.git("ls-files", "--stage")) == before
+    project.redo()
+    assert (repo.status(), repo.git("ls-files", "--stage")) == after
+
+
 def test_a_clone_gets_a_submodule_that_moved(project: Project, repo: Repo, library: Repo) -> None:
     fix = clone(project, "fix")
     populated(fix).write("new.txt", "mine\n")
