@@ -45,6 +45,8 @@ _PER_LINE = 120
 """Bytes in which a record or an index tells of a path."""
 _STARVED = 20
 """How many times as long by the clock on the wall a child may take, however busy the machine is."""
+STANDSTILL = 30.0
+"""Seconds for which one that moves a checkout may do nothing at all: a filter may wait for something, and a pipe that an agent made for ever."""
 _STIR = 0.02
 """Seconds of processor by which a child that does something is told from one that waits."""
 _MAINS = 10
@@ -52,7 +54,7 @@ _MAINS = 10
 _ERRORS = 8 << 20
 _CHUNK = 1 << 20
 _MOVES = frozenset(("checkout-index", "pack-objects", "read-tree", "update-index", "update-ref"))
-"""Commands that are never killed: what they leave behind could be a checkout half moved, or a lock."""
+"""Commands that are not killed while they do anything: what they leave behind could be a checkout half moved, or a lock."""
 _FULL = b"No space left on device"
 _EXHAUSTED = re.compile(rb"[Oo]ut of memory|Cannot allocate memory|unable to create (\w+ )?thread|over limit")
 
@@ -174,7 +176,8 @@ def attend(child: Child, seconds: float, output: int = OUTPUT) -> Heard:
     """Hear a child to its end. One that uses more than `seconds` of processor, or says more than `output`, is stopped, with all that it started;
     so is one that only waits, for what nobody will say.
 
-    With no `seconds` it is one that moves a checkout: that is never stopped, not even when this is interrupted, and what it says too much is lost.
+    With endless `seconds` it is one that moves a checkout: that is stopped when it stands still, and else not even when this is interrupted; what it says
+    too much is lost.
     """
     _confine(child.pid)
     meter = _Meter(child.pid, seconds)
@@ -184,7 +187,7 @@ def attend(child: Child, seconds: float, output: int = OUTPUT) -> Heard:
         if excess:
             _kill(child)
     except BaseException:
-        if seconds:
+        if math.isfinite(seconds):
             _kill(child)
         raise
     finally:
@@ -210,13 +213,13 @@ def _listen(out: _Pipe, err: _Pipe, meter: _Meter) -> Excess:
                 pipe = out if key.fileobj is out.source else err
                 if not pipe.read():
                     waiting.unregister(pipe.source)
-            if meter.seconds and out.size > out.limit:
+            if math.isfinite(meter.seconds) and out.size > out.limit:
                 return "output"
     return ""
 
 
 class _Meter:
-    """Looks from time to time at what a child has used, for which it may have some seconds; with none it is never over.
+    """Looks from time to time at what a child has used, for which it may have some seconds; with endless ones it is over when it stands still.
 
     A child cannot use more than the time that passes, so the first look is when all of it may be used. Where the system does not tell what
     processes use, the clock on the wall has to do.
@@ -229,8 +232,8 @@ class _Meter:
         self._next = self._started + min(seconds, PATIENCE)
 
     @property
-    def next_look(self) -> float | None:
-        return max(0.0, self._next - time.monotonic()) if self.seconds else None
+    def next_look(self) -> float:
+        return max(0.0, self._next - time.monotonic())
 
     @property
     def used(self) -> float:
@@ -240,17 +243,19 @@ class _Meter:
 
     def is_over(self) -> bool:
         now = time.monotonic()
-        if not self.seconds or now < self._next:
+        if now < self._next:
             return False
         found = processes.by_group(self._pid)
         if found is None:
-            self._next = self._started + self.seconds
-            return now >= self._next
+            end = self._started + self.seconds
+            self._next = min(end, now + PATIENCE)
+            return now >= end
         waits = found.asleep and found.seconds - self._ran < _STIR
         self._waited = self._waited + now - self._looked if waits else 0.0
         self._looked, self._ran = now, found.seconds
         self._next = now + max(_STIR, min(self.seconds - found.seconds, PATIENCE))
-        return found.seconds >= self.seconds or self._waited >= PATIENCE or now - self._started >= _STARVED * self.seconds
+        still = PATIENCE if math.isfinite(self.seconds) else STANDSTILL
+        return found.seconds >= self.seconds or self._waited >= still or now - self._started >= _STARVED * self.seconds
 
 
 def _kill(child: Child) -> None:

@@ -7,6 +7,7 @@ git and what it starts write only what the command is for, and reach no network.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -77,6 +78,8 @@ _HARMLESS = {"GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSL_CAINFO",
 _IDENTITY = {"GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"}
 _OWN = _IDENTITY | {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"}
 """By what people say who they are, and which configuration is theirs (git(1), ENVIRONMENT VARIABLES)."""
+_FILES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "XDG_CONFIG_HOME", "HOME")
+"""What says where a person's files are."""
 _GONE = re.compile(
     r"bad object|invalid object|unable to read|could not read|not a valid object|is missing|missing object|cannot be accessed|is unavailable"
 )
@@ -165,6 +168,8 @@ class Git:
     """Whether the configuration says the same wherever in the repository it is asked."""
     patience: float = bounds.PATIENCE
     """Seconds of processor that a command may use which only reads."""
+    aside: bool = False
+    """Whether all that is written lies in a view, so that any command may be stopped."""
     clock: bounds.Clock | None = None
     """What is told how much each command used."""
 
@@ -211,7 +216,7 @@ class Git:
                 file.write(stdin)
                 file.seek(0)
             given = file if isinstance(stdin, bytes) else stdin
-            seconds = self.patience if bounds.may_be_killed(os.fsdecode(args[0])) else 0.0
+            seconds = self.patience if self.aside or bounds.may_be_killed(os.fsdecode(args[0])) else math.inf
             with span(f"git {os.fsdecode(args[0])}", calls_out=True, process__executable__name="git") as told:
                 heard = confinement.confined(
                     self._rules(args), lambda: self._attended(runner, command, given, environment, seconds, output)
@@ -331,7 +336,7 @@ class Git:
     def _environment(self, literal: bool, also: Mapping[str, str]) -> dict[str, str]:
         durability = {"core.fsync": "none" if tree.is_relaxed(self.common_dir) else "all"}
         settings = {**_SETTINGS, **(_PASSING if self.objects else durability), **self.settings, **also}
-        environment = {**_ENVIRONMENT, "GIT_DIR": str(self.git_dir), "GIT_COMMON_DIR": str(self.common_dir)}
+        environment = {**_ENVIRONMENT, **_placed(), "GIT_DIR": str(self.git_dir), "GIT_COMMON_DIR": str(self.common_dir)}
         if not literal:
             del environment["GIT_LITERAL_PATHSPECS"]
         if self.work_tree:
@@ -495,6 +500,15 @@ def _command(args: Sequence[str | bytes], environment: Mapping[str, str]) -> lis
     leaked = [name for name in os.environ if name.startswith("GIT_") and name not in environment and name not in kept]
     dropped = ["env", *(word for name in leaked for word in ("-u", name))] if leaked else []
     return [*dropped, "git", "--no-pager", *(os.fsdecode(arg) for arg in args)]
+
+
+def _placed() -> dict[str, str]:
+    """Return the environment's places as they are from here, where it names any from where it is: git runs in a workspace, where an agent could have put
+    anything of that name."""
+    said = {name: [place] for name in _FILES if (place := os.environ.get(name))}
+    said["PATH"] = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    near = {name: places for name, places in said.items() if not all(map(os.path.isabs, places))}
+    return {name: os.pathsep.join(map(os.path.abspath, places)) for name, places in near.items()}
 
 
 def _with_argument(line: str) -> str:

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from support import Repo, clone
 
 from workspaces import Project
 from workspaces.errors import BackendFailed, Limit, UnmergedChanges, WorkspacesError
+from workspaces.model import History
 
 MOST = 400
 """Megabytes that the largest process of a call may have; the bound of a child and a server's own come to less."""
@@ -223,6 +225,26 @@ def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(project: Project, repo: R
         clone(project, "two", "fix")
     project.delete(["fix"], discard_unmerged=True, children="delete")
     assert not fix.path.exists()
+
+
+@pytest.mark.parametrize("history", [*get_args(History)])
+def test_a_pipe_that_git_reads_while_it_moves_a_checkout_holds_nobody_up(
+    project: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch, history: History
+) -> None:
+    fix = clone(project, "fix")
+    repo.write("cart.py", "ours\n")
+    repo.commit("ours")
+    os.mkfifo(fix.path / ".gitattributes")
+    before = fix.head, fix.read("cart.py"), fix.status()
+    monkeypatch.setattr("workspaces.backends.bounds.STANDSTILL", 0.5)
+    monkeypatch.setattr("workspaces.backends.bounds.PATIENCE", 0.3)
+    with pytest.raises(Limit):
+        project.merge("main", "fix", history=history)
+    (fix.path / ".gitattributes").unlink()
+    project.status()
+    assert (fix.head, fix.read("cart.py"), fix.status()) == before
+    assert project.merge("main", "fix", history=history).status == "merged"
+    assert (fix.read("cart.py"), fix.status()) == ("ours\n", [] if history != "none" else [" M cart.py"])
 
 
 def test_folders_deeper_than_any_path_are_no_obstacle(project: Project) -> None:

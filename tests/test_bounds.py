@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -13,7 +14,8 @@ from workspaces import Project
 _HEARD = """
 import subprocess, sys
 from workspaces.backends import bounds
-bounds.PATIENCE, seconds, script = float(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+patience, seconds, script = float(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+bounds.PATIENCE = bounds.STANDSTILL = patience
 it = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 print(bounds.attend(bounds.Child(it.pid, it.stdout, it.stderr, it.wait), seconds).excess or "heard")
 """
@@ -41,6 +43,11 @@ def test_what_its_children_use_is_used() -> None:
 
 def test_waiting_for_what_never_comes_comes_to_an_end() -> None:
     assert heard("sleep 1000", seconds=100.0, patience=0.3) == "time"
+
+
+def test_what_moves_a_checkout_is_stopped_only_when_it_stands_still() -> None:
+    assert heard("sleep 1000", seconds=math.inf, patience=0.3) == "time"
+    assert heard("for part in 1 2 3 4 5 6; do sleep 0.1; i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; done", math.inf, 0.3) == "heard"
 
 
 @pytest.mark.parametrize(

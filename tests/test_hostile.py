@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support import Repo, clone, fingerprint
+from support import Repo, clone, fingerprint, hidden
 
 from workspaces import Project
 from workspaces.errors import UntrustedConfig, WorkspacesError
@@ -244,6 +244,20 @@ def test_nor_does_the_first_git_of_a_process(project: Project, repo: Repo, tmp_p
     ]
     subprocess.run([*command, repo.path], env={**os.environ, leak: str(value)}, check=True)
     assert not (tmp_path / "tripped").exists()
+
+
+@pytest.mark.parametrize(("name", "path"), [("GIT_CONFIG_GLOBAL", "near"), ("XDG_CONFIG_HOME", "near/git/config"), ("PATH", "near/git")])
+def test_what_the_environment_names_from_where_it_is_is_not_looked_for_in_a_workspace(
+    project: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch, name: str, path: str
+) -> None:
+    fix = clone(project, "fix")
+    fix.write(".gitattributes", "* filter=evil\n")
+    fix.write("cart.py", "mine\n")
+    fix.write(path, "#!/bin/sh\nexit 3\n" if name == "PATH" else '[filter "evil"]\n\tclean = sed s/mine/evil/\n').chmod(0o755)
+    hidden(fix, "notes.md")
+    monkeypatch.chdir(repo.path)
+    monkeypatch.setenv(name, f"./near:{os.environ['PATH']}" if name == "PATH" else "near")
+    assert "+mine" in project.compare(["fix"], detail="diff").diff
 
 
 def test_carried_files_are_not_read_through_links(project: Project, repo: Repo, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Repo, clone
+from support import Repo, clone, hidden
 
 from workspaces import Project
-from workspaces.errors import TargetDirty, UnmergedChanges
+from workspaces.errors import Limit, TargetDirty, UnmergedChanges
 from workspaces.model import History
 
 
@@ -229,6 +229,20 @@ def test_a_submodule_that_came_comes_again(project: Project, repo: Repo, tmp_pat
     assert repo.read("mod/new.txt") == "mine\n"
 
 
+@pytest.mark.parametrize("history", ["squash", "none"])
+def test_a_folder_that_became_a_submodule_is_tracked_again(project: Project, repo: Repo, library: Repo, history: History) -> None:
+    fix = clone(project, "fix")
+    fix.git("rm", "-q", "-r", "auth")
+    fix.git("submodule", "add", "-q", str(library.path), "auth")
+    before = repo.status(), repo.git("ls-files", "--stage")
+    project.merge("fix", history=history)
+    after = repo.status(), repo.git("ls-files", "--stage")
+    project.undo()
+    assert (repo.status(), repo.git("ls-files", "--stage")) == before
+    project.redo()
+    assert (repo.status(), repo.git("ls-files", "--stage")) == after
+
+
 def test_a_clone_gets_a_submodule_that_moved(project: Project, repo: Repo, library: Repo) -> None:
     fix = clone(project, "fix")
     populated(fix).write("new.txt", "mine\n")
@@ -392,6 +406,21 @@ def test_a_repository_that_cannot_be_looked_into_is_unmerged(project: Project, w
         pointer.write_text("")
     with pytest.raises(UnmergedChanges, match="repositories of its own: mod"):
         project.delete(["fix"])
+
+
+@pytest.mark.usefixtures("library")
+def test_a_submodule_whose_head_is_a_pipe_holds_nobody_up(project: Project, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    fix = clone(project, "fix")
+    populated(fix)
+    head = Path(fix.git("-C", "mod", "rev-parse", "--absolute-git-dir"), "HEAD")
+    head.unlink()
+    os.mkfifo(head)
+    hidden(fix, "cart.py")
+    monkeypatch.setattr("workspaces.backends.bounds.PATIENCE", 0.3)
+    with pytest.raises(Limit, match="update-index"):
+        project.compare(["fix"])
+    project.delete(["fix"], discard_unmerged=True)
+    assert (repo.status(), fix.path.exists()) == ([], False)
 
 
 def test_a_repository_without_submodules_is_not_asked_about_any(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def _by_find(root: Path, clock: Clock | None, room: float) -> str | None:
     if found.stdout is None or found.stderr is None:
         return None
     child = Child(found.pid, found.stdout, found.stderr, found.wait)
-    heard = attend(child, max(_LEAST, clock.left) if clock else 0.0, OUTPUT if bounded else sys.maxsize)
+    heard = attend(child, max(_LEAST, clock.left) if clock else math.inf, OUTPUT if bounded else sys.maxsize)
     if clock:
         clock.spend(heard.seconds)
     if heard.excess == "output":

@@ -276,12 +276,20 @@ def _move_index(move: Move) -> None:
             _mark(view, new.contents)
         return
     # A submodule's folder is neither ours to fill nor to empty, so which commit it is, or that it went, is noted where git looks for it.
-    modules = [
-        step for step in steps(git, old.contents, new.contents) if any(side and side.mode == SUBMODULE for side in (step.old, step.new))
-    ]
+    moved = steps(git, old.contents, new.contents)
+    modules = [step for step in moved if any(side and side.mode == SUBMODULE for side in (step.old, step.new))]
+    modules += _uncovered(move, moved, {step.path for step in modules if step.old and step.old.mode == SUBMODULE})
     followed = steps(git, old.head, new.head) if old.head != new.head else []
-    if (moved := [*followed, *modules]) or own.is_sparse(git):
-        _follow(move, moved, new.contents)
+    if (noted := [*followed, *modules]) or own.is_sparse(git):
+        _follow(move, noted, new.contents)
+
+
+def _uncovered(move: Move, moved: Sequence[Step], submodules: set[bytes]) -> list[Step]:
+    """Return how the index gets again what it has in the folders of submodules that go: nothing was noted below these."""
+    git, new = move.git, move.new
+    below = [step.path for step in moved if step.new and not submodules.isdisjoint(above([step.path]))] if submodules else []
+    noted = entries(git, new.staged or tree_of(git, new.head), below) if below else {}
+    return [Step(path, None, entry) for path, entry in noted.items()]
 
 
 def _follow(move: Move, moved: Iterable[Step], contents: str) -> None:

@@ -86,7 +86,7 @@ def outside(git: Git, contents: str) -> set[bytes]:
     """Return the paths of a tree that a sparse checkout has no files of, by its patterns. git marks them in an index by which nothing else is to do."""
     with views.view(git.scratch or git.git_dir) as folder:
         (folder / "tree").mkdir()
-        view = whole(git.at(work_tree=folder / "tree", index=folder / "index"))
+        view = replace(whole(git.at(work_tree=folder / "tree", index=folder / "index")), aside=True)
         view.run("read-tree", contents)
         view.run("read-tree", "-m", "-u", contents)
         return skipped(view)

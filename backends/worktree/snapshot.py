@@ -183,7 +183,7 @@ def everything(git: Git, scratch: Path) -> Generator[View]:
         still = gitlinks.left(view, modules) if modules else set[bytes]()
         if there := [path for path in modules if path not in still]:
             # Adding a submodule by name reads its head; `add -A` would start git inside of it, with whatever is configured there.
-            view.run(*_LOOK_AGAIN, stdin=b"".join(path + b"\0" for path in there))
+            replace(view, aside=True).run(*_LOOK_AGAIN, stdin=b"".join(path + b"\0" for path in there))
         yield View(view, staged, unmerged, left_out, modules, begun)
 
 
