@@ -99,12 +99,13 @@ def _project() -> Project:
     return Project.open(_folder(), actor=start.actor(), trust=_trust(), environment=os.environ)
 
 
-def _folder() -> Path:
+def _folder(path: str = "") -> Path:
+    """Return the project that the command is for; or a folder that is named, from where the command is."""
     from workspaces.errors import NoProject
 
     try:
-        named = os.environ.get("WORKSPACES_PROJECT") or os.environ.get("CLAUDE_PROJECT_DIR")
-        return Path(_Chosen.project or named or ".").absolute()
+        named = "" if path else os.environ.get("WORKSPACES_PROJECT") or os.environ.get("CLAUDE_PROJECT_DIR")
+        return Path(_Chosen.project or named or ".", path).absolute()
     except FileNotFoundError:
         raise NoProject("The working directory is gone.", "Go to a folder that is there, or name one with --project.") from None
 
@@ -179,7 +180,7 @@ def _start(
 @app.command()
 @_told
 def init(
-    path: Annotated[str, typer.Argument(help="A git repository, or any other folder.")] = ".",
+    path: Annotated[str, typer.Argument(help="A git repository, or any other folder (default: as for all commands).")] = "",
     name: Annotated[str, typer.Option(help="Name of the project (default: its folder's).")] = "",
     backend: Annotated[str, typer.Option(help="worktree, directory, or an installed one (default: what fits the folder).")] = "auto",
     json: Json = False,
@@ -187,7 +188,7 @@ def init(
     """Make a git repository or a folder a project. Changes none of its files; doing it again changes nothing."""
     from workspaces.project import Project
 
-    result = Project.initialize(_folder() / path, backend, name, start.actor(), _trust()).described()
+    result = Project.initialize(_folder(path), backend, name, start.actor(), _trust()).described()
     if not _answer(result, json):
         screen.say(f"✓ {result.summary}", "green")
         screen.say("  next: workspaces clone -n 3 --task '…'")

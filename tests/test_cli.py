@@ -64,6 +64,18 @@ def test_the_project_is_what_is_asked_for_or_the_environment_names(shop: Repo, t
     assert project("--project", str(other.path)) == "other"
 
 
+def test_a_folder_that_is_named_is_from_here(shop: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(shop.path))
+    (tmp_path / "near").mkdir()
+    for at, words, root in (
+        (tmp_path / "near", ["init", "."], "near"),
+        (tmp_path, ["-C", "near", "init", "."], "near"),
+        (tmp_path, ["init"], "shop"),
+    ):
+        told = json.loads(run(shop, *words, "--json", cwd=at).stdout)
+        assert told["workspace"]["location"] == str(tmp_path / root)
+
+
 def test_the_loop_by_hand(repo: Repo) -> None:
     assert "✓" in run(repo, "init").stderr
     made = run(repo, "clone", "-n", "3", "--task", "Fix login race")
