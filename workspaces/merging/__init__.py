@@ -115,7 +115,8 @@ def _there(core: Core, workspace: Workspace) -> Workspace:
     """Return a workspace as it is now that the caller holds it. Raises `NotFound` where it was deleted meanwhile, whoever has its name since."""
     there = core.still(workspace)
     if there is None:
-        raise NotFound(f"{workspace.name} was deleted meanwhile. Nothing was changed.", "status lists what there is.")
+        core.find(workspace.id)  # which raises, and says how to have it back, unless another has its name
+        raise NotFound(f"{workspace.name} was deleted meanwhile, and made anew. Nothing was changed.", "Call again for the new one.")
     return there
 
 
