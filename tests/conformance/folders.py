@@ -121,11 +121,13 @@ def found_wrong(project: Project) -> list[str]:
 
 
 def timed(file: Path, over: str, there: Path) -> Path:
-    """Write what guards a command, but for its clock, and return it: that stands still until `over` is so, and then the time is over, however slow
-    the machine is. `over` is Python, which may ask how many files there were `before` in a folder, when the command was started."""
+    """Write what guards a command, but for the clock by which it waits for that, and return it: that stands still until `over` is so, and then the
+    time is over, however slow the machine is. `over` is Python, which may ask how many files there were `before` in a folder, when the command
+    was started."""
     clock = (
-        f"import os, time; clock, before = time.monotonic, len(os.listdir({str(there)!r}))\n"
-        f"time.monotonic = lambda: clock() + 1e6 if {over} else 0.0\n"
+        f"import os, sys, time; clock, before = time.monotonic, len(os.listdir({str(there)!r}))\n"
+        f"waits = lambda: sys._getframe(2).f_code.co_name == '_awaited'\n"
+        f"time.monotonic = lambda: clock() if not waits() else clock() + 1e6 if {over} else 0.0\n"
     )
     file.write_text(clock + Path(guard.__file__).read_text().replace("from __future__", "# from __future__"))
     return file
