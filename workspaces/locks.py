@@ -118,6 +118,11 @@ def together(descriptor: int, place: Path, alone: bool = False) -> Generator[boo
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
+def beside(descriptor: int) -> None:
+    """Hold what is open there together with others until it is closed, unless somebody is alone there: whoever only looks waits for nobody."""
+    _locked(descriptor, fcntl.LOCK_SH)
+
+
 class _Turns:
     """First come, first served, among the threads of one process: only the first in a line asks the kernel, which knows no order. For it rings
     who in this process lets go of what it waits for; who lets go elsewhere, it has to ask for again and again."""

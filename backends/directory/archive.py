@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from workspaces.errors import BackendFailed
-from workspaces.locks import together
+from workspaces.locks import beside, together
 
 from .. import subvolume, tree, views
 from .manifest import UNKNOWN, Manifest, delta, texts
@@ -179,6 +179,14 @@ class Archive:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("a") as lock, together(lock.fileno(), self.folder / "lock", alone) as held:
             yield held
+
+    @contextmanager
+    def looked_at(self) -> Generator[None]:
+        """Keep what is in the archive from being collected while somebody looks at it, unless that is under way already. Nothing is written."""
+        with ExitStack() as held:
+            with suppress(*tree.ABSENT):
+                beside(held.enter_context((self.folder / "lock").open()).fileno())
+            yield
 
     def standing(self, record: Record) -> Record:
         """Return the record as one that stands on a near one which is written whole, or on none: then it is to be written whole itself."""

@@ -136,7 +136,7 @@ class DirectoryBackend:
 
     @contextmanager
     def aside(self) -> Generator[DirectoryBackend]:
-        with as_ours(), views.view(self._scratch) as folder:
+        with as_ours(), self._archive.looked_at(), views.view(self._scratch) as folder:
             yield DirectoryBackend(self.root, View(folder), self._archive)
 
     @contextmanager
