@@ -11,6 +11,8 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from conformance.forking import python
@@ -19,7 +21,7 @@ from support import Repo, at, clone
 from workspaces import Project
 from workspaces.backend import find
 from workspaces.errors import BackendFailed, Exists, NotAProject, TargetMoved, UnmergedChanges, Unsupported, WorkspacesError
-from workspaces.model import MAIN
+from workspaces.model import MAIN, Workspace
 
 
 @pytest.fixture
@@ -244,6 +246,28 @@ def test_a_lost_snapshot_is_told(survey: Project, data: Repo) -> None:
 
 
 # -- what is in the way -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_somebody_looks_at_is_not_collected_meanwhile(survey: Project, data: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index stands on the last snapshot that was kept, whoever kept it: a copy for a check, which goes as soon as that is done."""
+    monkeypatch.setattr("workspaces.backends.directory.freezing._is_racy", Mock(return_value=False))  # else all is read again
+    work = clone(survey, "fix")
+    for name in ("one", "two", "three"):  # too many for a snapshot that stands on the first
+        work.write(name, f"{name}\n")
+    backend, fix = find(data.path), survey.find("fix")
+    other = fix.model_copy(update={"uid": "other", "location": str(data.path / ".workspaces" / ".other")})
+    with backend.aside() as view, view.keep_all():
+        view.keep((other, "judged", view.snapshot(fix)))
+    ahead = type(backend).__dict__["_ahead"]
+
+    def meanwhile(self: Any, workspace: Workspace, record: object) -> object:
+        if workspace.uid == fix.uid:
+            find(data.path).purge(other)
+            self._archive._records.clear()  # only the last few are remembered
+        return ahead(self, workspace, record)
+
+    monkeypatch.setattr(type(backend), "_ahead", meanwhile)
+    assert survey.compare(["fix"]).workspaces[0].files_changed == 3
 
 
 def test_a_target_that_is_changed_meanwhile_loses_nothing(survey: Project, data: Repo) -> None:
