@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from support import Golden, Instead, Repo
 
 from workspaces import Project
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts this in the background has it, and all that it starts, ignore Ctrl-C; what is stopped here has to hear of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,7 +30,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     (folder / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.com\n[init]\n\tdefaultBranch = trunk\n")
-    for name in ("XDG_CONFIG_HOME", "WORKSPACES_PROJECT", "CLAUDE_PROJECT_DIR", "WORKSPACES_ACTOR"):
+    mine = [name for name in os.environ if name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_"))]
+    for name in ("XDG_CONFIG_HOME", "WORKSPACES_PROJECT", "CLAUDE_PROJECT_DIR", "WORKSPACES_ACTOR", *mine):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("WORKSPACES_SPARES", "0")  # what prepares them works on when a test has ended
