@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.from_thread
@@ -20,6 +21,7 @@ from support import Repo, fingerprint
 from workspaces import Project
 from workspaces.access import Access
 from workspaces.audit import Audit
+from workspaces.locks import Locks
 from workspaces.model import Call, Role, now
 from workspaces.server.app import Server, Settings, create
 from workspaces.tokens import Tokens, caller
@@ -235,6 +237,19 @@ def test_processes_that_write_at_once_tear_no_line(repo: Repo) -> None:
     for which in range(4):
         mine = [int(call.split("-")[1]) for call in found if call.startswith(f"{which}-")]
         assert mine == sorted(mine) and (not mine or mine[-1] == 499)
+
+
+def test_who_finds_a_full_one_taken_away_goes_on(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    audit = Audit(Project.initialize(repo.path).home, largest=1)
+    change = Locks.change
+
+    def meanwhile(*args: Any, **named: Any) -> Any:
+        audit.file.replace(audit.older)
+        return change(*args, **named)
+
+    monkeypatch.setattr(Locks, "change", meanwhile)
+    audit.note(Call(at=now(), call="one", tool="status"))
+    assert b'"one"' in audit.older.read_bytes()
 
 
 async def test_what_cannot_be_written_fails_no_call_and_is_told_once(repo: Repo, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,7 +61,7 @@ class Audit:
 
     def _begin_anew(self) -> None:
         """Let what is full be the older file, in the place of the one that was. Whoever is just writing to it writes into that."""
-        with suppress(Busy), self._turns.change("calls", patience=0):
+        with suppress(Busy, FileNotFoundError), self._turns.change("calls", patience=0):  # the second: another process just did
             if self.file.lstat().st_size > self._largest:
                 self.file.replace(self.older)
 
