@@ -333,6 +333,19 @@ def test_what_git_knows_of_a_folder_that_is_gone_comes_back(project: Project, re
     assert all(finding.ok for finding in project.doctor().findings)
 
 
+def test_what_was_merged_once_is_known_though_that_was_undone(project: Project) -> None:
+    fix = clone(project, "fix")
+    fix.write("cart.py", "mine\n")
+    project.merge("fix")
+    project.undo()
+    shutil.rmtree(fix.path)
+    with pytest.raises(UnmergedChanges):
+        project.delete(["fix"])
+    project.delete(["fix"], discard_unmerged=True)
+    project.restore("fix")
+    assert fix.read("cart.py") == "mine\n"
+
+
 def test_a_folder_that_was_moved_can_be_put_back(project: Project, tmp_path: Path) -> None:
     fix = clone(project, "fix")
     fix.write("cart.py", "staged\n")

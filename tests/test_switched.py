@@ -143,8 +143,8 @@ def test_what_it_got_on_its_line_stays_known(project: Project, repo: Repo, hot: 
     assert (repo.read("cart.py"), repo.read("feature.py")) == ("both\n", "feature\n")
 
 
-@pytest.mark.parametrize("above", ["main", "up"])
-def test_a_clone_is_brought_up_to_date_by_what_is_on_the_line_above_it(project: Project, repo: Repo, above: str) -> None:
+def left_by_the_one_above(project: Project, repo: Repo, above: str) -> tuple[Repo, Repo]:
+    """Return what a clone was made from, main or a clone itself, which is on an older line by now, and that clone, with work in it."""
     repo.git("branch", "release")
     repo.write("feature.py", "feature\n")
     repo.commit("feature")
@@ -153,6 +153,12 @@ def test_a_clone_is_brought_up_to_date_by_what_is_on_the_line_above_it(project: 
     low.write("own.py", "own\n")
     low.commit("own")
     up.git("switch", "-q", *(["-c", "hot"] if above == "up" else []), "release")
+    return up, low
+
+
+@pytest.mark.parametrize("above", ["main", "up"])
+def test_a_clone_is_brought_up_to_date_by_what_is_on_the_line_above_it(project: Project, repo: Repo, above: str) -> None:
+    up, _ = left_by_the_one_above(project, repo, above)
     assert project.merge(above, "low").status == "up_to_date"
     up.write("hot.py", "hot\n")
     up.commit("hot")
@@ -165,14 +171,7 @@ def test_a_clone_is_brought_up_to_date_by_what_is_on_the_line_above_it(project: 
 
 @pytest.mark.parametrize("above", ["main", "up"])
 def test_who_left_what_a_clone_began_with_has_of_it_only_its_work(project: Project, repo: Repo, above: str) -> None:
-    repo.git("branch", "release")
-    repo.write("feature.py", "feature\n")
-    repo.commit("feature")
-    up = clone(project, "up") if above == "up" else repo
-    low = clone(project, "low", above)
-    low.write("own.py", "own\n")
-    low.commit("own")
-    up.git("switch", "-q", *(["-c", "hot"] if above == "up" else []), "release")
+    _, low = left_by_the_one_above(project, repo, above)
     assert [change.path for change in project.merge("low", above).files] == ["own.py"]
     assert project.merge("low", above).status == "up_to_date"
     assert project.merge(above, "low").status in ("up_to_date", "merged")

@@ -116,7 +116,7 @@ def _refuse_too_many(core: Core, there: Sequence[Workspace], more: int) -> None:
 
 def _again(core: Core, done: Operation) -> Cloned:
     """Answer for a call that made its clones and died before it could say so."""
-    made = core.known(done.uids)
+    made = [each for each in core.known(done.uids) if each.id in done.workspaces]
     return Cloned(
         summary=f"Created {counted(len(made), 'workspace')} from {done.arguments.get('source', MAIN)}.",
         workspaces=tuple(made),

@@ -32,9 +32,9 @@ def _seen(core: Core, view: Backend, workspace: Workspace) -> Iterator[tuple[int
     made = core.store.numbered(core.row.name, (number for _, number in points))
     for point, number in points:
         yield number, _left_by(view, point, made.get(number))
-    for row in core.store.merges(workspace.uid):
-        if row.source == workspace.uid:
-            yield row.operation, view.load(row.snapshot)
+    for each in core.store.past(core.row.name, "merge"):
+        if workspace.uid in each.uids[:1] and each.state in ("done", "undone"):
+            yield each.id, view.load(str(each.outcome["theirs"]))
     for each in core.store.past(core.row.name, "delete"):
         if workspace.uid in each.uids and (old := each.outcome.get("old")):
             yield each.id, view.load(str(old))

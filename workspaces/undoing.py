@@ -26,10 +26,10 @@ def undo(core: Core, number: int = 0) -> Undone:
             "Nothing is left to take back. Nothing was changed.", "workspaces log shows what was done; workspaces redo goes forward."
         )
     with _told_further(core, together):
-        within = _within_reach(core, together)
+        within, beyond = _within_reach(core, together)
         said = [_undone(replace(core, undoing=last.call), last) for last in within]
     return Undone(
-        summary=" ".join(said + [f"{why}." for each in together if each not in within for why in [_out_of_reach(core, each)]]),
+        summary=" ".join([*said, *beyond]),
         operations=tuple(told(each.model_copy(update={"state": "undone"})) for each in within),
         next=("workspaces redo",),
     )
@@ -93,11 +93,12 @@ def redo(core: Core) -> Undone:
     together = [*filter(_is_undo, core.store.operations_of(core.row.name, undo.call))]
     undone = str(undo.arguments["undoes"])
     again = [each for each in core.store.operations_of(core.row.name, undone) if each.state == "undone"]
-    said = [_undone(replace(core, redoing=each.call), each) for each in _within_reach(core, together)]
+    within, beyond = _within_reach(core, together)
+    said = [_undone(replace(core, redoing=each.call), each) for each in within]
     for each in again:
         core.store.finish(each.model_copy(update={"state": "done"}))
     return Undone(
-        summary=" ".join(said),
+        summary=" ".join([*said, *beyond]),
         operations=tuple(told(each.model_copy(update={"state": "done"})) for each in again),
         next=("workspaces undo",),
     )
@@ -121,18 +122,18 @@ def _undone(core: Core, last: Operation) -> str:
     return said
 
 
-def _within_reach(core: Core, together: list[Operation]) -> list[Operation]:
-    """Return those that can be taken back. Raises when none can, which says why not the first."""
+def _within_reach(core: Core, together: list[Operation]) -> tuple[list[Operation], list[str]]:
+    """Return those that can be taken back, and of the others why not. Raises when none can, which says why not the first."""
     why = {each.id: _out_of_reach(core, each) for each in together}
     if all(why.values()):
         if named := [each for each in together if _meant(core, each)]:
-            return named[:1]  # restoring it says what to do about the other of its name
+            return named[:1], []  # restoring it says what to do about the other of its name
         first = together[0]
         raise NotFound(
             f"Operation {first.id} ({first.verb}) cannot be taken back: {why[first.id]}. Nothing was changed.",
             "workspaces log numbers what was done.",
         )
-    return [each for each in together if not why[each.id]]
+    return [each for each in together if not why[each.id]], [f"{said}." for said in why.values() if said]
 
 
 def _out_of_reach(core: Core, last: Operation) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from workspaces.terminal import screen
-from workspaces.terminal.typed import typed
 
 if TYPE_CHECKING:
     from workspaces.model import Calls, Collected, Conflict, Landing, Log, MergeResult, Status, Trust, Workspace
@@ -108,7 +107,7 @@ def _landing(result: Landing | MergeResult) -> None:
         where, _, resolving = result.next[0].partition(": ")
         source = result.source.rpartition("/")[2]
         again = f", workspaces merge {source}" if where.endswith(f" {source}") else ""
-        screen.say(f"  resolve: {typed(resolving)}, edit the files{again}")
+        screen.say(f"  resolve: {screen.spoken(resolving)}, edit the files{again}")
 
 
 def _conflicts(conflicts: Sequence[Conflict]) -> None:
